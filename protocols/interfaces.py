@@ -1,0 +1,221 @@
+"""What each part must do to take part; conformance checks stand in `protocols.conformance`.
+
+A plug-in registers a class (or function) under an entry-point group of `protocols.plugins`. Each is
+called with its own frozen `Settings` first, then with what its group is given; see `plugins.GROUPS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from protocols.settings import Frozen, PluginChoice
+from protocols.vocabulary import Block, BlockResponses, Codes, Counts, Cue, Images, Rates
+
+Plan: TypeAlias = Generator[Block, BlockResponses, None]
+"""An experiment: yields blocks, is sent the responses to each.
+
+It must be a deterministic function of settings, seed and responses: a live session, a dry run, a
+replay and a recovery are the same plan, driven by a rig, by simulated neurons or by the log.
+"""
+
+
+class SessionInfo(Frozen):
+    """What a rig's plug-ins may know of the session that they serve."""
+
+    session_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    seed: int = Field(ge=0)
+
+
+class PhotographSet(NamedTuple):
+    """Natural images with a name each: `(n, size, size, 3) uint8`."""
+
+    images: Images
+    names: tuple[str, ...]
+
+
+# --- on the server -----------------------------------------------------------------------------
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Predicts rates from images."""
+
+    @property
+    def site_ids(self) -> tuple[str, ...]: ...
+
+    def predict(self, images: Images) -> Rates:
+        """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s."""
+        ...
+
+
+@runtime_checkable
+class ImageGenerator(Protocol):
+    """Draws an image for every code."""
+
+    @property
+    def code_dim(self) -> int: ...
+
+    @property
+    def image_size_px(self) -> int: ...
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of everything that decides what is drawn: settings and weights."""
+        ...
+
+    def sample_codes(self, n: int, random: np.random.Generator) -> Codes:
+        """`(n, code_dim)` codes from the prior on which this generator draws its best."""
+        ...
+
+    def __call__(self, codes: Codes) -> Images:
+        """`(n, code_dim) float32` → `(n, size, size, 3) uint8`; a row's image depends on no other row."""
+        ...
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """Proposes codes, learns from their fitness. Calls alternate: ask, tell, ask, tell …"""
+
+    def ask(self) -> Codes:
+        """The next population, `(population, code_dim) float32`."""
+        ...
+
+    def tell(self, codes: Codes, fitness: NDArray[np.float64]) -> None:
+        """`fitness` `(population,)`, higher is better, NaN where not measured.
+
+        The arguments are never mutated, and permuting them together changes nothing.
+        """
+        ...
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """Scores responses: measured counts in an evolution, predicted rates in gradient ascent."""
+
+    def check_sites(self, site_ids: Sequence[str]) -> None:
+        """Raise `SettingsError` if a site that this objective needs is not recorded."""
+        ...
+
+    def __call__(self, responses: Rates, site_ids: Sequence[str]) -> NDArray[np.float64]:
+        """`(n, n_sites)` → `(n,)`, higher is better; a NaN row scores NaN."""
+        ...
+
+
+class Apparatus(Protocol):
+    """What the server puts at a plan's disposal; one for each thread."""
+
+    def generator(self, choice: PluginChoice) -> ImageGenerator: ...
+
+    def optimizer(self, choice: PluginChoice, generator: ImageGenerator) -> Optimizer: ...
+
+    def objective(self, choice: PluginChoice) -> Objective: ...
+
+    def photographs(self, source: str, n: int | None, size_px: int) -> PhotographSet:
+        """The first `n` (None: all) photographs of `source`, at `size_px`."""
+        ...
+
+    def random_stream(self, purpose: str) -> np.random.Generator:
+        """The thread's own random stream for `purpose`."""
+        ...
+
+
+# --- on the rig --------------------------------------------------------------------------------
+
+
+class Flip(NamedTuple):
+    """What the display did: onset on its own clock, and frames that came late."""
+
+    onset_s: float
+    dropped_frames: int = 0
+
+
+class Measurement(NamedTuple):
+    """Spikes counted in the half-open window after an onset.
+
+    `onset_s` is the onset on the recorder's clock where a trial word gave it, else None.
+    """
+
+    counts: Counts
+    onset_s: float | None = None
+
+
+@runtime_checkable
+class Display(Protocol):
+    """Shows images. Times are seconds on its own clock."""
+
+    @property
+    def clock(self) -> Literal["rig", "virtual"]: ...
+
+    def stage(self, images: Images) -> None:
+        """Upload a block's images `(n, h, w, 3) uint8`, so that `show` has nothing left to load."""
+        ...
+
+    def show(self, cue: Cue, on_s: float, at_onset: Callable[[float], None]) -> Flip:
+        """Show image `cue.stimulus_index` for `on_s`; call `at_onset(onset_s)` at its first flip."""
+        ...
+
+    def blank(self, duration_s: float) -> None:
+        """Gray background for `duration_s`."""
+        ...
+
+    def message(self, text: str) -> None:
+        """Gray background and a line for the experimenter; empty text clears it."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class Fixation(Protocol):
+    """Knows whether the subject looks where it should."""
+
+    def acquire(self, cue: Cue) -> bool:
+        """Wait for fixation before the trial of `cue`; False if it was not reached in time."""
+        ...
+
+    def held(self, cue: Cue) -> bool:
+        """Whether fixation was held through the presentation of `cue`."""
+        ...
+
+
+@runtime_checkable
+class Acquisition(Protocol):
+    """Counts spikes."""
+
+    @property
+    def site_ids(self) -> tuple[str, ...]: ...
+
+    def stage(self, block: Block) -> None:
+        """A block is about to be shown."""
+        ...
+
+    def mark(self, cue: Cue, onset_s: float) -> None:
+        """The image of `cue` has just appeared; must return at once, being called between flips."""
+        ...
+
+    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+        """Counts in `[start, stop)` after the onset of `cue`; called once its trial is over.
+
+        Raises:
+            RecorderGap: If the recorder cannot account for this presentation.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class SimulatedPopulation(Protocol):
+    """Ground truth: images to true rates."""
+
+    @property
+    def site_ids(self) -> tuple[str, ...]: ...
+
+    def rates(self, images: Images) -> Rates:
+        """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s; a row depends on no other row."""
+        ...

@@ -1,0 +1,86 @@
+"""Plug-ins: everything pluggable is an entry point, and the built-in ones register like a lab's own."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from pydantic import BaseModel
+
+from protocols.errors import PluginError
+from protocols.settings import PluginChoice, validated
+
+GROUPS = {
+    "stimloop.protocols": "an `Experiment`: a settings model and a plan",
+    "stimloop.generators": "`ImageGenerator`, called with (settings)",
+    "stimloop.optimizers": "`Optimizer`, called with (settings, initial codes sampler, random stream)",
+    "stimloop.objectives": "`Objective`, called with (settings)",
+    "stimloop.backbones": "`encoders.backbones.Backbone` factory, called with (settings)",
+    "stimloop.subjects": "`SimulatedPopulation`, called with (settings)",
+    "stimloop.displays": "`Display`, called with (settings, session)",
+    "stimloop.fixations": "`Fixation`, called with (settings, session)",
+    "stimloop.acquisitions": "`Acquisition`, called with (settings, session)",
+}
+
+
+def entry(group: str, name: str) -> EntryPoint:
+    """The entry point `name` of `group`.
+
+    Raises:
+        PluginError: If no installed distribution offers it; the message lists those that are.
+    """
+    found = {point.name: point for point in entry_points(group=group)}
+    if name not in found:
+        raise PluginError(
+            f"no plug-in {name!r} in group {group}",
+            expected=", ".join(sorted(found)) or "(none installed)",
+            got=name,
+            remedy="check the spelling, or install the distribution that offers it",
+        )
+    return found[name]
+
+
+def names(group: str) -> tuple[str, ...]:
+    """Names of the installed plug-ins of `group`, sorted."""
+    return tuple(sorted({point.name for point in entry_points(group=group)}))
+
+
+def load(group: str, name: str) -> Any:
+    """Import the plug-in `name` of `group`.
+
+    Raises:
+        PluginError: If it is unknown or cannot be imported.
+    """
+    point = entry(group, name)
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise PluginError(
+            f"the plug-in {name!r} of {group} cannot be imported",
+            where=point.value,
+            got=f"{type(error).__name__}: {error}",
+            remedy="install what it needs, e.g. pip install 'stimloop[server]'",
+        ) from error
+
+
+def create(group: str, choice: PluginChoice, *context: Any) -> Any:
+    """Make the chosen plug-in: its options are validated as its `Settings`, `context` follows.
+
+    Raises:
+        PluginError: If it is unknown, cannot be imported, or has no `Settings`.
+        SettingsError: If its options are wrong.
+    """
+    factory = load(group, choice.name)
+    return factory(settings_of(group, choice, factory), *context)
+
+
+def settings_of(group: str, choice: PluginChoice, factory: Any) -> BaseModel:
+    """The options of `choice`, validated as the `Settings` of `factory`."""
+    model = getattr(factory, "Settings", None)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise PluginError(
+            f"the plug-in {choice.name!r} of {group} has no Settings",
+            expected="an attribute `Settings`: a pydantic model of its options",
+            got=repr(model),
+        )
+    return validated(model, choice.options, where=f"{group} {choice.name}")

@@ -1,0 +1,73 @@
+"""Settings: frozen, checked, read from TOML, with errors that a person can act on."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from protocols.errors import SettingsError
+
+
+class Frozen(BaseModel):
+    """Base of every model: immutable, no unknown fields, no NaN or infinity."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+
+class PluginChoice(Frozen):
+    """A plug-in by name, with its options.
+
+    In TOML: `generator = { name = "fourier", options = { size_px = 128 } }`.
+    """
+
+    name: str = Field(min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], values: Mapping[str, Any], *, where: str) -> Model:
+    """Validate `values` as `model`; every problem is named by its path in the settings.
+
+    Raises:
+        SettingsError: If a value is missing, unknown or out of range.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise SettingsError(
+            f"{len(error.errors())} setting(s) of {model.__name__} are wrong",
+            where=where,
+            got="; ".join(_problem(entry) for entry in error.errors()),
+            remedy=f"known settings: {', '.join(sorted(model.model_fields))}",
+        ) from None
+
+
+def read_toml(model: type[Model], path: Path) -> Model:
+    """Read a TOML file as `model`.
+
+    Raises:
+        SettingsError: If the file is missing, is not TOML, or does not fit the model.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            "the settings file cannot be read", where=str(path), got=error.strerror or error
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError("the settings file is not TOML", where=str(path), got=error) from None
+    return validated(model, values, where=str(path))
+
+
+def _problem(entry: Any) -> str:
+    path = ".".join(str(part) for part in entry["loc"]) or "(top level)"
+    got = "" if entry["type"] == "missing" else f" (got {entry['input']!r:.80})"
+    return f"{path}: {entry['msg']}{got}"
