@@ -315,17 +315,14 @@ def check_images(images: Images, *, where: str = "images") -> None:
 
 
 def image_id(image: NDArray[np.uint8]) -> str:
-    """Sha256 of `"<height>x<width>x3 uint8\\n"` followed by the pixels in C order."""
-    height, width, _ = image.shape
-    digest = hashlib.sha256(f"{height}x{width}x3 uint8\n".encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
+    """An image's name everywhere: sha256 of `"<height>x<width>x3 uint8\\n"` and its pixels."""
+    return array_digest(image)
 
 
 def array_digest(array: NDArray[Any]) -> str:
-    """Sha256 of `"<shape> <dtype>\\n"` followed by the values in C order."""
+    """Sha256 of `"<n>x<m>… <dtype>\\n"` followed by the values, little-endian, in C order."""
     shape = "x".join(str(n) for n in array.shape)
-    digest = hashlib.sha256(f"{shape} {array.dtype.str}\n".encode())
+    digest = hashlib.sha256(f"{shape} {array.dtype.name}\n".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 

@@ -1,0 +1,204 @@
+"""Messages to frames and back: a JSON header, then raw frames.
+
+Whatever arrives, `decode` returns a message or raises `MalformedMessage` with a reason; nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from protocols.errors import MalformedMessage, StimloopError
+from protocols.vocabulary import Block, Images, image_id
+from protocols.wire.messages import (
+    WIRE_VERSION,
+    BlockReady,
+    Body,
+    Header,
+    RefusalReason,
+    Refused,
+)
+
+MAX_HEADER_BYTES = 16 * 2**20
+MAX_FRAME_BYTES = 64 * 2**20
+MAX_FRAMES = 4097
+
+
+@dataclass(frozen=True)
+class Message:
+    """A decoded message: its header, its checked body, and its raw frames."""
+
+    header: Header
+    body: Body
+    frames: tuple[bytes, ...] = ()
+
+
+class BadRequest(MalformedMessage):
+    """A message that cannot be acted on, and what to answer.
+
+    Attributes:
+        reason: For the `Refused` that answers it.
+        request_id: Of the message, where one could be read.
+    """
+
+    def __init__(
+        self, reason: RefusalReason, what: str, *, request_id: str = "", **details: Any
+    ) -> None:
+        self.reason = reason
+        self.request_id = request_id
+        super().__init__(what, **details)
+
+
+def encode(
+    body: Body,
+    *,
+    request_id: str = "",
+    reply_to: str = "",
+    session: str = "",
+    frames: Sequence[bytes | memoryview] = (),
+) -> list[bytes | memoryview]:
+    """The frames of a message; raw frames are passed on without a copy."""
+    header = {
+        "wire": WIRE_VERSION,
+        "kind": body.kind,
+        "id": request_id,
+        "reply_to": reply_to,
+        "session": session,
+        "body": body.model_dump(mode="json"),
+    }
+    return [json.dumps(header, separators=(",", ":"), allow_nan=False).encode(), *frames]
+
+
+def decode(frames: Sequence[bytes], known: Sequence[type[Body]]) -> Message:
+    """The message in `frames`, if its kind is one of `known`.
+
+    Raises:
+        BadRequest: If it is no such message; says why.
+    """
+    header = _header(frames)
+    kinds = {body.kind: body for body in known}
+    if header.kind not in kinds:
+        raise BadRequest(
+            RefusalReason.UNKNOWN_KIND,
+            "this socket does not take messages of this kind",
+            request_id=header.id,
+            expected=", ".join(kinds),
+            got=header.kind,
+        )
+    try:
+        body = kinds[header.kind].model_validate_json(json.dumps(header.body))
+    except (ValidationError, ValueError) as error:
+        raise BadRequest(
+            RefusalReason.MALFORMED,
+            f"the body does not fit a {header.kind} message",
+            request_id=header.id,
+            got=_shortened(error),
+        ) from None
+    return Message(header, body, tuple(frames[1:]))
+
+
+def _header(frames: Sequence[bytes]) -> Header:
+    if not frames or len(frames) > MAX_FRAMES:
+        raise BadRequest(
+            RefusalReason.TOO_LARGE if frames else RefusalReason.MALFORMED,
+            "a message has a header and at most as many raw frames as a block may have images",
+            expected=f"1 to {MAX_FRAMES} frames",
+            got=len(frames),
+        )
+    if len(frames[0]) > MAX_HEADER_BYTES:
+        raise BadRequest(
+            RefusalReason.TOO_LARGE,
+            "the header is too large",
+            expected=f"at most {MAX_HEADER_BYTES} bytes",
+            got=len(frames[0]),
+        )
+    try:
+        values = json.loads(frames[0])
+        header = Header.model_validate(values)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise BadRequest(
+            RefusalReason.MALFORMED,
+            "the first frame is not a header",
+            expected="a JSON object with wire, kind, id, reply_to, session, body",
+            got=_shortened(error),
+        ) from None
+    if header.wire != WIRE_VERSION:
+        raise BadRequest(
+            RefusalReason.WIRE_VERSION,
+            "the peer speaks another version of the wire protocol",
+            request_id=header.id,
+            expected=WIRE_VERSION,
+            got=header.wire,
+            remedy="install the same version of stimloop on both computers",
+        )
+    return header
+
+
+def refusal(error: StimloopError, reason: RefusalReason) -> Refused:
+    """The message that tells a peer of `error`."""
+    return Refused(
+        reason=reason,
+        what=error.what[:10_000],
+        expected=error.expected[:1000],
+        got=error.got[:1000],
+        remedy=error.remedy[:1000],
+    )
+
+
+def image_frames(images: Images) -> list[memoryview]:
+    """One raw frame an image: its pixels in C order."""
+    return [np.ascontiguousarray(image).data.cast("B") for image in images]
+
+
+def block_from(message: Message) -> Block:
+    """The block in a `BlockReady` message, every image checked against its hash.
+
+    Raises:
+        MalformedMessage: If the block is no block, or an image is not the one that was announced.
+    """
+    if not isinstance(message.body, BlockReady):
+        raise MalformedMessage("not a block", got=message.body.kind)
+    document = message.body.block
+    try:
+        images = _images(message.frames, tuple(document["image_shape"]))
+        block = Block.model_validate({**document, "images": images, "codes": None})
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
+        raise MalformedMessage(
+            "the block does not fit its frames", where="block message", got=_shortened(error)
+        ) from None
+    for place, (stimulus, image) in enumerate(zip(block.stimuli, images, strict=True)):
+        if image_id(image) != stimulus.id:
+            raise MalformedMessage(
+                "an image is not the one that was announced",
+                where=f"block {block.index}, image {place}",
+                expected=stimulus.id,
+                got=image_id(image),
+                remedy="the block is asked for again",
+            )
+    return block
+
+
+def _images(frames: Sequence[bytes], shape: tuple[int, ...]) -> Images:
+    if len(shape) != 3 or shape[2] != 3:
+        raise ValueError(f"image_shape is {shape}, expected (height, width, 3)")
+    images: list[NDArray[np.uint8]] = [
+        np.frombuffer(frame, dtype=np.uint8).reshape(shape) for frame in frames
+    ]
+    return np.stack(images)
+
+
+def _shortened(error: Exception, limit: int = 600) -> str:
+    if isinstance(error, ValidationError):
+        text = "; ".join(
+            f"{'.'.join(map(str, entry['loc'])) or 'message'}: {entry['msg']}"
+            for entry in error.errors(include_input=False, include_url=False)
+        )
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return text if len(text) <= limit else text[:limit] + " …"

@@ -1,0 +1,235 @@
+"""The messages, as in `docs/reference/wire.md`.
+
+Every request is idempotent: sent twice, it is answered twice and acted on once.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+
+from pydantic import Field
+
+from protocols.settings import Frozen
+from protocols.vocabulary import BlockResponses, SiteId
+
+WIRE_VERSION = 1
+"""Raised when a message changes its meaning or loses a field."""
+
+SessionState: TypeAlias = Literal["running", "paused", "stopping", "finished", "stopped", "aborted"]
+Text: TypeAlias = Annotated[str, Field(max_length=10_000)]
+Name: TypeAlias = Annotated[str, Field(max_length=64)]
+
+
+class Body(Frozen):
+    """What a message says; `kind` names it in the header."""
+
+    kind: ClassVar[str]
+
+
+class Header(Frozen):
+    """The first frame of every message, as JSON. Raw frames (images) follow it."""
+
+    wire: int
+    kind: Name
+    id: Name = Field(default="", description="chosen by the asker, new for each request")
+    reply_to: Name = Field(default="", description="the id of the request that this answers")
+    session: Name = Field(default="", description="may be empty while a server has one session")
+    body: dict[str, Any] = Field(default_factory=dict)
+
+
+# --- work: rig → server ------------------------------------------------------------------------
+
+
+class Hello(Body):
+    """A rig introduces itself; asked again, the answer is the same."""
+
+    kind: ClassVar[str] = "hello"
+    rig_id: Name = Field(min_length=1)
+    site_ids: tuple[SiteId, ...] = Field(min_length=1, max_length=10_000)
+    software: Text = ""
+
+
+class NextBlock(Body):
+    """Ask for a block by index, from 0; any block once proposed can be asked for again."""
+
+    kind: ClassVar[str] = "next_block"
+    block_index: int = Field(ge=0)
+
+
+class SubmitResponses(Body):
+    """Everything that happened while a block was shown."""
+
+    kind: ClassVar[str] = "submit_responses"
+    responses: BlockResponses
+
+
+class Goodbye(Body):
+    """The rig has nothing left to send."""
+
+    kind: ClassVar[str] = "goodbye"
+
+
+# --- work: server → rig ------------------------------------------------------------------------
+
+
+class Welcome(Body):
+    """The session that the rig serves. `next_block` is the first block without responses."""
+
+    kind: ClassVar[str] = "welcome"
+    session_id: Name
+    seed: int
+    next_block: int
+    state: SessionState
+
+
+class BlockReady(Body):
+    """A block; frame 1 + k of the message holds the pixels of `block.stimuli[k]`."""
+
+    kind: ClassVar[str] = "block"
+    block: dict[str, Any]
+
+
+class NotYet(Body):
+    """The server lives, but the block is not ready; ask again."""
+
+    kind: ClassVar[str] = "not_yet"
+    state: SessionState
+
+
+class Finished(Body):
+    """There is no such block and there will be none: the session is over."""
+
+    kind: ClassVar[str] = "finished"
+    state: SessionState
+    n_blocks: int
+
+
+class Accepted(Body):
+    """The responses are durable; the rig may forget them."""
+
+    kind: ClassVar[str] = "accepted"
+    block_index: int
+    responses_digest: str
+    duplicate: bool
+
+
+class Farewell(Body):
+    """Answers `Goodbye`."""
+
+    kind: ClassVar[str] = "farewell"
+
+
+class RefusalReason(StrEnum):
+    """Why a request was refused; programs act on it."""
+
+    MALFORMED = "malformed"
+    TOO_LARGE = "too_large"
+    WIRE_VERSION = "wire_version"
+    UNKNOWN_KIND = "unknown_kind"
+    UNKNOWN_SESSION = "unknown_session"
+    UNKNOWN_BLOCK = "unknown_block"
+    UNKNOWN_SITE = "unknown_site"
+    OTHER_RIG = "other_rig"
+    OUT_OF_ORDER = "out_of_order"
+    RESPONSES_DO_NOT_FIT = "responses_do_not_fit"
+    ALREADY_ANSWERED = "already_answered"
+    SESSION_OVER = "session_over"
+    LOG_UNWRITABLE = "log_unwritable"
+    SERVER_FAILED = "server_failed"
+
+
+class Refused(Body):
+    """A request was not carried out, and why."""
+
+    kind: ClassVar[str] = "refused"
+    reason: RefusalReason
+    what: Text
+    expected: Text = ""
+    got: Text = ""
+    remedy: Text = ""
+
+
+# --- control -----------------------------------------------------------------------------------
+
+
+class Status(Body):
+    """Ask how a session (or, with an empty session name, every session) is doing."""
+
+    kind: ClassVar[str] = "status"
+
+
+class Pause(Body):
+    """Hand out no further block until `Resume`; the block on screen is finished."""
+
+    kind: ClassVar[str] = "pause"
+
+
+class Resume(Body):
+    """Undo `Pause`."""
+
+    kind: ClassVar[str] = "resume"
+
+
+class Stop(Body):
+    """Propose no further block; those already proposed are shown, then the session ends."""
+
+    kind: ClassVar[str] = "stop"
+
+
+class Abort(Body):
+    """End the session now; the rig stops after its current trial and reports what it has."""
+
+    kind: ClassVar[str] = "abort"
+
+
+class Annotate(Body):
+    """Write a line into the session log."""
+
+    kind: ClassVar[str] = "annotate"
+    text: Text = Field(min_length=1)
+
+
+class SessionStatus(Frozen):
+    """One line of a status report."""
+
+    session_id: Name
+    state: SessionState
+    rig_id: str
+    blocks_proposed: int
+    blocks_answered: int
+    last_event: int = Field(description="sequence number of the last durable event")
+
+
+class StatusReport(Body):
+    """Answers `Status`, and every other control request once it is durable."""
+
+    kind: ClassVar[str] = "status_report"
+    sessions: tuple[SessionStatus, ...]
+
+
+# --- watchers ----------------------------------------------------------------------------------
+
+
+class Happened(Body):
+    """An event of the session log, published after it became durable."""
+
+    kind: ClassVar[str] = "happened"
+    seq: int
+    event: str
+    document: dict[str, Any]
+
+
+WORK_REQUESTS: tuple[type[Body], ...] = (Hello, NextBlock, SubmitResponses, Goodbye)
+CONTROL_REQUESTS: tuple[type[Body], ...] = (Status, Pause, Resume, Stop, Abort, Annotate)
+REPLIES: tuple[type[Body], ...] = (
+    Welcome,
+    BlockReady,
+    NotYet,
+    Finished,
+    Accepted,
+    Farewell,
+    Refused,
+    StatusReport,
+)
+PUBLISHED: tuple[type[Body], ...] = (Happened,)

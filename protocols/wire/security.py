@@ -1,0 +1,166 @@
+"""Who may connect: loopback, or CURVE keys with every secret readable by its owner alone."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import zmq
+import zmq.auth
+from zmq.auth.thread import ThreadAuthenticator
+
+from protocols.errors import SecurityError
+
+SERVER_SECRET = "server.key_secret"
+SERVER_PUBLIC = "server.key"
+CLIENTS_FOLDER = "clients"
+
+
+@dataclass(frozen=True)
+class ServerKeys:
+    """The server's key pair, and the folder of public keys that may connect."""
+
+    public: bytes
+    secret: bytes
+    clients: Path
+
+
+@dataclass(frozen=True)
+class ClientKeys:
+    """A client's key pair, and the public key of the server that it trusts."""
+
+    public: bytes
+    secret: bytes
+    server_public: bytes
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` is an address of this machine that no other can reach."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def check_interface(host: str, keys: ServerKeys | None) -> None:
+    """Raise `SecurityError` for an interface that others can reach, unless keys are configured."""
+    if keys is None and not is_loopback(host):
+        raise SecurityError(
+            "without keys the server listens on loopback only",
+            where=f"bind address {host}",
+            expected="127.0.0.1, or CURVE keys",
+            remedy="make keys with: synth-server keys DIR --client NAME; "
+            "then serve with: --keys DIR",
+        )
+
+
+def make_server_keys(folder: Path) -> None:
+    """Write a new server key pair into `folder`, the secret with mode 0600.
+
+    Raises:
+        SecurityError: If there is one already: clients trust it, so it is never overwritten.
+    """
+    _make_pair(folder, "server")
+    (folder / CLIENTS_FOLDER).mkdir(exist_ok=True)
+
+
+def make_client_keys(folder: Path, name: str) -> Path:
+    """Write a key pair for the client `name`; its public key is admitted at once.
+
+    Returns:
+        The folder to carry to the client's computer: both its keys and the server's public one.
+    """
+    if not name.isidentifier() and not name.replace("-", "_").isidentifier():
+        raise SecurityError(
+            "a client's name becomes a file name", expected="letters, digits, - and _", got=name
+        )
+    bundle = folder / f"for-{name}"
+    _make_pair(bundle, name)
+    (folder / CLIENTS_FOLDER).mkdir(parents=True, exist_ok=True)
+    (folder / CLIENTS_FOLDER / f"{name}.key").write_bytes((bundle / f"{name}.key").read_bytes())
+    (bundle / SERVER_PUBLIC).write_bytes((folder / SERVER_PUBLIC).read_bytes())
+    return bundle
+
+
+def load_server_keys(folder: Path) -> ServerKeys:
+    """Read what `make_server_keys` wrote."""
+    public, secret = _load_pair(folder / SERVER_SECRET)
+    return ServerKeys(public, secret, folder / CLIENTS_FOLDER)
+
+
+def load_client_keys(folder: Path) -> ClientKeys:
+    """Read the folder that `make_client_keys` returned."""
+    secrets = sorted(folder.glob("*.key_secret"))
+    if len(secrets) != 1:
+        raise SecurityError(
+            "a client's key folder holds one secret key",
+            where=str(folder),
+            expected="one *.key_secret",
+            got=", ".join(path.name for path in secrets) or "none",
+        )
+    public, secret = _load_pair(secrets[0])
+    server_public, _ = _read(folder / SERVER_PUBLIC)
+    return ClientKeys(public, secret, server_public)
+
+
+def authenticator(context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys) -> ThreadAuthenticator:
+    """Start admitting the clients whose public keys lie in `keys.clients`; stop it at the end."""
+    auth = ThreadAuthenticator(context)
+    auth.start()
+    auth.configure_curve(domain="*", location=str(keys.clients))
+    return auth
+
+
+def _make_pair(folder: Path, name: str) -> None:
+    if (folder / f"{name}.key_secret").exists():
+        raise SecurityError(
+            "there is a key pair already",
+            where=str(folder / f"{name}.key_secret"),
+            remedy="remove it by hand if it should really be replaced",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    before = os.umask(0o077)
+    try:
+        zmq.auth.create_certificates(str(folder), name)
+        (folder / f"{name}.key_secret").chmod(0o600)
+    finally:
+        os.umask(before)
+
+
+def _load_pair(path: Path) -> tuple[bytes, bytes]:
+    check_private(path)
+    public, secret = _read(path)
+    if secret is None:
+        raise SecurityError("the file holds no secret key", where=str(path))
+    return public, secret
+
+
+def check_private(path: Path) -> None:
+    """Raise `SecurityError` if anybody but the owner may read `path` (where the system tells)."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError as error:
+        raise SecurityError(
+            "the key file cannot be read",
+            where=str(path),
+            got=error.strerror or error,
+            remedy="make keys with: synth-server keys DIR",
+        ) from None
+    if os.name == "posix" and mode & 0o077:
+        raise SecurityError(
+            "others may read this secret key",
+            where=str(path),
+            expected="mode 0600",
+            got=f"mode {mode:04o}",
+            remedy=f"chmod 600 {path}, and make new keys if somebody may have copied it",
+        )
+
+
+def _read(path: Path) -> tuple[bytes, bytes | None]:
+    try:
+        return zmq.auth.load_certificate(str(path))
+    except (OSError, ValueError) as error:
+        raise SecurityError("the key file cannot be read", where=str(path), got=error) from None

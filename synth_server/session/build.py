@@ -1,0 +1,176 @@
+"""From settings to plans: the apparatus that each thread's plan is given."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from protocols import plugins
+from protocols.documents import LOG_VERSION, EventKind, SessionSettings, SessionStarted
+from protocols.errors import SettingsError
+from protocols.interfaces import (
+    Apparatus,
+    ImageGenerator,
+    Objective,
+    Optimizer,
+    PhotographSet,
+    Plan,
+)
+from protocols.seeds import random_stream
+from protocols.settings import PluginChoice
+from protocols.vocabulary import array_digest, canonical_json
+from protocols.wire import WIRE_VERSION
+from synth_server.session.conductor import Conductor
+from synth_server.session.log import SessionLog
+from synth_server.session.session import Session
+from synth_server.synthesis.photographs import load_photographs
+
+VERSIONED = ("stimloop", "numpy", "torch", "torchvision", "scipy", "pydantic", "pyzmq")
+
+
+class Equipment:
+    """Generators, objectives and photographs, shared by a session's threads.
+
+    Attributes:
+        digests: What was handed out → its digest; logged, since it decides what is proposed.
+        objectives: Those handed out, to be checked against the recorded sites.
+    """
+
+    def __init__(self) -> None:
+        self.digests: dict[str, str] = {}
+        self.objectives: list[Objective] = []
+        self._generators: dict[bytes, ImageGenerator] = {}
+
+    def generator(self, choice: PluginChoice) -> ImageGenerator:
+        """The chosen generator; loaded once."""
+        key = canonical_json(choice.model_dump(mode="json"))
+        if key not in self._generators:
+            generator: ImageGenerator = plugins.create("stimloop.generators", choice)
+            self._generators[key] = generator
+            self.digests[f"generator {key.decode()}"] = generator.digest
+        return self._generators[key]
+
+    def photographs(self, source: str, n: int | None, size_px: int) -> PhotographSet:
+        """Natural images; none at all for `n` = 0."""
+        if n == 0:
+            return PhotographSet(np.empty((0, size_px, size_px, 3), dtype=np.uint8), ())
+        found = load_photographs(source, n, size_px)
+        name = f"photographs {source}, {len(found.images)} of {size_px} px"
+        self.digests[name] = array_digest(found.images)
+        return found
+
+
+class ThreadApparatus:
+    """What one thread's plan is given (an `Apparatus`); its randomness is its own."""
+
+    def __init__(self, equipment: Equipment, seed: int, thread: str) -> None:
+        self._equipment = equipment
+        self._seed = seed
+        self._thread = thread
+
+    def generator(self, choice: PluginChoice) -> ImageGenerator:
+        """See `Equipment.generator`."""
+        return self._equipment.generator(choice)
+
+    def optimizer(self, choice: PluginChoice, generator: ImageGenerator) -> Optimizer:
+        """The chosen optimizer, starting from the generator's prior."""
+        optimizer: Optimizer = plugins.create(
+            "stimloop.optimizers",
+            choice,
+            generator.sample_codes,
+            self.random_stream(f"optimizer {choice.name}"),
+        )
+        return optimizer
+
+    def objective(self, choice: PluginChoice) -> Objective:
+        """The chosen objective."""
+        objective: Objective = plugins.create("stimloop.objectives", choice)
+        self._equipment.objectives.append(objective)
+        return objective
+
+    def photographs(self, source: str, n: int | None, size_px: int) -> PhotographSet:
+        """See `Equipment.photographs`."""
+        return self._equipment.photographs(source, n, size_px)
+
+    def random_stream(self, purpose: str) -> np.random.Generator:
+        """The thread's stream for `purpose`, derived from the session's seed."""
+        return random_stream(self._seed, "thread", self._thread, purpose)
+
+
+def resolved(settings: SessionSettings) -> SessionSettings:
+    """The same settings with every default written out, checked against each protocol's model.
+
+    Raises:
+        PluginError: If a thread's protocol is not installed.
+        SettingsError: If its settings are wrong, or two threads have one name.
+    """
+    names = [thread.name for thread in settings.threads]
+    if len(set(names)) < len(names):
+        raise SettingsError("two threads have the same name", got=", ".join(names))
+    threads = []
+    for thread in settings.threads:
+        experiment = plugins.load("stimloop.protocols", thread.protocol)
+        choice = PluginChoice(name=thread.protocol, options=thread.settings)
+        checked = plugins.settings_of("stimloop.protocols", choice, experiment)
+        threads.append(thread.model_copy(update={"settings": checked.model_dump(mode="json")}))
+    return settings.model_copy(update={"threads": tuple(threads)})
+
+
+def build_plans(settings: SessionSettings, equipment: Equipment) -> dict[str, Plan]:
+    """Thread name → fresh plan."""
+    plans: dict[str, Plan] = {}
+    for thread in settings.threads:
+        experiment = plugins.load("stimloop.protocols", thread.protocol)
+        choice = PluginChoice(name=thread.protocol, options=thread.settings)
+        checked = plugins.settings_of("stimloop.protocols", choice, experiment)
+        apparatus: Apparatus = ThreadApparatus(equipment, settings.seed, thread.name)
+        plans[thread.name] = experiment(checked, apparatus)
+    return plans
+
+
+def new_session(settings: SessionSettings, path: Path) -> Session:
+    """Build the plans, compute their first blocks, start the log.
+
+    Raises:
+        LogError: If there is a log at `path` already.
+        SettingsError, PluginError: If the settings cannot be carried out.
+    """
+    settings = resolved(settings)
+    equipment = Equipment()
+    conductor = Conductor(build_plans(settings, equipment))
+    log = SessionLog.create(path)
+    started = SessionStarted(
+        log_version=LOG_VERSION,
+        wire_version=WIRE_VERSION,
+        settings=settings,
+        equipment=equipment.digests,
+        versions=installed_versions(),
+        device=device_name(),
+    )
+    log.append(EventKind.SESSION_STARTED, started)
+    session = Session(settings, log, conductor, equipment.objectives)
+    session.advance()
+    return session
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of what decides a session's course."""
+    found = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def device_name() -> str:
+    """The accelerator in use; `cpu` where there is none or torch was not needed."""
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return "cpu"
+    return str(torch.cuda.get_device_name())

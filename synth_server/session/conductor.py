@@ -1,0 +1,83 @@
+"""The conductor: takes blocks from the plans in rotation, and brings each its responses.
+
+Pure logic: no log, no sockets, no clock. With two or more threads, one thread's next block is
+computed while the rig shows another's; the order of blocks depends on settings and responses only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from protocols.errors import ResponsesRefused
+from protocols.interfaces import Plan
+from protocols.vocabulary import Block, BlockResponses
+
+
+class Conductor:
+    """Drives the plans of one session.
+
+    Args:
+        plans: Thread name → fresh plan, in the order of rotation. Their first blocks are computed
+            at once.
+    """
+
+    def __init__(self, plans: Mapping[str, Plan]) -> None:
+        self._plans = dict(plans)
+        self._rotation = list(plans)
+        self._in_turn = 0
+        self._waiting: dict[str, Block] = {}
+        self._outstanding: dict[int, Block] = {}
+        self.n_proposed = 0
+        for name, plan in plans.items():
+            self._keep(name, next(plan, None))
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no plan will propose anything any more."""
+        return not self._rotation
+
+    @property
+    def outstanding(self) -> Mapping[int, Block]:
+        """Blocks that await their responses, by index."""
+        return self._outstanding
+
+    def propose(self) -> Block | None:
+        """The next block of the thread in turn; None while that thread awaits responses."""
+        if not self._rotation:
+            return None
+        name = self._rotation[self._in_turn]
+        if name not in self._waiting:
+            return None
+        block = self._waiting.pop(name).at(self.n_proposed, name)
+        self._outstanding[block.index] = block
+        self.n_proposed += 1
+        self._in_turn = (self._in_turn + 1) % len(self._rotation)
+        return block
+
+    def accept(self, responses: BlockResponses) -> None:
+        """Send responses into the plan that asked for them; it computes its next block.
+
+        Raises:
+            ResponsesRefused: If no block of that index awaits responses.
+        """
+        if responses.block_index not in self._outstanding:
+            raise ResponsesRefused(
+                "no block of this index awaits responses",
+                expected=sorted(self._outstanding),
+                got=responses.block_index,
+            )
+        name = self._outstanding.pop(responses.block_index).thread
+        try:
+            self._keep(name, self._plans[name].send(responses))
+        except StopIteration:
+            self._keep(name, None)
+
+    def _keep(self, name: str, block: Block | None) -> None:
+        if block is not None:
+            self._waiting[name] = block
+            return
+        place = self._rotation.index(name)
+        self._rotation.remove(name)
+        if place < self._in_turn:
+            self._in_turn -= 1
+        self._in_turn = self._in_turn % len(self._rotation) if self._rotation else 0

@@ -1,0 +1,259 @@
+"""Recovery and replay: a fresh plan, refilled from the log.
+
+Nothing of an optimizer is ever stored. The plans are built anew and sent the logged responses; what
+they propose must be what was logged, or the session is not the one that the log describes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from protocols.documents import (
+    LOG_VERSION,
+    Event,
+    EventKind,
+    ServerResumed,
+    SessionEnded,
+    SessionStarted,
+)
+from protocols.errors import LogCorrupted, LogError, ReplayMismatch
+from protocols.interfaces import ImageGenerator
+from protocols.settings import PluginChoice, validated
+from protocols.vocabulary import Block, BlockResponses, Codes, Images, array_digest
+from synth_server.session.build import Equipment, build_plans, installed_versions
+from synth_server.session.conductor import Conductor
+from synth_server.session.log import SessionLog, verify_chain
+from synth_server.session.session import Session
+
+PIXEL_TOLERANCE = 2
+"""Largest difference (of 255) between an image drawn here and the one logged on other hardware."""
+
+
+class LoggedImages:
+    """An `ImageGenerator` that draws from the log what the log holds, and only the rest anew.
+
+    Recovery is quick with it, and exact on any hardware.
+    """
+
+    def __init__(self, drawn: ImageGenerator, log: SessionLog) -> None:
+        self._drawn = drawn
+        self._log = log
+        self._image_of: dict[str, str] = {}
+        for event in log.events(EventKind.BLOCK_PROPOSED):
+            digest = event.document["codes_digest"]
+            if digest is not None:
+                codes, stimuli = log.array(digest), event.document["stimuli"]
+                for code, stimulus in zip(codes, stimuli, strict=False):
+                    self._image_of[array_digest(code)] = stimulus["id"]
+
+    @property
+    def code_dim(self) -> int:
+        """As the generator's."""
+        return self._drawn.code_dim
+
+    @property
+    def image_size_px(self) -> int:
+        """As the generator's."""
+        return self._drawn.image_size_px
+
+    @property
+    def digest(self) -> str:
+        """As the generator's."""
+        return self._drawn.digest
+
+    def sample_codes(self, n: int, random: np.random.Generator) -> Codes:
+        """As the generator's."""
+        return self._drawn.sample_codes(n, random)
+
+    def __call__(self, codes: Codes) -> Images:
+        """Logged images where every code is known, else the generator's."""
+        known = [self._image_of.get(array_digest(code)) for code in codes]
+        if not all(known):
+            return self._drawn(codes)
+        return np.stack([self._log.array(digest) for digest in known if digest])
+
+
+class LoggedEquipment(Equipment):
+    """Equipment whose generators draw from the log."""
+
+    def __init__(self, log: SessionLog) -> None:
+        super().__init__()
+        self._log = log
+        self._logged: dict[int, LoggedImages] = {}
+
+    def generator(self, choice: PluginChoice) -> ImageGenerator:
+        """The chosen generator, behind the log."""
+        drawn = super().generator(choice)
+        if id(drawn) not in self._logged:
+            self._logged[id(drawn)] = LoggedImages(drawn, self._log)
+        return self._logged[id(drawn)]
+
+
+def read_start(log: SessionLog) -> SessionStarted:
+    """The first event of a log.
+
+    Raises:
+        LogError: If the log is empty, or of another version.
+        LogCorrupted: If the first event is none.
+    """
+    first = next(log.events(), None)
+    if first is None:
+        raise LogError("the session log is empty", where=str(log.path))
+    if first.kind is not EventKind.SESSION_STARTED:
+        raise LogCorrupted("the first event is not the session's start", where=str(log.path))
+    if first.document.get("log_version") != LOG_VERSION:
+        raise LogError(
+            "the log was written by another version of stimloop",
+            where=str(log.path),
+            expected=f"log version {LOG_VERSION}",
+            got=first.document.get("log_version"),
+            remedy=f"use stimloop {first.document.get('versions', {}).get('stimloop', '?')}",
+        )
+    return validated(SessionStarted, first.document, where=f"{log.path}, event 0")
+
+
+def resumed_session(path: Path) -> Session:
+    """The session of a log, ready to go on where it stopped.
+
+    Raises:
+        LogCorrupted: If the log was altered.
+        ReplayMismatch: If the plans do not propose what was logged.
+        LogError: If another server is writing it.
+    """
+    log = SessionLog(path, writable=True)
+    try:
+        return _refilled(log)
+    except BaseException:
+        log.close()
+        raise
+
+
+def _refilled(log: SessionLog) -> Session:
+    verify_chain(log)
+    start = read_start(log)
+    equipment = LoggedEquipment(log)
+    conductor = Conductor(build_plans(start.settings, equipment))
+    _check_equipment(start, equipment, log.path)
+    session = Session(start.settings, log, conductor, equipment.objectives)
+    for event in log.events(after=0):
+        for logged, proposed in driven(conductor, event, log):
+            if proposed.digest != logged.digest:
+                raise _mismatch(event, "the block", logged.digest, proposed.digest)
+        session.restore(event)
+    if not session.has_ended:
+        log.append(EventKind.SERVER_RESUMED, ServerResumed(versions=installed_versions()))
+        session.advance()
+    return session
+
+
+def driven(conductor: Conductor, event: Event, log: SessionLog) -> Iterator[tuple[Block, Block]]:
+    """Drive the plans by one logged event; yields (logged, proposed) where it is a block.
+
+    Raises:
+        ReplayMismatch: If the plans propose nothing where a block was logged.
+    """
+    if event.kind is EventKind.RESPONSES_RECEIVED:
+        conductor.accept(BlockResponses.model_validate(event.document))
+    elif event.kind is EventKind.BLOCK_PROPOSED:
+        proposed = conductor.propose()
+        if proposed is None:
+            raise _mismatch(event, "a block", event.document["label"], "nothing")
+        yield log.block(event), proposed
+
+
+@dataclass
+class Verification:
+    """What `verify_replay` found."""
+
+    n_events: int
+    n_blocks: int = 0
+    n_images: int = 0
+    images_within_tolerance: int = 0
+    largest_difference: int = 0
+    end: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+def verify_replay(path: Path, tolerance: int = PIXEL_TOLERANCE) -> Verification:
+    """Check the log's hashes, then draw the whole session anew and compare.
+
+    Codes must be equal; images must have the logged digests or, on other hardware, differ by at
+    most `tolerance` of 255 at any pixel.
+
+    Raises:
+        LogCorrupted: If the log was altered; names the event.
+        ReplayMismatch: If the session comes out otherwise; names the event.
+    """
+    log = SessionLog(path)
+    try:
+        report = Verification(n_events=verify_chain(log))
+        start = read_start(log)
+        equipment = Equipment()
+        conductor = Conductor(build_plans(start.settings, equipment))
+        _check_equipment(start, equipment, path)
+        session = Session(start.settings, log, conductor)
+        for event in log.events(after=0):
+            for logged, proposed in driven(conductor, event, log):
+                _compare(event, logged, proposed, tolerance, report)
+            session.restore(event)
+            if event.kind is EventKind.SESSION_ENDED:
+                _check_end(event, session, report)
+        if not report.end:
+            report.notes.append("the session has not ended: its log may be longer elsewhere")
+    finally:
+        log.close()
+    return report
+
+
+def _compare(
+    event: Event, logged: Block, proposed: Block, tolerance: int, report: Verification
+) -> None:
+    if logged.codes_digest != proposed.codes_digest:
+        raise _mismatch(event, "the codes", logged.codes_digest, proposed.codes_digest)
+    difference = np.abs(logged.images.astype(np.int16) - proposed.images.astype(np.int16))
+    largest = int(difference.max()) if logged.images.shape == proposed.images.shape else 255
+    if largest > tolerance:
+        raise _mismatch(event, "an image", f"a difference up to {tolerance}", largest)
+    rest = ("thread", "label", "order", "timing", "image_shape")
+    for name in rest:
+        if getattr(logged, name) != getattr(proposed, name):
+            raise _mismatch(event, f"the {name}", getattr(logged, name), getattr(proposed, name))
+    same = [a == b for a, b in zip(logged.stimulus_ids, proposed.stimulus_ids, strict=True)]
+    report.n_blocks += 1
+    report.n_images += len(same)
+    report.images_within_tolerance += same.count(False)
+    report.largest_difference = max(report.largest_difference, largest)
+
+
+def _check_end(event: Event, session: Session, report: Verification) -> None:
+    ended = SessionEnded.model_validate(event.document)
+    if ended.session_digest != session.digest:
+        raise _mismatch(event, "the session digest", ended.session_digest, session.digest)
+    report.end = ended.state
+
+
+def _check_equipment(start: SessionStarted, equipment: Equipment, path: Path) -> None:
+    for name, digest in start.equipment.items():
+        if equipment.digests.get(name) != digest:
+            raise ReplayMismatch(
+                f"{name} is not what the session was made with",
+                where=f"{path}, event 0",
+                expected=digest,
+                got=equipment.digests.get(name, "nothing of that name"),
+                remedy="bring back the same weights, images and versions; versions then: "
+                + ", ".join(f"{name} {number}" for name, number in start.versions.items()),
+            )
+
+
+def _mismatch(event: Event, what: str, expected: object, got: object) -> ReplayMismatch:
+    return ReplayMismatch(
+        f"event {event.seq} ({event.kind}, {event.document.get('label', '')}): "
+        f"{what} comes out otherwise than logged",
+        expected=expected,
+        got=got,
+        remedy="were settings, weights or versions changed since? See event 0",
+    )

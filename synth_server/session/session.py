@@ -1,0 +1,329 @@
+"""A session: what the plans propose and what the rig reports, each durable before it is passed on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from protocols.documents import (
+    Control,
+    Event,
+    EventKind,
+    RigAttached,
+    SessionEnded,
+    SessionSettings,
+)
+from protocols.errors import Refusal, ResponsesRefused, SettingsError
+from protocols.interfaces import Objective
+from protocols.vocabulary import Block, BlockResponses, combined_digest, document_digest
+from protocols.wire.messages import Accepted, Hello, RefusalReason, SessionState, SessionStatus
+from synth_server.session.conductor import Conductor
+from synth_server.session.log import SessionLog
+from synth_server.session.validation import check_responses
+
+COMMANDS = ("pause", "resume", "stop", "abort", "annotate")
+
+
+class Session:
+    """One session, live. `record`, `learn` and `advance` belong to the worker thread; the rest may
+    be called from any.
+
+    Args:
+        settings: What the session does.
+        log: Open for writing.
+        conductor: Fresh, or refilled from the log.
+        objectives: The plans' objectives; a rig that lacks their sites is refused.
+    """
+
+    def __init__(
+        self,
+        settings: SessionSettings,
+        log: SessionLog,
+        conductor: Conductor,
+        objectives: Sequence[Objective] = (),
+    ) -> None:
+        self._objectives = objectives
+        self.settings = settings
+        self.log = log
+        self.conductor = conductor
+        self.rig: RigAttached | None = None
+        self.state: SessionState = "running"
+        self.failure = ""
+        self.publish: Callable[[Event], None] = lambda event: None
+        self._guard = threading.RLock()
+        self._block_events: list[Event] = []
+        self._block_digests: list[str] = []
+        self._response_digests: dict[int, str] = {}
+        self._ended = False
+
+    # --- the worker's -------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Commit every block that can be proposed now; end the session when it is over."""
+        while self.state in ("running", "paused") and (block := self.conductor.propose()):
+            self._log_block(block)
+        if self.is_over and self.state != "aborted":
+            self.end()
+
+    def record(self, responses: BlockResponses) -> Accepted:
+        """Check responses and make them durable; from then on they may be acknowledged.
+
+        Raises:
+            Refusal: If they do not fit the block, or come out of order.
+            LogError: If they cannot be written.
+        """
+        index = responses.block_index
+        if index in self._response_digests:
+            return self._again(responses)
+        if self._ended:
+            raise Refusal(
+                RefusalReason.SESSION_OVER,
+                "the session is over",
+                got=f"responses to block {index}",
+                remedy="they stay in the rig's spool folder",
+            )
+        if index != self.n_answered or index >= self.n_proposed:
+            raise Refusal(
+                RefusalReason.OUT_OF_ORDER,
+                "responses come in the order of the blocks",
+                expected=f"block {self.n_answered}",
+                got=f"block {index}",
+            )
+        if self.rig is None:
+            raise Refusal(RefusalReason.OTHER_RIG, "say hello first")
+        try:
+            check_responses(self.conductor.outstanding[index], responses, self.rig.site_ids)
+        except ResponsesRefused as error:
+            raise Refusal(
+                RefusalReason.RESPONSES_DO_NOT_FIT,
+                error.what,
+                expected=error.expected,
+                got=f"{error.where}: {error.got}",
+                remedy=error.remedy,
+            ) from None
+        self._append(EventKind.RESPONSES_RECEIVED, responses)
+        self._response_digests[index] = responses.digest
+        return Accepted(block_index=index, responses_digest=responses.digest, duplicate=False)
+
+    def learn(self, responses: BlockResponses) -> None:
+        """Send durable responses into their plan."""
+        self.conductor.accept(responses)
+
+    def end(self) -> None:
+        """Write the last event, once."""
+        with self._guard:
+            if self._ended:
+                return
+            if self.state == "stopping":
+                self.state = "stopped"
+            elif self.state != "aborted":
+                self.state = "finished"
+            self._append(
+                EventKind.SESSION_ENDED,
+                SessionEnded.model_validate(
+                    {
+                        "state": self.state,
+                        "n_blocks": self.n_proposed,
+                        "session_digest": self.digest,
+                    }
+                ),
+            )
+            self._ended = True
+
+    # --- anybody's ----------------------------------------------------------------------------
+
+    @property
+    def session_id(self) -> str:
+        """The session's name."""
+        return self.settings.session_id
+
+    @property
+    def n_proposed(self) -> int:
+        """Blocks proposed, and so durable."""
+        return len(self._block_events)
+
+    @property
+    def n_answered(self) -> int:
+        """Blocks whose responses are durable; always the first ones."""
+        return len(self._response_digests)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to show."""
+        if self.state == "aborted" or self._ended:
+            return True
+        nothing_to_come = self.conductor.exhausted or self.state == "stopping"
+        return nothing_to_come and self.n_answered == self.n_proposed
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last event is written."""
+        return self._ended
+
+    @property
+    def no_more_blocks(self) -> bool:
+        """Whether no block beyond those proposed will come."""
+        return self.is_over or self.state == "stopping" or self.conductor.exhausted
+
+    @property
+    def digest(self) -> str:
+        """Over all blocks and responses, in block order: one seed, one digest."""
+        return combined_digest(
+            f"{block} {self._response_digests.get(index, '-')}"
+            for index, block in enumerate(self._block_digests)
+        )
+
+    @property
+    def status(self) -> SessionStatus:
+        """One line for a status report."""
+        return SessionStatus(
+            session_id=self.session_id,
+            state=self.state,
+            rig_id=self.rig.rig_id if self.rig else "",
+            blocks_proposed=self.n_proposed,
+            blocks_answered=self.n_answered,
+            last_event=self.log.last_seq,
+        )
+
+    def block(self, index: int) -> Block | None:
+        """A proposed block, from memory while it awaits responses and from the log afterwards."""
+        waiting = self.conductor.outstanding.get(index)
+        if waiting is not None or index >= self.n_proposed:
+            return waiting
+        return self.log.block(self._block_events[index])
+
+    def attach(self, hello: Hello) -> None:
+        """Take note of the rig; the first one stays this session's rig.
+
+        Raises:
+            Refusal: If another rig serves this session, or other sites are recorded than before.
+        """
+        with self._guard:
+            rig = RigAttached(rig_id=hello.rig_id, site_ids=hello.site_ids, software=hello.software)
+            if self.rig is not None:
+                _check_same_rig(self.rig, rig)
+            _check_sites(self._objectives, rig)
+            if rig != self.rig and not self._ended:
+                self._append(EventKind.RIG_ATTACHED, rig)
+            self.rig = rig
+
+    def control(self, command: str, text: str = "") -> None:
+        """Carry out one of `COMMANDS`, durably; repeating one changes nothing.
+
+        Raises:
+            Refusal: If the session is over.
+        """
+        with self._guard:
+            if self._ended or (self.state == "aborted" and command != "annotate"):
+                raise Refusal(RefusalReason.SESSION_OVER, "the session is over", got=command)
+            following: SessionState | None = _TRANSITIONS.get((self.state, command))
+            if following is None and command != "annotate":
+                return
+            self._append(
+                EventKind.CONTROL, Control.model_validate({"command": command, "text": text})
+            )
+            self.state = following or self.state
+
+    # --- refilling, see `recovery` ------------------------------------------------------------
+
+    def restore(self, event: Event) -> None:
+        """Take note of an event that is in the log already."""
+        document = event.document
+        match event.kind:
+            case EventKind.BLOCK_PROPOSED:
+                self._note_block(event)
+            case EventKind.RESPONSES_RECEIVED:
+                responses = BlockResponses.model_validate(document)
+                self._response_digests[responses.block_index] = responses.digest
+            case EventKind.RIG_ATTACHED:
+                self.rig = RigAttached.model_validate(document)
+            case EventKind.CONTROL:
+                command = Control.model_validate(document).command
+                self.state = _TRANSITIONS.get((self.state, command), self.state)
+            case EventKind.SESSION_ENDED:
+                self.state = SessionEnded.model_validate(document).state
+                self._ended = True
+
+    def _log_block(self, block: Block) -> None:
+        arrays: Sequence[Any] = [*block.images, *([] if block.codes is None else [block.codes])]
+        self._note_block(self._append(EventKind.BLOCK_PROPOSED, block.document(), arrays))
+
+    def _note_block(self, event: Event) -> None:
+        self._block_digests.append(document_digest(event.document))
+        self._block_events.append(event)
+
+    def _append(
+        self,
+        kind: EventKind,
+        document: BaseModel | Mapping[str, Any],
+        arrays: Sequence[Any] = (),
+    ) -> Event:
+        event = self.log.append(kind, document, arrays)
+        self.publish(event)
+        return event
+
+    def _again(self, responses: BlockResponses) -> Accepted:
+        known = self._response_digests[responses.block_index]
+        if responses.digest != known:
+            raise Refusal(
+                RefusalReason.ALREADY_ANSWERED,
+                "other responses to this block were accepted before",
+                expected=known,
+                got=responses.digest,
+                remedy="the first ones stand; these stay in the rig's spool folder",
+            )
+        return Accepted(block_index=responses.block_index, responses_digest=known, duplicate=True)
+
+
+_TRANSITIONS: dict[tuple[SessionState, str], SessionState] = {
+    ("running", "pause"): "paused",
+    ("paused", "resume"): "running",
+    ("running", "stop"): "stopping",
+    ("paused", "stop"): "stopping",
+    ("running", "abort"): "aborted",
+    ("paused", "abort"): "aborted",
+    ("stopping", "abort"): "aborted",
+}
+
+
+def document_digest_of(event: Event) -> str:
+    """The digest of a logged block: `Block.digest`, without loading its images."""
+    from protocols.vocabulary import document_digest
+
+    return document_digest(event.document)
+
+
+def _check_sites(objectives: Sequence[Objective], rig: RigAttached) -> None:
+    for objective in objectives:
+        try:
+            objective.check_sites(rig.site_ids)
+        except SettingsError as error:
+            raise Refusal(
+                RefusalReason.UNKNOWN_SITE,
+                error.what,
+                expected=error.expected,
+                got=error.got,
+                remedy=error.remedy,
+            ) from None
+
+
+def _check_same_rig(known: RigAttached, rig: RigAttached) -> None:
+    if rig.rig_id != known.rig_id:
+        raise Refusal(
+            RefusalReason.OTHER_RIG,
+            "another rig serves this session",
+            expected=known.rig_id,
+            got=rig.rig_id,
+            remedy="give a replacement the same rig_id in rig.toml",
+        )
+    if rig.site_ids != known.site_ids:
+        raise Refusal(
+            RefusalReason.UNKNOWN_SITE,
+            "the recorded sites changed within the session",
+            expected=", ".join(known.site_ids),
+            got=", ".join(rig.site_ids),
+            remedy="record the same sites, or start a new session",
+        )
