@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 from typing import Any, TypeAlias
 
 import zmq
@@ -71,3 +73,32 @@ def _socket(context: Context, kind: int) -> Socket:
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
     result: Socket = socket
     return result
+
+
+class Doorbell:
+    """Wakes a thread that waits in a poller, from any other thread."""
+
+    def __init__(self, context: Context) -> None:
+        self._guard = threading.Lock()
+        address = f"inproc://doorbell-{id(self)}"
+        self.socket = _socket(context, zmq.PULL)
+        self.socket.bind(address)
+        self._button = _socket(context, zmq.PUSH)
+        self._button.connect(address)
+
+    def ring(self) -> None:
+        """Wake the waiting thread; rings that it has not answered yet count as one."""
+        with self._guard, contextlib.suppress(zmq.ZMQError):
+            self._button.send(b"", zmq.NOBLOCK)
+
+    def answer(self) -> None:
+        """Called by the woken thread: forget the rings so far."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                self.socket.recv(zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Close both ends."""
+        with self._guard:
+            self._button.close()
+            self.socket.close()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from protocols import plugins
-from protocols.documents import LOG_VERSION, EventKind, SessionSettings, SessionStarted
+from protocols.documents import LOG_VERSION, SessionSettings, SessionStarted
 from protocols.errors import SettingsError
 from protocols.interfaces import (
     Apparatus,
@@ -142,8 +142,7 @@ def new_session(settings: SessionSettings, path: Path) -> Session:
     settings = resolved(settings)
     equipment = Equipment()
     conductor = Conductor(build_plans(settings, equipment))
-    log = SessionLog.create(path)
-    started = SessionStarted(
+    start = SessionStarted(
         log_version=LOG_VERSION,
         wire_version=WIRE_VERSION,
         settings=settings,
@@ -151,7 +150,7 @@ def new_session(settings: SessionSettings, path: Path) -> Session:
         versions=installed_versions(),
         device=device_name(),
     )
-    log.append(EventKind.SESSION_STARTED, started)
+    log = SessionLog.create(path, start)
     session = Session(settings, log, conductor, equipment.objectives)
     session.advance()
     return session

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from protocols.documents import Event, EventKind
+from protocols.documents import Event, EventKind, SessionStarted
 from protocols.errors import LogCorrupted, LogError
 from protocols.vocabulary import Block, array_digest, canonical_json, document_digest
 
@@ -68,8 +68,8 @@ class SessionLog:
             raise LogCorrupted("this is no session log", where=str(path), got=error) from None
 
     @classmethod
-    def create(cls, path: Path) -> SessionLog:
-        """A new, empty log.
+    def create(cls, path: Path, start: SessionStarted) -> SessionLog:
+        """A new log that begins with `start`; there is never a log without its first event.
 
         Raises:
             LogError: If the file exists already, or cannot be made.
@@ -80,11 +80,18 @@ class SessionLog:
                 where=str(path),
                 remedy=f"go on with it: synth-server serve --resume {path}; or choose another place",
             )
+        unfinished = path.with_name(path.name + ".new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with sqlite3.connect(path) as db:
-                db.executescript(_SCHEMA)
+            unfinished.unlink(missing_ok=True)
+            db = sqlite3.connect(unfinished)
+            db.executescript(_SCHEMA)
             db.close()
+            log = cls(unfinished, writable=True)
+            log.append(EventKind.SESSION_STARTED, start)
+            log.close()
+            unfinished.with_name(unfinished.name + ".lock").unlink(missing_ok=True)
+            unfinished.replace(path)
         except (OSError, sqlite3.Error) as error:
             raise LogError("the session log cannot be made", where=str(path), got=error) from None
         return cls(path, writable=True)

@@ -16,7 +16,7 @@ from protocols.documents import (
     SessionEnded,
     SessionSettings,
 )
-from protocols.errors import Refusal, ResponsesRefused, SettingsError
+from protocols.errors import LogError, Refusal, ResponsesRefused, SettingsError
 from protocols.interfaces import Objective
 from protocols.vocabulary import Block, BlockResponses, combined_digest, document_digest
 from protocols.wire.messages import Accepted, Hello, RefusalReason, SessionState, SessionStatus
@@ -52,19 +52,22 @@ class Session:
         self.rig: RigAttached | None = None
         self.state: SessionState = "running"
         self.failure = ""
-        self.publish: Callable[[Event], None] = lambda event: None
+        self.log_problem: LogError | None = None
+        self.publish: Callable[[Event], None] = _to_nobody
         self._guard = threading.RLock()
         self._block_events: list[Event] = []
         self._block_digests: list[str] = []
         self._response_digests: dict[int, str] = {}
+        self._undurable: Block | None = None
         self._ended = False
 
     # --- the worker's -------------------------------------------------------------------------
 
     def advance(self) -> None:
         """Commit every block that can be proposed now; end the session when it is over."""
-        while self.state in ("running", "paused") and (block := self.conductor.propose()):
+        while self.state in ("running", "paused") and (block := self._next_proposal()):
             self._log_block(block)
+            self._undurable = None
         if self.is_over and self.state != "aborted":
             self.end()
 
@@ -190,10 +193,10 @@ class Session:
 
     def block(self, index: int) -> Block | None:
         """A proposed block, from memory while it awaits responses and from the log afterwards."""
+        if index >= self.n_proposed:
+            return None
         waiting = self.conductor.outstanding.get(index)
-        if waiting is not None or index >= self.n_proposed:
-            return waiting
-        return self.log.block(self._block_events[index])
+        return waiting or self.log.block(self._block_events[index])
 
     def attach(self, hello: Hello) -> None:
         """Take note of the rig; the first one stays this session's rig.
@@ -247,6 +250,12 @@ class Session:
                 self.state = SessionEnded.model_validate(document).state
                 self._ended = True
 
+    def _next_proposal(self) -> Block | None:
+        """What is to be committed next; kept until it is, should the disk be full."""
+        if self._undurable is None:
+            self._undurable = self.conductor.propose()
+        return self._undurable
+
     def _log_block(self, block: Block) -> None:
         arrays: Sequence[Any] = [*block.images, *([] if block.codes is None else [block.codes])]
         self._note_block(self._append(EventKind.BLOCK_PROPOSED, block.document(), arrays))
@@ -289,11 +298,8 @@ _TRANSITIONS: dict[tuple[SessionState, str], SessionState] = {
 }
 
 
-def document_digest_of(event: Event) -> str:
-    """The digest of a logged block: `Block.digest`, without loading its images."""
-    from protocols.vocabulary import document_digest
-
-    return document_digest(event.document)
+def _to_nobody(_event: Event) -> None:
+    """Until the endpoint listens."""
 
 
 def _check_sites(objectives: Sequence[Objective], rig: RigAttached) -> None:

@@ -1,0 +1,1 @@
+"""The server: invents images, hosts sessions, keeps their logs."""
