@@ -1,0 +1,4 @@
+"""Where images come from: generators, optimizers, objectives, photographs.
+
+Importing this package imports no torch; only the modules that need it do.
+"""

@@ -1,0 +1,149 @@
+"""Fourier space: smooth coloured images from few numbers, with natural spectrum and contrast.
+
+After the preconditioned Fourier parametrisation of feature visualisation (Olah, Mordvintsev &
+Schubert 2017): amplitudes fall as 1/f, as in natural images, and colours mix opponent axes
+(luminance, red–green, yellow–blue) of unequal strength. Two things differ, for gradient-free search
+in a few dozen generations. Only low frequencies are kept, fewer of them for colour. And every image
+is brought to the same RMS contrast: a code's length draws nothing, so that an image cannot win by
+contrast alone, and a mutation's angle shrinks as codes grow, which anneals the search.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from protocols.settings import Frozen
+from protocols.vocabulary import Codes, Images, document_digest
+from synth_server.synthesis.generators.pixels import check_codes
+
+N_MEAN = 3
+"""The first genes are the mean of each opponent axis."""
+OPPONENT_TO_RGB = ((1.0, 1.0, 3**-0.5), (1.0, -1.0, 3**-0.5), (1.0, 0.0, -2 * 3**-0.5))
+"""Columns: luminance, red–green, yellow–blue; orthogonal, of squared length 3, 2, 2."""
+AXIS_POWER = (1.0, 2 / 3, 2 / 3)
+"""Mean square over R, G, B of each axis at unit amplitude."""
+
+
+class FourierSettings(Frozen):
+    """Settings of the Fourier generator."""
+
+    size_px: int = Field(default=128, ge=16, le=2048, description="side of the square image")
+    max_cycles: float = Field(default=8.0, ge=1, description="luminance band, cycles/image")
+    max_colour_cycles: float = Field(default=4.0, ge=1, description="colour band, cycles/image")
+    falloff: float = Field(default=1.0, ge=0, le=4, description="amplitude ∝ frequency^-falloff")
+    colour: float = Field(default=0.5, ge=0, le=2, description="colour amplitude over luminance")
+    contrast: float = Field(
+        default=0.3, gt=0, le=2, description="RMS over pixels and channels, before squashing, 0..1"
+    )
+    mean_range: float = Field(
+        default=0.25, ge=0, le=1, description="furthest mean from mid-gray, before squashing"
+    )
+
+
+class Band(NamedTuple):
+    """The frequencies of one opponent axis: one of each ± pair, and their amplitudes `(n,)`."""
+
+    fx: Tensor
+    fy: Tensor
+    amplitude: Tensor
+
+
+class FourierGenerator:
+    """Draws images from their Fourier coefficients on three opponent axes.
+
+    A code holds three means, then for each axis the real and then the imaginary parts.
+    """
+
+    Settings = FourierSettings
+
+    def __init__(self, settings: FourierSettings) -> None:
+        self._settings = settings
+        luminance = _band(settings.max_cycles, settings.size_px, settings.falloff, 1.0)
+        colour = _band(
+            settings.max_colour_cycles, settings.size_px, settings.falloff, settings.colour
+        )
+        self._bands = (luminance, colour, colour)
+
+    @property
+    def code_dim(self) -> int:
+        """Three means and two numbers a frequency."""
+        return N_MEAN + 2 * sum(len(band.fx) for band in self._bands)
+
+    @property
+    def image_size_px(self) -> int:
+        """Side of the square image."""
+        return self._settings.size_px
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the name and the settings, which are all there is."""
+        return document_digest({"generator": "fourier", **self._settings.model_dump(mode="json")})
+
+    def sample_codes(self, n: int, random: np.random.Generator) -> Codes:
+        """`(n, code_dim)` from N(0, 1)."""
+        return random.standard_normal((n, self.code_dim), dtype=np.float32)
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """`(n, code_dim)` → `(n, 3, size, size)` RGB in 0..1; differentiable."""
+        size = self._settings.size_px
+        coefficients = self._coefficients(codes)
+        spectrum = codes.new_zeros((len(codes), 3, size, size // 2 + 1), dtype=torch.complex64)
+        for axis, (band, values) in enumerate(zip(self._bands, coefficients, strict=True)):
+            spectrum[:, axis, band.fy % size, band.fx] = values
+            on_edge = band.fx == 0
+            spectrum[:, axis, -band.fy[on_edge] % size, 0] = values[:, on_edge].conj()
+        planes = torch.fft.irfft2(spectrum, s=(size, size), norm="forward")
+        gain = self._settings.contrast / _rms(coefficients)
+        means = self._settings.mean_range * torch.tanh(codes[:, :N_MEAN])
+        opponent = planes * gain[:, None, None, None] + means[:, :, None, None]
+        return torch.sigmoid(4 * self._mixed(opponent))
+
+    def __call__(self, codes: Codes) -> Images:
+        """`(n, code_dim) float32` → `(n, size, size, 3) uint8`."""
+        check_codes(codes, self.code_dim)
+        with torch.inference_mode():
+            levels = (self.decode(torch.from_numpy(np.array(codes))) * 255).round()
+        return np.ascontiguousarray(levels.to(torch.uint8).permute(0, 2, 3, 1).numpy())
+
+    def _coefficients(self, codes: Tensor) -> list[Tensor]:
+        """Each axis's complex coefficients `(n, n_frequencies)`."""
+        found, start = [], N_MEAN
+        for band in self._bands:
+            width = len(band.fx)
+            real = codes[:, start : start + width]
+            imaginary = codes[:, start + width : start + 2 * width]
+            found.append(torch.complex(real, imaginary) * band.amplitude.to(codes.device))
+            start += 2 * width
+        return found
+
+    def _mixed(self, opponent: Tensor) -> Tensor:
+        """Opponent axes to R, G, B, sum by sum: a matrix product may round otherwise in a batch."""
+        luminance, red_green, yellow_blue = opponent.unbind(1)
+        rows = [r[0] * luminance + r[1] * red_green + r[2] * yellow_blue for r in OPPONENT_TO_RGB]
+        return torch.stack(rows, dim=1)
+
+
+def _band(max_cycles: float, size_px: int, falloff: float, strength: float) -> Band:
+    """The half plane of frequencies up to `max_cycles` (and below Nyquist), without the mean."""
+    limit = min(int(max_cycles), size_px // 2 - 1)
+    fy, fx = np.mgrid[-limit : limit + 1, 0 : limit + 1]
+    frequency = np.hypot(fx, fy)
+    kept = (frequency <= max_cycles) & ((fx > 0) | (fy > 0))
+    amplitude = strength * frequency[kept] ** -falloff
+    return Band(
+        torch.from_numpy(fx[kept]), torch.from_numpy(fy[kept]), torch.from_numpy(amplitude).float()
+    )
+
+
+def _rms(coefficients: list[Tensor]) -> Tensor:
+    """RMS `(n,)` over pixels and channels, by Parseval: a ± pair of modulus |z| has power 2 |z|²."""
+    powers = [
+        weight * 2 * (values.real.square() + values.imag.square()).sum(dim=1)
+        for weight, values in zip(AXIS_POWER, coefficients, strict=True)
+    ]
+    return (torch.stack(powers).sum(dim=0) + 1e-12).sqrt()

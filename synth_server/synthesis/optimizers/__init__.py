@@ -1,0 +1,1 @@
+"""Gradient-free optimizers: they propose codes and learn from their fitness alone."""

@@ -1,0 +1,140 @@
+"""The genetic algorithm of XDREAM (Ponce et al. 2019; Xiao & Kreiman 2020, Methods).
+
+A population of codes is shown; the better a code's fitness, the more children it has. One
+generation, for fitness `s` `(population,)`:
+
+1. Codes that were not measured (NaN) go on to the next generation as they are.
+2. Selection: `p ∝ exp((s' − max s') / kT)`, `s' = min(s, 95th percentile of s)` and
+   `kT = max(temperature · std(s), 1e-8)`. The percentile keeps one lucky count from fathering all.
+3. The best `n_conserve` codes are shown again.
+4. Each child draws two parents by `p`; each gene is the first parent's with probability
+   `heritability`, and mutates with probability `mutation_rate` by N(0, `mutation_size`²).
+
+Two conventions of `temperature` are published, and they are opposite: XDREAM divides the standard
+deviation by its "selectivity" 2 (here 0.5), the PonceLab rig multiplies it by 2 (here 2.0). Codes
+have no bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from protocols.settings import Frozen
+from protocols.vocabulary import Codes
+from synth_server.synthesis.optimizers.turns import Turns
+
+CodeSampler: TypeAlias = Callable[[int, np.random.Generator], Codes]
+"""`(n, random)` → `(n, code_dim) float32`: a generator's `sample_codes`."""
+
+PRESETS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {
+        "xdream": {
+            "population": 20, "mutation_rate": 0.5, "mutation_size": 0.5,
+            "temperature": 0.5, "heritability": 0.5, "n_conserve": 1,
+        },
+        "poncelab": {
+            "population": 30, "mutation_rate": 0.25, "mutation_size": 0.75,
+            "temperature": 2.0, "heritability": 0.75, "n_conserve": 10,
+        },
+        "wang_ponce": {
+            "population": 40, "mutation_rate": 0.25, "mutation_size": 0.75,
+            "temperature": 2.0, "heritability": 0.75, "n_conserve": 10,
+        },
+    }
+)  # fmt: skip
+"""Published parameters: Xiao & Kreiman 2020; the PonceLab rig; the baseline of Wang & Ponce 2022."""
+
+KT_FLOOR = 1e-8
+CLIP_PERCENTILE = 95
+
+
+class GeneticSettings(Frozen):
+    """A preset, and whatever is to differ from it."""
+
+    preset: Literal["xdream", "poncelab", "wang_ponce"] = "poncelab"
+    population: int = Field(default=30, ge=2, le=10_000, description="codes in one generation")
+    mutation_rate: float = Field(default=0.25, ge=0, le=1, description="probability, per gene")
+    mutation_size: float = Field(default=0.75, ge=0, description="standard deviation, code units")
+    temperature: float = Field(default=2.0, gt=0, description="kT in std of the fitness")
+    heritability: float = Field(default=0.75, ge=0, le=1, description="genes of the first parent")
+    n_conserve: int = Field(default=10, ge=0, description="best codes shown again")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        preset = given.get("preset", "poncelab")
+        return {**PRESETS.get(preset, {}), **given} if isinstance(preset, str) else given
+
+    @model_validator(mode="after")
+    def _leaves_room_for_children(self) -> GeneticSettings:
+        if self.n_conserve >= self.population:
+            raise ValueError(
+                f"n_conserve = {self.n_conserve} of population = {self.population} "
+                "leaves no room for children"
+            )
+        return self
+
+
+class GeneticAlgorithm:
+    """Evolves codes by selection, crossover and mutation.
+
+    Args:
+        settings: A preset and its overrides.
+        sample_codes: Draws the first population.
+        random: The only source of randomness.
+    """
+
+    Settings = GeneticSettings
+
+    def __init__(
+        self, settings: GeneticSettings, sample_codes: CodeSampler, random: np.random.Generator
+    ) -> None:
+        self._settings = settings
+        self._random = random
+        self._turns = Turns()
+        self._population = np.asarray(sample_codes(settings.population, random), np.float32)
+
+    def ask(self) -> Codes:
+        """The population to show, `(population, code_dim) float32`."""
+        return self._turns.ask(self._population)
+
+    def tell(self, codes: Codes, fitness: NDArray[np.float64]) -> None:
+        """Breed the next population from `fitness` `(population,)`, NaN where not measured.
+
+        If nothing was measured, the same codes are asked for again.
+        """
+        order = self._turns.tell(codes, fitness)
+        ranked, scores = codes[order], fitness[order]
+        n_measured = int(np.count_nonzero(~np.isnan(scores)))
+        if n_measured == 0:
+            return
+        parents, unmeasured = ranked[:n_measured], ranked[n_measured:]
+        n_kept = min(self._settings.n_conserve, n_measured)
+        children = self._children(parents, scores[:n_measured], n_measured - n_kept)
+        self._population = np.concatenate([unmeasured, parents[:n_kept], children])
+
+    def _children(self, parents: Codes, scores: NDArray[np.float64], n: int) -> Codes:
+        """`(n, code_dim)`: children of `parents` `(m, code_dim)` with fitness `scores` `(m,)`."""
+        settings, draw = self._settings, self._random
+        pairs = draw.choice(len(parents), size=(n, 2), p=self._chances(scores))
+        shape = (n, parents.shape[1])
+        from_first = draw.random(shape, dtype=np.float32) < settings.heritability
+        children = np.where(from_first, parents[pairs[:, 0]], parents[pairs[:, 1]])
+        mutates = draw.random(shape, dtype=np.float32) < settings.mutation_rate
+        steps = draw.standard_normal(shape, dtype=np.float32) * np.float32(settings.mutation_size)
+        return np.asarray(children + np.where(mutates, steps, np.float32(0)), np.float32)
+
+    def _chances(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Each code's chance `(m,)` to be drawn as a parent."""
+        clipped = np.minimum(scores, np.percentile(scores, CLIP_PERCENTILE))
+        kt = max(self._settings.temperature * float(np.std(scores)), KT_FLOOR)
+        weights = np.exp((clipped - clipped.max()) / kt)
+        return np.asarray(weights / weights.sum(), np.float64)

@@ -1,0 +1,232 @@
+"""Natural reference images: from a folder, from a zip, or those that come with scikit-image.
+
+`embedded` needs no download: it cuts square crops out of photographs that ship inside
+scikit-image's wheel. Licences, as `skimage.data` states them:
+
+=====================  ==================================================================
+astronaut.png          NASA Great Images; public domain
+brick.png              CC0Textures; CC0
+camera.png             Lav Varshney; CC0
+chelsea.png            Stefan van der Walt; CC0
+coffee.png             Rachel Michetti, courtesy of Pikolo Espresso Bar; CC0
+coins.png              Brooklyn Museum; no known copyright restrictions
+grass.png              linolafett; CC0
+gravel.png             CC0Textures; CC0
+hubble_deep_field.jpg  NASA, HubbleSite; public domain
+retina.jpg             Mikael Häggström; CC0
+rocket.jpg             SpaceX; public domain
+=====================  ==================================================================
+
+The first twenty crops are the most varied.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import re
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from protocols.errors import DataError, InstallationError, SettingsError
+from protocols.interfaces import PhotographSet
+
+EMBEDDED = "embedded"
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+class Crop(NamedTuple):
+    """A square cut out of a photograph, in its pixels; (0, 0) is its top left corner."""
+
+    name: str
+    file: str
+    left: int
+    top: int
+    side: int
+
+
+EMBEDDED_CROPS = (
+    Crop("astronaut", "astronaut.png", 0, 0, 512),
+    Crop("cat face", "chelsea.png", 80, 0, 300),
+    Crop("coffee cup", "coffee.png", 140, 0, 400),
+    Crop("rocket", "rocket.jpg", 107, 0, 427),
+    Crop("cameraman", "camera.png", 0, 0, 512),
+    Crop("coins", "coins.png", 0, 0, 303),
+    Crop("grass", "grass.png", 0, 0, 256),
+    Crop("gravel", "gravel.png", 0, 0, 256),
+    Crop("brick wall", "brick.png", 0, 0, 512),
+    Crop("galaxies", "hubble_deep_field.jpg", 64, 0, 872),
+    Crop("retina", "retina.jpg", 205, 205, 1000),
+    Crop("smile", "astronaut.png", 144, 16, 160),
+    Crop("cat eye", "chelsea.png", 120, 60, 110),
+    Crop("spoon", "coffee.png", 320, 170, 160),
+    Crop("launch tower", "rocket.jpg", 420, 60, 220),
+    Crop("camera and tripod", "camera.png", 230, 90, 220),
+    Crop("two coins", "coins.png", 150, 150, 120),
+    Crop("helmet", "astronaut.png", 320, 330, 182),
+    Crop("galaxy", "hubble_deep_field.jpg", 640, 420, 200),
+    Crop("wood grain", "coffee.png", 0, 200, 190),
+    Crop("brick joints", "brick.png", 280, 260, 200),
+    Crop("cat nose", "chelsea.png", 210, 150, 130),
+    Crop("flag", "astronaut.png", 0, 0, 120),
+    Crop("optic disc", "retina.jpg", 20, 500, 420),
+    Crop("stones", "gravel.png", 300, 300, 120),
+    Crop("leaves", "grass.png", 180, 10, 130),
+    Crop("launch lights", "rocket.jpg", 130, 250, 177),
+    Crop("skyline", "camera.png", 372, 120, 140),
+    Crop("mission patch", "astronaut.png", 110, 300, 130),
+    Crop("largest coin", "coins.png", 300, 140, 84),
+    Crop("cup handle", "coffee.png", 190, 180, 140),
+    Crop("shuttle", "astronaut.png", 340, 0, 170),
+)
+
+
+def load_photographs(source: str | Path, n: int | None, size_px: int) -> PhotographSet:
+    """The first `n` photographs of `source`, cut square and resized (Lanczos, anti-aliased).
+
+    Args:
+        source: `"embedded"`, a folder, or a zip file. Members are sorted by the numbers in their
+            names ("im2" before "im10"); images are cut to their central square.
+        n: How many; None for all.
+        size_px: Side of the result.
+
+    Returns:
+        `(n, size_px, size_px, 3) uint8` and a name each.
+
+    Raises:
+        SettingsError: If the source is missing, holds no images, or fewer than `n`.
+        DataError: If the zip or one of the images cannot be read.
+    """
+    if str(source) == EMBEDDED:
+        loaded = _embedded(n)
+    elif Path(source).is_dir():
+        loaded = _from_folder(Path(source), n)
+    elif Path(source).is_file():
+        loaded = _from_zip(Path(source), n)
+    else:
+        raise SettingsError(
+            "the photographs are not there",
+            where=str(source),
+            expected=f"{EMBEDDED!r}, a folder of images, or a zip of images",
+            remedy="check the path",
+        )
+    images = np.empty((0, size_px, size_px, 3), np.uint8)
+    names = []
+    pictures = []
+    for name, picture in loaded:
+        names.append(name)
+        pictures.append(_resized(picture, size_px))
+    return PhotographSet(np.stack(pictures) if pictures else images, tuple(names))
+
+
+def _embedded(n: int | None) -> Iterator[tuple[str, Image.Image]]:
+    count = _how_many(n, len(EMBEDDED_CROPS), EMBEDDED)
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise InstallationError(
+            "the embedded photographs come with scikit-image, which is not installed",
+            remedy="pip install 'stimloop[server]', or name a folder of photographs",
+        )
+    folder = Path(spec.origin).parent / "data"
+    for crop in EMBEDDED_CROPS[:count]:
+        picture = _opened((folder / crop.file).read_bytes(), str(folder / crop.file))
+        corners = (crop.left, crop.top, crop.left + crop.side, crop.top + crop.side)
+        yield crop.name, picture.crop(corners)
+
+
+def _from_folder(folder: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
+    names = _image_names([entry.name for entry in folder.iterdir() if entry.is_file()])
+    for name in names[: _how_many(n, len(names), str(folder))]:
+        yield name, _opened((folder / name).read_bytes(), str(folder / name))
+
+
+def _from_zip(path: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = _image_names(archive.namelist())
+            for name in names[: _how_many(n, len(names), str(path))]:
+                yield name, _opened(archive.read(name), f"{path}: {name}")
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise DataError(
+            "the zip of photographs cannot be read",
+            where=str(path),
+            expected="a complete zip file without a password",
+            got=error,
+            remedy="copy it again, or unpack it and name the folder",
+        ) from None
+
+
+def _image_names(names: list[str]) -> list[str]:
+    wanted = (name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES)
+    return sorted((name for name in wanted if not _is_hidden(name)), key=_natural_order)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in Path(name).parts)
+
+
+def _natural_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    parts = re.findall(r"\d+|\D+", name.casefold())
+    return [(0, int(p), "") if p.isdecimal() else (1, 0, p) for p in parts], name
+
+
+def _how_many(n: int | None, available: int, where: str) -> int:
+    if not available:
+        raise SettingsError(
+            "there are no photographs",
+            where=where,
+            expected=f"files that end in {', '.join(sorted(IMAGE_SUFFIXES))}",
+            remedy="check the path",
+        )
+    if n is not None and not 0 <= n <= available:
+        raise SettingsError(
+            "there are not that many photographs",
+            where=where,
+            expected=f"at most {available}",
+            got=n,
+            remedy="ask for fewer, or name a source that holds more",
+        )
+    return available if n is None else n
+
+
+def _opened(content: bytes, where: str) -> Image.Image:
+    """Decode an image file to RGB; transparent parts become mid-gray."""
+    try:
+        with Image.open(io.BytesIO(content)) as encoded:
+            picture = ImageOps.exif_transpose(encoded)
+    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            "a photograph cannot be read",
+            where=where,
+            expected="a complete image file",
+            got=error,
+            remedy="copy it again, or remove it from the set",
+        ) from None
+    if picture.mode.startswith(("I", "F")):
+        raise DataError(
+            "a photograph has more than 8 bits a channel",
+            where=where,
+            expected="8-bit gray or colour",
+            got=f"Pillow mode {picture.mode}",
+            remedy="convert it to 8 bits first, so that the scaling is yours",
+        )
+    if picture.has_transparency_data:
+        ground = Image.new("RGBA", picture.size, (128, 128, 128, 255))
+        picture = Image.alpha_composite(ground, picture.convert("RGBA"))
+    return picture.convert("RGB")
+
+
+def _resized(picture: Image.Image, size_px: int) -> NDArray[np.uint8]:
+    """The central square of `picture`, as `(size_px, size_px, 3) uint8`."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    square = picture.resize(
+        (size_px, size_px), Image.Resampling.LANCZOS, (left, top, left + side, top + side)
+    )
+    return np.asarray(square, np.uint8)
