@@ -1,0 +1,1 @@
+"""From image to predicted rate."""

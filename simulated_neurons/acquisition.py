@@ -1,0 +1,142 @@
+"""A recorder that records simulated neurons."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from protocols import plugins
+from protocols.errors import PluginError, RecorderGap, RigError
+from protocols.interfaces import Measurement, SessionInfo, SimulatedPopulation
+from protocols.seeds import random_stream
+from protocols.settings import Frozen, PluginChoice
+from protocols.vocabulary import Block, Cue, Rates
+from simulated_neurons.spiking import Noise, drawn_counts, drift_gain, expected_counts
+
+
+class SimulatedAcquisitionSettings(Frozen):
+    """Whose spikes, and how noisy."""
+
+    subject: PluginChoice = PluginChoice(name="v4_like")
+    noise: Noise = "poisson"
+    fano: float = Field(default=1.5, ge=1, le=20, description="variance / mean if overdispersed")
+    latency_ms: float = Field(default=50, ge=0, le=1000, description="from onset to response")
+    baseline_rate: float = Field(default=2, ge=0, le=1000, description="spikes/s without an image")
+    drift: float = Field(default=0, ge=0, lt=1, description="slow gain change: 1 ± drift")
+    drop_rate: float = Field(default=0, ge=0, le=1, description="presentations the recorder loses")
+
+
+class SimulatedAcquisition:
+    """Counts the spikes of a `stimloop.subjects` plug-in.
+
+    Every count is seeded by the session and its cue: a restarted rig measures the same.
+    """
+
+    Settings = SimulatedAcquisitionSettings
+
+    def __init__(self, settings: SimulatedAcquisitionSettings, session: SessionInfo) -> None:
+        self._settings = settings
+        self._session = session
+        self._subject = _subject(settings.subject)
+        self._block: Block | None = None
+        self._rates: Rates = np.empty((0, len(self.site_ids)))
+        self._marked: set[Cue] = set()
+
+    @property
+    def site_ids(self) -> tuple[str, ...]:
+        """Those of the subject."""
+        return self._subject.site_ids
+
+    def stage(self, block: Block) -> None:
+        """All rates of the block at once, so that nothing is computed while it is shown."""
+        self._rates = self._subject.rates(block.images)
+        self._block = block
+        self._marked.clear()
+
+    def mark(self, cue: Cue, onset_s: float) -> None:
+        """Remembers that the image of `cue` appeared."""
+        del onset_s
+        self._marked.add(cue)
+
+    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+        """Counts in `[start, stop)` after the onset of `cue`, `(n_sites,)`.
+
+        Raises:
+            RecorderGap: If this presentation is one of the lost ones.
+            RigError: If it was never marked, or its block is not the staged one.
+        """
+        block = self._staged_block(cue)
+        settings = self._settings
+        if self._stream("drop", cue).random() < settings.drop_rate:
+            raise RecorderGap(
+                "the simulated recorder lost this presentation",
+                where=_place(cue),
+                got=f"drop_rate = {settings.drop_rate}",
+                remedy="show it again",
+            )
+        expected = expected_counts(
+            self._rates[cue.stimulus_index],
+            baseline=settings.baseline_rate,
+            on_s=block.timing.on_ms / 1000,
+            latency_s=settings.latency_ms / 1000,
+            window_s=window_s,
+        )
+        return Measurement(
+            drawn_counts(
+                expected * self._gain(cue, block),
+                settings.noise,
+                fano=settings.fano,
+                random=self._stream("spikes", cue),
+            )
+        )
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _gain(self, cue: Cue, block: Block) -> float:
+        n_trials = len(block.order) / block.timing.presentations_per_trial
+        return drift_gain(
+            self._session.seed,
+            block_index=cue.block_index,
+            place=cue.trial / n_trials,
+            amplitude=self._settings.drift,
+        )
+
+    def _stream(self, purpose: str, cue: Cue) -> np.random.Generator:
+        return random_stream(self._session.seed, purpose, *cue.seed_path)
+
+    def _staged_block(self, cue: Cue) -> Block:
+        if self._block is None or self._block.index != cue.block_index:
+            staged = "none" if self._block is None else self._block.index
+            raise RigError(
+                "counts were asked of a block that is not staged",
+                where=_place(cue),
+                expected=f"stage(block {cue.block_index}) first",
+                got=f"staged block: {staged}",
+            )
+        if cue not in self._marked:
+            raise RigError(
+                "counts were asked of a presentation that never began",
+                where=_place(cue),
+                expected="mark(cue, onset_s) at its first flip, after stage(block)",
+                got=f"{len(self._marked)} other presentations marked in this block",
+            )
+        return self._block
+
+
+def _subject(choice: PluginChoice) -> SimulatedPopulation:
+    made = plugins.create("stimloop.subjects", choice)
+    if not isinstance(made, SimulatedPopulation):
+        raise PluginError(
+            f"the plug-in {choice.name!r} of stimloop.subjects is no simulated population",
+            expected="site_ids and rates(images)",
+            got=type(made).__name__,
+        )
+    return made
+
+
+def _place(cue: Cue) -> str:
+    return (
+        f"block {cue.block_index}, stimulus {cue.stimulus_index}, "
+        f"repetition {cue.repetition}, attempt {cue.attempt}"
+    )
