@@ -90,7 +90,7 @@ class GaborEnergyPopulation:
         energy = (projections**2).reshape(n, -1, 2).sum(axis=2) / (height * width)
         low, high = self._settings.min_rate, self._settings.max_rate
         rates = low + (high - low) * energy / (self._settings.half_contrast**2 + energy)
-        return np.round(rates, DECIMALS)
+        return np.asarray(np.round(rates, DECIMALS), dtype=np.float64)
 
     def best_image(
         self, site: int, size_px: int, *, rms_contrast: float | None = None, phase: float = 0

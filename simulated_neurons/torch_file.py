@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from encoders.backbones import pixels_of, resized
+from encoders.backbones.preprocessing import pixels_of, resized
 from protocols.errors import DataError, SettingsError
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, Rates, check_images
@@ -120,7 +120,8 @@ def _loaded(path: Path) -> Network:
     try:
         if path.suffix == ".pt2":
             return cast(Network, torch.export.load(path).module())
-        return cast(Network, torch.jit.load(str(path), map_location="cpu").eval())
+        script: Callable[..., Any] = torch.jit.load
+        return cast(Network, script(str(path), map_location="cpu").eval())
     except Exception as error:
         raise SettingsError(
             "the file holds no network that torch can load",

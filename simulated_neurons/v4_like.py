@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from encoders.backbones import Backbone, load_backbone, pixels_of, resized
+from encoders.backbones import Backbone, load_backbone
+from encoders.backbones.preprocessing import pixels_of, resized
 from protocols.errors import SettingsError
 from protocols.seeds import random_stream
 from protocols.settings import Frozen

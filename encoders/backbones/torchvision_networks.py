@@ -94,7 +94,7 @@ def _state_dict(name: str, choice: str, pretrained: Any) -> dict[str, Tensor]:
     if not path.is_file():
         raise SettingsError(
             f"{name} has no weights {choice!r}, and there is no such file",
-            expected=f"default, random, {', '.join(pretrained.__members__)}, or a file",
+            expected=f"default, random, {', '.join(each.name for each in pretrained)}, or a file",
             got=choice,
         )
     return read_state_dict(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -32,12 +31,12 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:
         raise SettingsError(
             "the weights file cannot be read as a state dict",
             where=str(path),
             expected="a file written by torch.save(network.state_dict(), ...)",
-            got=f"{type(error).__name__}: {str(error).splitlines()[0]}" if str(error) else error,
+            got=f"{type(error).__name__}: {error}"[:200],
         ) from None
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise SettingsError(
