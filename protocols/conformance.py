@@ -92,7 +92,7 @@ def check_optimizer(make_optimizer: MakeOptimizer) -> None:
 
 def check_objective(objective: Objective, site_ids: Sequence[str]) -> None:
     """Check an `Objective` that works on the recorded `site_ids`."""
-    objective.check_sites(site_ids)
+    objective.sites(site_ids)
     responses = random_stream(SEED, "responses").uniform(0, 20, (5, len(site_ids)))
     responses[2] = np.nan
     with _unmutated("calling the objective", responses):
@@ -120,7 +120,7 @@ def check_objective(objective: Objective, site_ids: Sequence[str]) -> None:
 def check_objective_refuses(objective: Objective, site_ids: Sequence[str]) -> None:
     """Check that `objective`, which needs a site not in `site_ids`, says so."""
     try:
-        objective.check_sites(site_ids)
+        objective.sites(site_ids)
     except SettingsError as error:
         _require(
             all(site in str(error) for site in site_ids),
@@ -128,7 +128,7 @@ def check_objective_refuses(objective: Objective, site_ids: Sequence[str]) -> No
             got=str(error),
         )
         return
-    _require(False, "check_sites must raise SettingsError for a site that is not recorded")
+    _require(False, "sites must raise SettingsError for a site that is not recorded")
 
 
 def check_population(population: SimulatedPopulation, images: Images) -> None:

@@ -6,7 +6,7 @@ called with its own frozen `Settings` first, then with what its group is given; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -97,8 +97,8 @@ class Optimizer(Protocol):
 class Objective(Protocol):
     """Scores responses: measured counts in an evolution, predicted rates in gradient ascent."""
 
-    def check_sites(self, site_ids: Sequence[str]) -> None:
-        """Raise `SettingsError` if a site that this objective needs is not recorded."""
+    def sites(self, recorded: Sequence[str]) -> Sequence[str]:
+        """Which of the recorded sites this drives; `SettingsError` if one is not recorded."""
         ...
 
     def __call__(self, responses: Rates, site_ids: Sequence[str]) -> NDArray[np.float64]:
@@ -117,6 +117,10 @@ class Apparatus(Protocol):
 
     def photographs(self, source: str, n: int | None, size_px: int) -> PhotographSet:
         """The first `n` (None: all) photographs of `source`, at `size_px`."""
+        ...
+
+    def logged_blocks(self, session: str) -> Iterator[Block]:
+        """The blocks of an earlier session's log, images included, in order."""
         ...
 
     def random_stream(self, purpose: str) -> np.random.Generator:
@@ -150,6 +154,10 @@ class Display(Protocol):
 
     @property
     def clock(self) -> Literal["rig", "virtual"]: ...
+
+    def now_s(self) -> float:
+        """Now, on this display's clock."""
+        ...
 
     def stage(self, images: Images) -> None:
         """Upload a block's images `(n, h, w, 3) uint8`, so that `show` has nothing left to load."""

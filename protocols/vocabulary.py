@@ -138,6 +138,7 @@ class Block(Frozen):
     index: int = Field(default=-1, ge=-1)
     thread: str = Field(default="", max_length=64)
     label: str = Field(default="", max_length=200)
+    generation: int | None = Field(default=None, ge=0, description="if an optimizer made it")
     stimuli: tuple[Stimulus, ...] = Field(min_length=1)
     order: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     timing: Timing = Timing()
@@ -155,6 +156,7 @@ class Block(Frozen):
         order: Iterable[int] | None = None,
         labels: Sequence[str] = (),
         label: str = "",
+        generation: int | None = None,
         codes: Codes | None = None,
         timing: Timing | None = None,
     ) -> Block:
@@ -178,6 +180,7 @@ class Block(Frozen):
         )
         return cls(
             label=label,
+            generation=generation,
             stimuli=stimuli,
             order=tuple(int(i) for i in (range(len(images)) if order is None else order)),
             timing=timing or Timing(),

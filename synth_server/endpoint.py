@@ -180,10 +180,12 @@ class Endpoint:
     def _on_work(self, asker: Asker) -> Answer | None:
         session = self._session(asker.request.header.session)
         match asker.request.body:
-            case msg.Hello() as hello:
-                session.attach(hello)
-                self._left.discard(session.session_id)
+            case msg.Hello():
                 return Answer(_welcome(session))
+            case msg.Attach() as request:
+                session.attach(request)
+                self._left.discard(session.session_id)
+                return Answer(msg.Attached(next_block=session.n_answered))
             case msg.NextBlock(block_index=index):
                 answer = self._block_answer(session, index)
                 if answer is None:
@@ -322,7 +324,6 @@ def _welcome(session: Session) -> msg.Welcome:
     return msg.Welcome(
         session_id=session.session_id,
         seed=session.settings.seed,
-        next_block=session.n_answered,
         state=session.state,
     )
 

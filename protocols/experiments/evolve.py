@@ -55,6 +55,7 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
             labels=[""] * len(images) + list(references.names),
             order=shuffle.permutation(np.repeat(np.arange(len(shown)), settings.repetitions)),
             label=f"generation {generation}",
+            generation=generation,
             codes=codes,
             timing=settings.timing,
         )
@@ -68,6 +69,7 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
                 images[missing],
                 roles=Role.EVOLVED,
                 label=f"generation {generation}, shown again {again + 1}",
+                generation=generation,
                 codes=codes[missing],
                 timing=settings.timing,
             )

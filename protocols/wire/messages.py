@@ -42,9 +42,15 @@ class Header(Frozen):
 
 
 class Hello(Body):
-    """A rig introduces itself; asked again, the answer is the same."""
+    """A rig asks which session it will serve."""
 
     kind: ClassVar[str] = "hello"
+
+
+class Attach(Body):
+    """A rig says who it is and which sites it records; a restarted rig says the same again."""
+
+    kind: ClassVar[str] = "attach"
     rig_id: Name = Field(min_length=1)
     site_ids: tuple[SiteId, ...] = Field(min_length=1, max_length=10_000)
     software: Text = ""
@@ -74,13 +80,19 @@ class Goodbye(Body):
 
 
 class Welcome(Body):
-    """The session that the rig serves. `next_block` is the first block without responses."""
+    """Answers `Hello`: the session, and the seed that simulated neurons draw from."""
 
     kind: ClassVar[str] = "welcome"
     session_id: Name
     seed: int
-    next_block: int
     state: SessionState
+
+
+class Attached(Body):
+    """Answers `Attach`; `next_block` is the first block without responses."""
+
+    kind: ClassVar[str] = "attached"
+    next_block: int
 
 
 class BlockReady(Body):
@@ -220,10 +232,17 @@ class Happened(Body):
     document: dict[str, Any]
 
 
-WORK_REQUESTS: tuple[type[Body], ...] = (Hello, NextBlock, SubmitResponses, Goodbye)
+WORK_REQUESTS: tuple[type[Body], ...] = (
+    Hello,
+    Attach,
+    NextBlock,
+    SubmitResponses,
+    Goodbye,
+)
 CONTROL_REQUESTS: tuple[type[Body], ...] = (Status, Pause, Resume, Stop, Abort, Annotate)
 REPLIES: tuple[type[Body], ...] = (
     Welcome,
+    Attached,
     BlockReady,
     NotYet,
     Finished,

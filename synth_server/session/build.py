@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from protocols import plugins
-from protocols.documents import LOG_VERSION, SessionSettings, SessionStarted
+from protocols.documents import LOG_VERSION, EventKind, SessionSettings, SessionStarted
 from protocols.errors import SettingsError
 from protocols.interfaces import (
     Apparatus,
@@ -22,7 +23,7 @@ from protocols.interfaces import (
 )
 from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
-from protocols.vocabulary import array_digest, canonical_json
+from protocols.vocabulary import Block, array_digest, canonical_json
 from protocols.wire import WIRE_VERSION
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog
@@ -63,6 +64,16 @@ class Equipment:
         self.digests[name] = array_digest(found.images)
         return found
 
+    def logged_blocks(self, session: str) -> Iterator[Block]:
+        """The blocks of another session's log; the log's last hash stands for all of it."""
+        log = SessionLog(Path(session))
+        self.digests[f"session {session}"] = log.last_hash
+        try:
+            for event in log.events(EventKind.BLOCK_PROPOSED):
+                yield log.block(event)
+        finally:
+            log.close()
+
 
 class ThreadApparatus:
     """What one thread's plan is given (an `Apparatus`); its randomness is its own."""
@@ -95,6 +106,10 @@ class ThreadApparatus:
     def photographs(self, source: str, n: int | None, size_px: int) -> PhotographSet:
         """See `Equipment.photographs`."""
         return self._equipment.photographs(source, n, size_px)
+
+    def logged_blocks(self, session: str) -> Iterator[Block]:
+        """See `Equipment.logged_blocks`."""
+        return self._equipment.logged_blocks(session)
 
     def random_stream(self, purpose: str) -> np.random.Generator:
         """The thread's stream for `purpose`, derived from the session's seed."""

@@ -62,7 +62,7 @@ class SessionLog:
             last: tuple[int, str] | None = self._db.execute(
                 "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1"
             ).fetchone()
-            self.last_seq, self._last_hash = last or (-1, GENESIS)
+            self.last_seq, self.last_hash = last or (-1, GENESIS)
         except sqlite3.DatabaseError as error:
             self.close()
             raise LogCorrupted("this is no session log", where=str(path), got=error) from None
@@ -115,7 +115,7 @@ class SessionLog:
                 "t_wall_ns": time.time_ns(),
                 "kind": kind.value,
                 "document": dict(values),
-                "prev_hash": self._last_hash,
+                "prev_hash": self.last_hash,
             }
             event = Event(**fields, hash=document_digest(fields))
             try:
@@ -130,7 +130,7 @@ class SessionLog:
                     got=error,
                     remedy="free disk space or mend permissions; the rig keeps its responses",
                 ) from None
-            self.last_seq, self._last_hash = event.seq, event.hash
+            self.last_seq, self.last_hash = event.seq, event.hash
         return event
 
     def _commit(self, event: Event, arrays: Iterable[NDArray[Any]]) -> None:

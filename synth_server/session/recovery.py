@@ -218,7 +218,7 @@ def _compare(
     largest = int(difference.max()) if logged.images.shape == proposed.images.shape else 255
     if largest > tolerance:
         raise _mismatch(event, "an image", f"a difference up to {tolerance}", largest)
-    rest = ("thread", "label", "order", "timing", "image_shape")
+    rest = ("thread", "label", "generation", "order", "timing", "image_shape")
     for name in rest:
         if getattr(logged, name) != getattr(proposed, name):
             raise _mismatch(event, f"the {name}", getattr(logged, name), getattr(proposed, name))

@@ -19,7 +19,7 @@ from protocols.documents import (
 from protocols.errors import LogError, Refusal, ResponsesRefused, SettingsError
 from protocols.interfaces import Objective
 from protocols.vocabulary import Block, BlockResponses, combined_digest, document_digest
-from protocols.wire.messages import Accepted, Hello, RefusalReason, SessionState, SessionStatus
+from protocols.wire.messages import Accepted, Attach, RefusalReason, SessionState, SessionStatus
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog
 from synth_server.session.validation import check_responses
@@ -96,7 +96,9 @@ class Session:
                 got=f"block {index}",
             )
         if self.rig is None:
-            raise Refusal(RefusalReason.OTHER_RIG, "say hello first")
+            raise Refusal(
+                RefusalReason.OTHER_RIG, "attach first: say who you are and which sites you record"
+            )
         try:
             check_responses(self.conductor.outstanding[index], responses, self.rig.site_ids)
         except ResponsesRefused as error:
@@ -198,14 +200,14 @@ class Session:
         waiting = self.conductor.outstanding.get(index)
         return waiting or self.log.block(self._block_events[index])
 
-    def attach(self, hello: Hello) -> None:
+    def attach(self, request: Attach) -> None:
         """Take note of the rig; the first one stays this session's rig.
 
         Raises:
             Refusal: If another rig serves this session, or other sites are recorded than before.
         """
         with self._guard:
-            rig = RigAttached(rig_id=hello.rig_id, site_ids=hello.site_ids, software=hello.software)
+            rig = RigAttached.model_validate(request.model_dump())
             if self.rig is not None:
                 _check_same_rig(self.rig, rig)
             _check_sites(self._objectives, rig)
@@ -305,7 +307,7 @@ def _to_nobody(_event: Event) -> None:
 def _check_sites(objectives: Sequence[Objective], rig: RigAttached) -> None:
     for objective in objectives:
         try:
-            objective.check_sites(rig.site_ids)
+            objective.sites(rig.site_ids)
         except SettingsError as error:
             raise Refusal(
                 RefusalReason.UNKNOWN_SITE,

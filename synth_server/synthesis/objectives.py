@@ -35,9 +35,10 @@ class SiteObjective:
     def __init__(self, settings: SiteSettings) -> None:
         self._site = settings.site
 
-    def check_sites(self, site_ids: Sequence[str]) -> None:
-        """Raise `SettingsError` unless the site is recorded."""
-        _columns((self._site,), site_ids)
+    def sites(self, recorded: Sequence[str]) -> tuple[str, ...]:
+        """The site; `SettingsError` unless it is recorded."""
+        _columns((self._site,), recorded)
+        return (self._site,)
 
     def __call__(self, responses: Rates, site_ids: Sequence[str]) -> NDArray[np.float64]:
         """`responses` `(n, n_sites)` → the site's column `(n,)`, NaN where it was not measured."""
@@ -53,9 +54,11 @@ class MeanOfSites:
     def __init__(self, settings: MeanOfSitesSettings) -> None:
         self._sites = settings.sites
 
-    def check_sites(self, site_ids: Sequence[str]) -> None:
-        """Raise `SettingsError` unless all sites are recorded."""
-        _columns(self._sites or site_ids, site_ids)
+    def sites(self, recorded: Sequence[str]) -> tuple[str, ...]:
+        """The chosen sites, or all; `SettingsError` unless they are recorded."""
+        chosen = tuple(self._sites or recorded)
+        _columns(chosen, recorded)
+        return chosen
 
     def __call__(self, responses: Rates, site_ids: Sequence[str]) -> NDArray[np.float64]:
         """`responses` `(n, n_sites)` → `(n,)`; NaN if any chosen site was not measured."""

@@ -26,13 +26,14 @@ import importlib.util
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from protocols.errors import DataError, InstallationError, SettingsError
 from protocols.interfaces import PhotographSet
@@ -116,13 +117,9 @@ def load_photographs(source: str | Path, n: int | None, size_px: int) -> Photogr
             expected=f"{EMBEDDED!r}, a folder of images, or a zip of images",
             remedy="check the path",
         )
-    images = np.empty((0, size_px, size_px, 3), np.uint8)
-    names = []
-    pictures = []
-    for name, picture in loaded:
-        names.append(name)
-        pictures.append(_resized(picture, size_px))
-    return PhotographSet(np.stack(pictures) if pictures else images, tuple(names))
+    named = [(name, _resized(picture, size_px)) for name, picture in loaded]
+    images = np.array([image for _, image in named], np.uint8).reshape(-1, size_px, size_px, 3)
+    return PhotographSet(images, tuple(name for name, _ in named))
 
 
 def _embedded(n: int | None) -> Iterator[tuple[str, Image.Image]]:
@@ -135,7 +132,7 @@ def _embedded(n: int | None) -> Iterator[tuple[str, Image.Image]]:
         )
     folder = Path(spec.origin).parent / "data"
     for crop in EMBEDDED_CROPS[:count]:
-        picture = _opened((folder / crop.file).read_bytes(), str(folder / crop.file))
+        picture = _from_file(folder / crop.file)
         corners = (crop.left, crop.top, crop.left + crop.side, crop.top + crop.side)
         yield crop.name, picture.crop(corners)
 
@@ -143,7 +140,7 @@ def _embedded(n: int | None) -> Iterator[tuple[str, Image.Image]]:
 def _from_folder(folder: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
     names = _image_names([entry.name for entry in folder.iterdir() if entry.is_file()])
     for name in names[: _how_many(n, len(names), str(folder))]:
-        yield name, _opened((folder / name).read_bytes(), str(folder / name))
+        yield name, _from_file(folder / name)
 
 
 def _from_zip(path: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
@@ -152,7 +149,7 @@ def _from_zip(path: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
             names = _image_names(archive.namelist())
             for name in names[: _how_many(n, len(names), str(path))]:
                 yield name, _opened(archive.read(name), f"{path}: {name}")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
         raise DataError(
             "the zip of photographs cannot be read",
             where=str(path),
@@ -160,6 +157,13 @@ def _from_zip(path: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
             got=error,
             remedy="copy it again, or unpack it and name the folder",
         ) from None
+
+
+def _from_file(path: Path) -> Image.Image:
+    try:
+        return _opened(path.read_bytes(), str(path))
+    except OSError as error:
+        raise DataError("a photograph cannot be read", where=str(path), got=error) from None
 
 
 def _image_names(names: list[str]) -> list[str]:
@@ -200,7 +204,7 @@ def _opened(content: bytes, where: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(content)) as encoded:
             picture = ImageOps.exif_transpose(encoded)
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow's decoders raise what they please
         raise DataError(
             "a photograph cannot be read",
             where=where,

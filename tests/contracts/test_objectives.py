@@ -30,7 +30,7 @@ def test_objective_refuses_sites_that_are_not_recorded(name):
 class _ByPlace:
     """Breaks the contract: takes the first column, whatever its name."""
 
-    def check_sites(self, site_ids):
+    def sites(self, recorded):
         pass
 
     def __call__(self, responses, site_ids):

@@ -1,0 +1,1 @@
+"""The rig: shows what the server proposes, counts spikes, loses nothing. Needs no torch."""

@@ -1,0 +1,71 @@
+"""`rig-client`: the rig's commands. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from protocols.errors import StimloopError
+from protocols.installation import check_no_name_collision
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Shows what the server proposes, counts spikes, loses nothing.\n\n"
+    "Start a server first (synth-server serve session.toml), then: rig-client run.",
+)
+errors = Console(stderr=True)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keeps `run` a command of its own, with others to come."""
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Option(help="rig.toml; defaults if not given.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write what the rig did there, in figures (JSON).")
+    ] = None,
+) -> None:
+    """Serve a session to its end.
+
+    Stop it whenever you must (Ctrl-C, a crash, a power cut): responses lie in the spool until the
+    server has them, and the same command goes on where it was, within the block.
+    """
+    from protocols.settings import read_toml
+    from rig_client.client import RigClient
+    from rig_client.settings import RigSettings
+
+    settings = read_toml(RigSettings, config) if config else RigSettings()
+    done = RigClient(settings).run()
+    if report is not None:
+        report.write_text(done.model_dump_json(indent=2) + "\n", "utf-8")
+    errors.print(
+        f"session {done.session_id} {done.state}: {done.blocks} blocks, "
+        f"{done.presentations} presentations; waited {done.waited_s:.1f} s",
+        highlight=False,
+    )
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        check_no_name_collision()
+        app()
+    except StimloopError as error:
+        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

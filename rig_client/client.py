@@ -1,0 +1,226 @@
+"""The rig client: fetch a block, show it, send what was counted, until the session is over."""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotDone
+from importlib.metadata import version
+from typing import TypeVar
+
+from protocols import plugins
+from protocols.errors import Refusal
+from protocols.interfaces import Acquisition, Display, Fixation, SessionInfo
+from protocols.settings import Frozen
+from protocols.vocabulary import Block, BlockResponses
+from protocols.wire import messages as msg
+from protocols.wire.security import load_client_keys
+from rig_client.link import Link
+from rig_client.presenter import Presenter
+from rig_client.settings import RigSettings
+from rig_client.spool import Spool
+
+logger = logging.getLogger(__name__)
+
+GLANCE_S = 0.2
+"""How often the screen is brought up to date while the rig waits."""
+PARTING_S = 10.0
+T = TypeVar("T")
+
+
+class RigReport(Frozen):
+    """What a rig did, in figures.
+
+    Attributes:
+        waited_s: Time without anything to show, after the first block arrived.
+        presented_s: Time spent showing blocks.
+    """
+
+    session_id: str
+    state: msg.SessionState
+    blocks: int
+    presentations: int
+    waited_s: float
+    presented_s: float
+
+
+class RigClient:
+    """One rig serving one session."""
+
+    def __init__(self, settings: RigSettings) -> None:
+        self._settings = settings
+        keys = load_client_keys(settings.keys) if settings.keys else None
+        self._link = Link(settings.server, settings.session_id, keys)
+        self._blocks = self._presentations = 0
+        self._waited_s = self._presented_s = 0.0
+        self._display: Display | None = None
+        self._submission: tuple[int, Future[msg.Body]] | None = None
+
+    def run(self) -> RigReport:
+        """Serve the session to its end.
+
+        Raises:
+            Refusal: If the server refuses this rig, or its responses.
+            SpoolError: If responses cannot be written to disk.
+        """
+        self._link.start()
+        try:
+            welcome = self._answered(self._link.request(msg.Hello()), msg.Welcome)
+            session = SessionInfo(session_id=welcome.session_id, seed=welcome.seed)
+            self._link.name_session(session.session_id)
+            self._spool = Spool(self._settings.spool, session.session_id)
+            return self._serve(session)
+        finally:
+            self._link.close()
+
+    def _serve(self, session: SessionInfo) -> RigReport:
+        display: Display = plugins.create("stimloop.displays", self._settings.display, session)
+        acquisition: Acquisition = plugins.create(
+            "stimloop.acquisitions", self._settings.acquisition, session
+        )
+        fixation: Fixation = plugins.create("stimloop.fixations", self._settings.fixation, session)
+        self._display = display
+        try:
+            presenter = Presenter(display, acquisition, fixation)
+            index = self._attach(acquisition)
+            end = self._show_blocks(index, presenter, acquisition)
+            self._await_submission()
+            self._part()
+        finally:
+            acquisition.close()
+            display.close()
+        return RigReport(
+            session_id=session.session_id,
+            state=end.state,
+            blocks=self._blocks,
+            presentations=self._presentations,
+            waited_s=self._waited_s,
+            presented_s=self._presented_s,
+        )
+
+    def _attach(self, acquisition: Acquisition) -> int:
+        """Introduce this rig, hand in what lies in the spool; returns the block to go on with."""
+        request = msg.Attach(
+            rig_id=self._settings.rig_id,
+            site_ids=acquisition.site_ids,
+            software=f"stimloop {version('stimloop')}",
+        )
+        index = self._answered(self._link.request(request), msg.Attached).next_block
+        for responses in self._spool.waiting():
+            logger.info("handing in block %d from the spool", responses.block_index)
+            self._submit(responses)
+            index = max(index, responses.block_index + 1)
+        return index
+
+    def _show_blocks(
+        self, index: int, presenter: Presenter, acquisition: Acquisition
+    ) -> msg.Finished:
+        coming = self._link.block(index)
+        first = True
+        while True:
+            block = self._wait(coming, counted=not first)
+            if isinstance(block, msg.Finished):
+                return block
+            coming = self._link.block(block.index + 1)
+            self._show(block, presenter, acquisition, coming)
+            first = False
+
+    def _show(
+        self,
+        block: Block,
+        presenter: Presenter,
+        acquisition: Acquisition,
+        coming: Future[Block | msg.Finished],
+    ) -> None:
+        started = time.perf_counter()
+        journal = self._spool.journal(block)
+        presentations = presenter.present(block, journal, lambda: _is_aborted(coming))
+        responses = BlockResponses(
+            block_index=block.index,
+            site_ids=acquisition.site_ids,
+            presentations=presentations,
+        )
+        self._spool.put(responses, journal)
+        self._presented_s += time.perf_counter() - started
+        self._blocks += 1
+        self._presentations += len(presentations)
+        self._submit(responses)
+
+    def _submit(self, responses: BlockResponses) -> None:
+        """Send responses, once those before them are acknowledged: the server takes them in order."""
+        self._await_submission()
+        request = msg.SubmitResponses(responses=responses)
+        self._submission = responses.block_index, self._link.request(request)
+
+    def _await_submission(self) -> None:
+        if self._submission is None:
+            return
+        index, answer = self._submission
+        try:
+            self._wait(answer, counted=True)
+        except Refusal as refusal:
+            logger.error("block %d is kept at %s", index, self._spool.refused(index))
+            if refusal.reason != msg.RefusalReason.SESSION_OVER:
+                raise
+        else:
+            self._spool.acknowledged(index)
+        self._submission = None
+
+    def _part(self) -> None:
+        """Say goodbye; a server that is gone already is not waited for."""
+        try:
+            self._link.request(msg.Goodbye()).result(timeout=PARTING_S)
+        except (NotDone, Refusal):
+            logger.info("the server has left; everything was acknowledged")
+
+    def _answered(self, answer: Future[msg.Body], kind: type[T]) -> T:
+        body = self._wait(answer, counted=False)
+        if not isinstance(body, kind):
+            raise Refusal("malformed", "the server gave a strange answer", got=type(body).__name__)
+        return body
+
+    def _wait(self, answer: Future[T], *, counted: bool) -> T:
+        """Wait for an answer; meanwhile the screen says why."""
+        started = time.perf_counter()
+        said = ""
+        while True:
+            try:
+                result = answer.result(timeout=GLANCE_S)
+                break
+            except NotDone:
+                if answer.done():
+                    raise
+                said = self._say(said)
+        if said:
+            self._say(said, forget=True)
+        if counted:
+            self._waited_s += time.perf_counter() - started
+        return result
+
+    def _say(self, said: str, *, forget: bool = False) -> str:
+        text = "" if forget else self._condition()
+        if text != said:
+            if text:
+                logger.warning("%s", text)
+            if self._display is not None:
+                self._display.message(text)
+        return text
+
+    def _condition(self) -> str:
+        silent_s = time.monotonic() - self._link.last_heard
+        if self._link.trouble:
+            return self._link.trouble
+        if silent_s > self._settings.silence_s:
+            return (
+                f"no answer from {self._settings.server}: nothing is lost; "
+                "waiting until the server is back"
+            )
+        return "paused" if self._link.state == "paused" else ""
+
+
+def _is_aborted(coming: Future[Block | msg.Finished]) -> bool:
+    if not coming.done() or coming.exception() is not None:
+        return False
+    following = coming.result()
+    return isinstance(following, msg.Finished) and following.state == "aborted"

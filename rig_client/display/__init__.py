@@ -1,0 +1,1 @@
+"""Displays: what shows the images."""

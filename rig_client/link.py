@@ -1,0 +1,222 @@
+"""The link: the I/O thread that owns the rig's socket.
+
+Each request is sent, and sent again under the same id, until it is answered; so a server that was
+gone for a while, or a message that was lost, needs no special case. Blocks arrive decoded and
+checked: an image whose pixels do not have the announced hash is never shown, but asked for again.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from protocols.errors import MalformedMessage, Refusal, SecurityError
+from protocols.vocabulary import Block
+from protocols.wire import messages as msg
+from protocols.wire.channels import Context, Doorbell, Socket, connect
+from protocols.wire.codec import Message, block_from, decode, encode
+from protocols.wire.security import ClientKeys
+
+logger = logging.getLogger(__name__)
+
+RESEND_S = 3.0
+RETRY_S = 1.0
+TURN_MS = 200
+_HANDSHAKE_FAILURES = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+
+
+@dataclass
+class _Request:
+    """A request on its way, and what its sender waits for."""
+
+    body: msg.Body
+    answer: Future[Any]
+    read: Callable[[Message], Any]
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    due: float = 0.0
+
+
+class Link(threading.Thread):
+    """The connection to one session of one server.
+
+    Attributes:
+        last_heard: Monotonic time of the server's last message.
+        state: The session's, as last heard.
+        trouble: Why the server cannot be talked to, where something is known; else empty.
+    """
+
+    def __init__(self, address: str, session_id: str, keys: ClientKeys | None = None) -> None:
+        super().__init__(name="link", daemon=True)
+        self._address, self._session, self._keys = address, session_id, keys
+        self._context: Context = zmq.Context()
+        self._doorbell = Doorbell(self._context)
+        self._inbox: queue.SimpleQueue[_Request] = queue.SimpleQueue()
+        self._pending: dict[str, _Request] = {}
+        self._closing = False
+        self.last_heard = time.monotonic()
+        self.state: msg.SessionState = "running"
+        self.trouble = ""
+
+    # --- for the main thread ------------------------------------------------------------------
+
+    def name_session(self, session_id: str) -> None:
+        """All further requests are about this session."""
+        self._session = session_id
+
+    def request(self, body: msg.Body) -> Future[msg.Body]:
+        """Ask; the future holds the answer, or the `Refusal`."""
+        return self._ask(body, lambda message: message.body)
+
+    def block(self, index: int) -> Future[Block | msg.Finished]:
+        """Ask for a block until it is ready, or there is none any more."""
+        return self._ask(msg.NextBlock(block_index=index), _block_or_end)
+
+    def close(self) -> None:
+        """Drop the connection; what is on its way is abandoned."""
+        self._closing = True
+        self._doorbell.ring()
+        self.join()
+
+    def _ask(self, body: msg.Body, read: Callable[[Message], Any]) -> Future[Any]:
+        request = _Request(body, Future(), read)
+        self._inbox.put(request)
+        self._doorbell.ring()
+        return request.answer
+
+    # --- the I/O thread -----------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Send, resend, receive, until `close`."""
+        self._connect()
+        try:
+            while not self._closing:
+                ready = self._poller.poll(TURN_MS)
+                self._doorbell.answer()
+                while not self._inbox.empty():
+                    request = self._inbox.get()
+                    self._pending[request.id] = request
+                if any(socket is self._monitor for socket, _ in ready):
+                    self._handshake_failed(recv_monitor_message(self._monitor)["event"])
+                self._receive()
+                self._send_due()
+        finally:
+            self._disconnect()
+            self._doorbell.close()
+            self._context.term()
+
+    def _connect(self) -> None:
+        self._connected_at = time.monotonic()
+        self._socket: Socket = connect(self._context, zmq.DEALER, self._address, self._keys)
+        self._monitor: Any = self._socket.get_monitor_socket(_HANDSHAKE_FAILURES)
+        self._poller = zmq.Poller()
+        for socket in (self._socket, self._doorbell.socket, self._monitor):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def _disconnect(self) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(linger=0)
+        self._socket.close()
+
+    def _send_due(self) -> None:
+        now = time.monotonic()
+        if now > max(self.last_heard, self._connected_at) + RESEND_S and self._pending:
+            self._disconnect()
+            self._connect()
+        for request in self._pending.values():
+            if request.due <= now:
+                request.due = now + RESEND_S
+                frames = encode(request.body, request_id=request.id, session=self._session)
+                try:
+                    self._socket.send_multipart(frames, zmq.NOBLOCK)
+                except zmq.Again:
+                    logger.warning("the server takes no more messages; trying again")
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                self._take(decode(frames, msg.REPLIES))
+            except MalformedMessage as error:
+                logger.warning("dropped a message from the server: %s", error)
+
+    def _take(self, message: Message) -> None:
+        self.last_heard, self.trouble = time.monotonic(), ""
+        request = self._pending.get(message.header.reply_to)
+        if request is None:
+            logger.debug("dropped an answer that nobody waits for: %s", message.header.kind)
+            return
+        match message.body:
+            case msg.NotYet(state=state):
+                self.state = state
+                self._again(request, after_s=0)
+            case msg.Refused(reason=msg.RefusalReason.LOG_UNWRITABLE, what=what):
+                self.trouble = what
+                self._again(request, after_s=RETRY_S)
+            case msg.Refused() as refused:
+                del self._pending[request.id]
+                request.answer.set_exception(_refusal(refused))
+            case _:
+                self._deliver(request, message)
+
+    def _deliver(self, request: _Request, message: Message) -> None:
+        try:
+            answer = request.read(message)
+        except MalformedMessage as error:
+            logger.warning("asking again for %s: %s", request.body.kind, error)
+            self._again(request, after_s=RETRY_S)
+            return
+        self.state = getattr(message.body, "state", "running")
+        del self._pending[request.id]
+        request.answer.set_result(answer)
+
+    def _again(self, request: _Request, after_s: float) -> None:
+        """The same question as a new request."""
+        del self._pending[request.id]
+        request.id = uuid.uuid4().hex
+        request.due = time.monotonic() + after_s
+        self._pending[request.id] = request
+
+    def _handshake_failed(self, event: int) -> None:
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            error = SecurityError(
+                "the server does not admit this rig's key",
+                where=self._address,
+                remedy="on the server: synth-server keys DIR --client NAME; carry the folder here",
+            )
+            for request in self._pending.values():
+                request.answer.set_exception(error)
+            self._pending.clear()
+        self.trouble = "connected, but not admitted: does the server expect keys (rig.toml: keys)?"
+
+
+def _block_or_end(message: Message) -> Block | msg.Finished:
+    if isinstance(message.body, msg.Finished):
+        return message.body
+    return block_from(message)
+
+
+def _refusal(refused: msg.Refused) -> Refusal:
+    return Refusal(
+        refused.reason,
+        refused.what,
+        expected=refused.expected,
+        got=refused.got,
+        remedy=refused.remedy,
+    )

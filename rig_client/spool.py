@@ -1,0 +1,174 @@
+"""The spool: responses lie on the rig's disk until the server has made them durable.
+
+Trial by trial while a block is shown, so that a rig that dies goes on within the block; then the
+block as a whole, until it is acknowledged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from protocols.errors import SpoolError
+from protocols.vocabulary import Block, BlockResponses, Presentation
+
+SYNC_S = 1.0
+_TRIAL = TypeAdapter(tuple[Presentation, ...])
+
+
+class Spool:
+    """The spool folder of one session.
+
+    Args:
+        folder: Common to all sessions; each has a folder of its own in it.
+        session_id: Whose responses these are.
+    """
+
+    def __init__(self, folder: Path, session_id: str) -> None:
+        self._folder = folder / session_id
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpoolError(
+                "the spool folder cannot be made",
+                where=str(self._folder),
+                got=error.strerror or error,
+                remedy="set `spool` in rig.toml to a folder that this user may write",
+            ) from None
+
+    def journal(self, block: Block) -> Journal:
+        """The trials of `block` that were shown so far; more can be added."""
+        return Journal(self._folder / f"block-{block.index:06d}.trials", block.digest)
+
+    def put(self, responses: BlockResponses, journal: Journal) -> None:
+        """Keep the responses to a whole block; its journal is no longer needed."""
+        path = self._path(responses.block_index)
+        try:
+            _write_whole(path, responses.model_dump_json().encode())
+        except OSError as error:
+            raise _unwritable(path, error) from None
+        journal.remove()
+
+    def waiting(self) -> Iterator[BlockResponses]:
+        """Responses that were never acknowledged, in the order of the blocks."""
+        for path in sorted(self._folder.glob("block-*.json")):
+            try:
+                yield BlockResponses.model_validate_json(path.read_bytes())
+            except (OSError, ValidationError) as error:
+                raise SpoolError(
+                    "spooled responses cannot be read back",
+                    where=str(path),
+                    got=error,
+                    remedy="mend or move the file; the server lacks these responses",
+                ) from None
+
+    def acknowledged(self, block_index: int) -> None:
+        """The server has them."""
+        self._path(block_index).unlink(missing_ok=True)
+        self._path(block_index).with_suffix(".trials").unlink(missing_ok=True)
+
+    def refused(self, block_index: int) -> Path:
+        """The server will not have them: keep them out of the way, for a person to look at."""
+        path = self._path(block_index)
+        kept = path.with_suffix(".refused")
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(kept)
+        return kept
+
+    def _path(self, block_index: int) -> Path:
+        return self._folder / f"block-{block_index:06d}.json"
+
+
+class Journal:
+    """The trials of a block that is being shown, one line each.
+
+    A trial is with the operating system when `add` returns, so it survives the process; every
+    `SYNC_S` it is forced to the disk, so that a power cut costs a second of trials at most.
+
+    Args:
+        path: The file; read if it is there.
+        block_digest: Of the block; a journal of another block is refused.
+    """
+
+    def __init__(self, path: Path, block_digest: str) -> None:
+        self._path = path
+        self._trials = _read(path, block_digest) if path.exists() else []
+        self._synced_at = time.monotonic()
+        lines = [json.dumps({"block_digest": block_digest}).encode()]
+        lines += [_TRIAL.dump_json(trial) for trial in self._trials]
+        try:
+            _write_whole(path, b"".join(line + b"\n" for line in lines))
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
+    @property
+    def trials(self) -> Sequence[tuple[Presentation, ...]]:
+        """The trials so far."""
+        return self._trials
+
+    def add(self, trial: tuple[Presentation, ...]) -> None:
+        """Append a trial."""
+        try:
+            self._file.write(_TRIAL.dump_json(trial) + b"\n")
+            if time.monotonic() > self._synced_at + SYNC_S:
+                os.fsync(self._file.fileno())
+                self._synced_at = time.monotonic()
+        except OSError as error:
+            raise _unwritable(self._path, error) from None
+        self._trials.append(trial)
+
+    def remove(self) -> None:
+        """Delete the file: the block is spooled as a whole."""
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _read(path: Path, block_digest: str) -> list[tuple[Presentation, ...]]:
+    head, *lines = path.read_bytes().split(b"\n")
+    if not head:
+        return []
+    try:
+        known = json.loads(head)["block_digest"]
+    except (ValueError, KeyError, TypeError):
+        known = "unreadable"
+    if known != block_digest:
+        raise SpoolError(
+            "the spool holds trials of another block under this session's name",
+            where=str(path),
+            expected=block_digest,
+            got=known,
+            remedy="was the session's id used twice? Move the spool folder away",
+        )
+    trials = []
+    for line in lines:
+        try:
+            trials.append(_TRIAL.validate_json(line))
+        except ValidationError:
+            break
+    return trials
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Replace a file in one step: after a crash it is the old one or the new one."""
+    unfinished = path.with_name(path.name + ".new")
+    with unfinished.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+
+
+def _unwritable(path: Path, error: OSError) -> SpoolError:
+    return SpoolError(
+        "the spool cannot be written",
+        where=str(path),
+        got=error.strerror or error,
+        remedy="free disk space, then start the rig client again: it goes on where it was",
+    )

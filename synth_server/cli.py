@@ -1,0 +1,309 @@
+"""`synth-server`: the server's commands. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from protocols.errors import StimloopError
+from protocols.installation import check_no_name_collision
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Invents images, hosts sessions, keeps their logs.\n\n"
+    "Begin with a dry run, which needs no rig and no animal:\n\n"
+    "    synth-server dry-run --out my-first-run\n\n"
+    "Then [bold]serve[/] a session.toml here, and on the rig: rig-client run --config rig.toml.",
+)
+errors = Console(stderr=True)
+
+Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.")]
+Connect = Annotated[str, typer.Option(help="The server's control address.")]
+SessionName = Annotated[str, typer.Option("--session", help="Needed if the server has several.")]
+KeysFolder = Annotated[
+    Path | None, typer.Option(help="Key folder; needed to listen or connect beyond loopback.")
+]
+
+
+class Noise(StrEnum):
+    """How simulated neurons spike."""
+
+    none = "none"
+    poisson = "poisson"
+    overdispersed = "overdispersed"
+
+
+@app.command("dry-run")
+def dry_run_command(
+    protocol: Annotated[str, typer.Option(help="What the session does.")] = "evolve",
+    seed: Annotated[int, typer.Option(min=0, help="One seed gives one session.")] = 0,
+    generations: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
+    population: Annotated[int, typer.Option(min=2, max=1000, help="Images a generation.")] = 30,
+    sites: Annotated[int, typer.Option(min=1, max=100, help="Each gets its own evolution.")] = 4,
+    noise: Annotated[Noise, typer.Option(help="Of the spike counts.")] = Noise.poisson,
+    subject: Annotated[
+        str, typer.Option(help="v4_like, gabor_energy, or torch:FILE for a model of your own.")
+    ] = "v4_like",
+    generator: Annotated[str, typer.Option(help="Image generator.")] = "fourier",
+    optimizer: Annotated[
+        str, typer.Option(help="xdream, poncelab, wang_ponce (genetic), or random_search.")
+    ] = "poncelab",
+    out: Out = Path("dry-run"),
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the summary on stdout and nothing else.")
+    ] = False,
+) -> None:
+    """Run a whole session here: server, rig and simulated neurons, as processes on loopback.
+
+    Leaves session.sqlite (the log), summary.json and evolution.png in the output folder.
+    """
+    from synth_server.dry_run import DryRunSettings, dry_run
+
+    settings = DryRunSettings(
+        protocol=protocol,
+        seed=seed,
+        generations=generations,
+        population=population,
+        sites=sites,
+        noise=noise.value,
+        subject=subject,
+        generator=generator,
+        optimizer=optimizer,
+    )
+    console = Console(stderr=json)
+    summary = dry_run(settings, out, console)
+    if json:
+        sys.stdout.write(summary.model_dump_json(indent=2) + "\n")
+        return
+    _tell(console, summary, out)
+
+
+def _tell(console: Console, summary: Any, out: Path) -> None:
+    gains = [site.gain for site in summary.sites if site.gain is not None]
+    if gains:
+        above = sum(gain > 1 for gain in gains)
+        console.print(
+            f"\nEvolved images drive [bold]{above} of {len(gains)}[/] sites beyond their best "
+            f"reference image (median × {sorted(gains)[len(gains) // 2]:.2f})."
+        )
+    console.print(f"session digest  {summary.session_digest}", highlight=False)
+    console.print(f"figure          {out / 'evolution.png'}", highlight=False)
+    console.print(f"summary         {out / 'summary.json'}", highlight=False)
+    console.print("\nNext: draw it anew from its log and compare, byte by byte:")
+    console.print(f"  synth-server replay {out / 'session.sqlite'} --verify", highlight=False)
+
+
+@app.command()
+def serve(
+    settings: Annotated[
+        list[Path] | None, typer.Argument(help="session.toml files, one for each new session.")
+    ] = None,
+    resume: Annotated[
+        list[Path] | None, typer.Option(help="Logs of sessions to go on with; may be repeated.")
+    ] = None,
+    log: Annotated[
+        list[Path] | None, typer.Option(help="Where a new session's log goes; one for each.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Interface; beyond loopback --keys is needed.")] = (
+        "127.0.0.1"
+    ),
+    work_port: Annotated[int, typer.Option(help="For rigs; 0: let the system choose.")] = 5570,
+    control_port: Annotated[int, typer.Option(help="For status, pause, stop …")] = 5571,
+    events_port: Annotated[int, typer.Option(help="For watchers.")] = 5572,
+    keys: KeysFolder = None,
+    announce: Annotated[
+        Path | None, typer.Option(help="Write the addresses there (JSON) when ready.")
+    ] = None,
+    exit_when_over: Annotated[
+        bool, typer.Option("--exit-when-over", help="End with the last session.")
+    ] = False,
+) -> None:
+    """Serve sessions to rigs: new ones from session.toml, interrupted ones from their logs."""
+    from protocols.documents import SessionSettings
+    from protocols.errors import SettingsError
+    from protocols.settings import read_toml
+    from protocols.wire.security import check_interface, load_server_keys
+    from synth_server.endpoint import Ports
+    from synth_server.serve import serve as run
+    from synth_server.session.build import new_session
+    from synth_server.session.recovery import resumed_session
+
+    server_keys = load_server_keys(keys) if keys else None
+    check_interface(host, server_keys)
+    files, logs = settings or [], log or []
+    if not files and not resume:
+        raise SettingsError(
+            "nothing to serve", expected="session.toml files, or --resume session.sqlite"
+        )
+    if logs and len(logs) != len(files):
+        raise SettingsError(
+            "one --log for each new session", expected=len(files), got=f"{len(logs)} --log"
+        )
+    sessions = [resumed_session(path) for path in resume or []]
+    for place, file in enumerate(files):
+        chosen = read_toml(SessionSettings, file)
+        path = logs[place] if logs else Path(chosen.session_id) / "session.sqlite"
+        sessions.append(new_session(chosen, path))
+    for session in sessions:
+        errors.print(f"{session.session_id}: {session.log.path}", highlight=False)
+    run(
+        sessions,
+        host=host,
+        ports=Ports(work_port, control_port, events_port),
+        keys=server_keys,
+        announce=announce,
+        exit_when_over=exit_when_over,
+    )
+
+
+@app.command()
+def replay(
+    session: Annotated[Path, typer.Argument(help="A session log, session.sqlite.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Draw the session anew and compare with the log.")
+    ] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Show the same blocks again, as a new session.")
+    ] = False,
+    out: Out = Path("replay"),
+    work_port: Annotated[int, typer.Option(help="With --serve; 0: let the system choose.")] = 5570,
+    announce: Annotated[Path | None, typer.Option(help="With --serve: see serve.")] = None,
+    exit_when_over: Annotated[bool, typer.Option("--exit-when-over")] = False,
+) -> None:
+    """Verify a logged session, or show it again.
+
+    Codes must come out equal and images bit for bit; on other hardware, images may differ by 2 of
+    255 at a pixel, which is reported.
+    """
+    from protocols.errors import SettingsError
+
+    if verify == serve:
+        raise SettingsError("choose one", expected="--verify or --serve")
+    if verify:
+        _verify(session)
+        return
+    from synth_server.endpoint import Ports
+    from synth_server.serve import serve as run
+    from synth_server.session.replay import replayed_session
+
+    again = replayed_session(session, out / "session.sqlite")
+    errors.print(f"{again.session_id}: {again.log.path}", highlight=False)
+    run([again], ports=Ports(work=work_port), announce=announce, exit_when_over=exit_when_over)
+
+
+def _verify(session: Path) -> None:
+    from synth_server.session.recovery import verify_replay
+
+    found = verify_replay(session)
+    console = Console()
+    console.print(
+        f"[green]verified[/] {found.n_events} events, {found.n_blocks} blocks, "
+        f"{found.n_images} images; session {found.end or 'not ended'}"
+    )
+    if found.images_within_tolerance:
+        console.print(
+            f"{found.images_within_tolerance} images differ from those logged, by at most "
+            f"{found.largest_difference} of 255: other hardware or versions?"
+        )
+    for note in found.notes:
+        console.print(f"note: {note}")
+
+
+@app.command()
+def keys(
+    folder: Annotated[Path, typer.Argument(help="Where the server's keys lie, or shall lie.")],
+    client: Annotated[
+        list[str] | None, typer.Option(help="Admit a rig or watcher of this name; repeatable.")
+    ] = None,
+) -> None:
+    """Make CURVE keys: needed wherever server and rig are not the same computer.
+
+    Carry the folder for-NAME to the client's computer (by hand, not by mail) and name it in its
+    rig.toml as `keys`. Secrets are written with mode 0600, and refused if others can read them.
+    """
+    from protocols.wire.security import SERVER_SECRET, make_client_keys, make_server_keys
+
+    if not (folder / SERVER_SECRET).exists():
+        make_server_keys(folder)
+        errors.print(f"server keys: {folder}", highlight=False)
+    for name in client or []:
+        errors.print(f"for {name}: {make_client_keys(folder, name)}", highlight=False)
+
+
+def _control(command: str, connect: str, session: str, keys: Path | None, text: str = "") -> None:
+    from synth_server.control import ask
+
+    for line in ask(command, connect, session, keys, text):
+        Console().print(
+            f"{line.session_id}  {line.state}  blocks {line.blocks_answered} of "
+            f"{line.blocks_proposed} proposed  rig {line.rig_id or '(none yet)'}",
+            highlight=False,
+        )
+
+
+_CONTROL = "tcp://127.0.0.1:5571"
+
+
+@app.command()
+def status(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
+    """How the sessions of a running server are doing."""
+    _control("status", connect, session, keys)
+
+
+@app.command()
+def pause(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
+    """Hand out no further block; the one on screen is finished."""
+    _control("pause", connect, session, keys)
+
+
+@app.command()
+def resume(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
+    """Go on after a pause."""
+    _control("resume", connect, session, keys)
+
+
+@app.command()
+def stop(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
+    """Stop after this generation: what is proposed is shown, then the session ends."""
+    _control("stop", connect, session, keys)
+
+
+@app.command()
+def abort(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
+    """End the session now; the rig stops after its current trial."""
+    _control("abort", connect, session, keys)
+
+
+@app.command()
+def annotate(
+    text: Annotated[str, typer.Argument(help="What happened.")],
+    connect: Connect = _CONTROL,
+    session: SessionName = "",
+    keys: KeysFolder = None,
+) -> None:
+    """Write a line into the session log."""
+    _control("annotate", connect, session, keys, text)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        check_no_name_collision()
+        app()
+    except StimloopError as error:
+        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

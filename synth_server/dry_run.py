@@ -1,0 +1,262 @@
+"""A whole session on one computer: server, rig and simulated neurons, as processes on loopback.
+
+Everything but the animal is real: the same programs, sockets, log and spool as in the laboratory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import tomli_w
+import zmq
+from rich.console import Console
+
+from protocols.documents import SessionSettings, ThreadSettings
+from protocols.errors import SettingsError, StimloopError
+from protocols.settings import Frozen
+from protocols.wire.channels import connect
+from synth_server.readers.figure import draw_evolution
+from synth_server.readers.progress import LiveProgress
+from synth_server.readers.summary import Summary, read_record, summarize
+from synth_server.session.log import SessionLog
+
+Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
+LOG, SUMMARY, FIGURE = "session.sqlite", "summary.json", "evolution.png"
+STARTUP_S = 120.0
+GLANCE_MS = 250
+
+
+class DryRunSettings(Frozen):
+    """What a dry run is made of; see `synth-server dry-run --help`."""
+
+    protocol: str = "evolve"
+    seed: int = 0
+    generations: int = 40
+    population: int = 30
+    sites: int = 4
+    noise: Noise = "poisson"
+    subject: str = "v4_like"
+    generator: str = "fourier"
+    optimizer: str = "poncelab"
+    fixation_break_rate: float = 0.0
+    drop_rate: float = 0.0
+
+
+class ProcessDied(StimloopError):
+    """A process of the dry run ended before its time."""
+
+
+def dry_run(settings: DryRunSettings, folder: Path, console: Console) -> Summary:
+    """Run a session in `folder`; leaves its log, `summary.json` and `evolution.png` there.
+
+    Raises:
+        LogError: If there is a session in `folder` already.
+        ProcessDied: If server or rig fails; the message holds the end of its output.
+    """
+    write_settings(settings, folder)
+    total = sum(
+        thread.settings.get("n_generations", 1) for thread in session_settings(settings).threads
+    )
+    with _server(folder) as (server, events), _rig(folder) as rig:
+        log = SessionLog(folder / LOG)
+        try:
+            with LiveProgress(console, total) as progress:
+                while not progress.read(log):
+                    _check_alive(server, rig, folder)
+                    _await_news(events)
+        finally:
+            log.close()
+        _await_end(rig, folder / "rig.log")
+        _await_end(server, folder / "server.log")
+    return write_results(folder)
+
+
+def write_results(folder: Path) -> Summary:
+    """Write `summary.json` and `evolution.png` from the session log in `folder`."""
+    record = read_record(folder / LOG)
+    summary = summarize(record)
+    (folder / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
+    draw_evolution(record, summary.sites, folder / LOG, folder / FIGURE)
+    return summary
+
+
+def session_settings(settings: DryRunSettings) -> SessionSettings:
+    """One thread a site, each driving its own; or the one thread of another protocol."""
+    if settings.protocol == "evolve":
+        threads = tuple(
+            ThreadSettings(
+                name=site,
+                protocol="evolve",
+                settings={
+                    "n_generations": settings.generations,
+                    "generator": {"name": settings.generator},
+                    "optimizer": _optimizer(settings),
+                    "objective": {"name": "site", "options": {"site": site}},
+                },
+            )
+            for site in (f"site-{number:02d}" for number in range(settings.sites))
+        )
+    else:
+        threads = (ThreadSettings(name=settings.protocol, protocol=settings.protocol),)
+    return SessionSettings(
+        session_id=f"dry-run-{settings.seed}", seed=settings.seed, threads=threads
+    )
+
+
+def rig_settings(settings: DryRunSettings, server: str = "") -> dict[str, Any]:
+    """`rig.toml` of a dry run: no screen, a virtual clock, simulated neurons."""
+    subject: dict[str, Any] = {"name": settings.subject, "options": {"n_sites": settings.sites}}
+    if settings.subject.startswith("torch:"):
+        path = str(Path(settings.subject.removeprefix("torch:")).resolve())
+        subject = {"name": "torch", "options": {"path": path}}
+    return {
+        "server": server or "tcp://127.0.0.1:0",
+        "rig_id": "dry-run",
+        "spool": "spool",
+        "display": {"name": "headless", "options": {"clock": "virtual"}},
+        "acquisition": {
+            "name": "simulated",
+            "options": {
+                "subject": subject,
+                "noise": settings.noise,
+                "drop_rate": settings.drop_rate,
+            },
+        },
+        "fixation": {"name": "simulated", "options": {"break_rate": settings.fixation_break_rate}},
+    }
+
+
+def write_settings(settings: DryRunSettings, folder: Path) -> None:
+    """Write `session.toml`; a session that is there already is left alone.
+
+    Raises:
+        SettingsError: If `folder` holds a session already.
+    """
+    if (folder / LOG).exists():
+        raise SettingsError(
+            "there is a session in this folder already, and logs are never overwritten",
+            where=str(folder / LOG),
+            remedy="choose another --out, or remove the folder",
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    document = session_settings(settings).model_dump(mode="json")
+    (folder / "session.toml").write_text(tomli_w.dumps(document), "utf-8")
+    (folder / "rig.toml").write_text(tomli_w.dumps(rig_settings(settings)), "utf-8")
+
+
+@contextlib.contextmanager
+def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], zmq.Socket[bytes]]]:
+    """The server process, and a socket that hears of its events."""
+    announcement = folder / "server.json"
+    announcement.unlink(missing_ok=True)
+    arguments = ["serve", "session.toml", "--log", LOG, "--announce", "server.json"]
+    arguments += [
+        "--exit-when-over",
+        "--work-port",
+        "0",
+        "--control-port",
+        "0",
+        "--events-port",
+        "0",
+    ]
+    with _process("synth_server.cli", arguments, folder, "server.log") as process:
+        deadline = time.monotonic() + STARTUP_S
+        while not announcement.exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise _died(process, folder / "server.log")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(GLANCE_MS / 5000)
+        addresses = json.loads(announcement.read_text("utf-8"))
+        config = (folder / "rig.toml").read_text("utf-8")
+        config = config.replace("tcp://127.0.0.1:0", addresses["work"])
+        (folder / "rig.toml").write_text(config, "utf-8")
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        events = connect(context, zmq.SUB, addresses["events"])
+        events.subscribe(b"")
+        try:
+            yield process, events
+        finally:
+            events.close()
+            context.term()
+
+
+@contextlib.contextmanager
+def _rig(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    arguments = ["run", "--config", "rig.toml"]
+    with _process("rig_client.cli", arguments, folder, "rig.log") as process:
+        yield process
+
+
+@contextlib.contextmanager
+def _process(
+    module: str, arguments: list[str], folder: Path, output: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of ours, its output in a file; ended with the dry run, however that ends."""
+    with (folder / output).open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def _await_news(events: zmq.Socket[bytes]) -> None:
+    """Return when something happened, or after a moment: news can be lost, the log cannot."""
+    if events.poll(GLANCE_MS):
+        with contextlib.suppress(zmq.Again):
+            while True:
+                events.recv_multipart(zmq.NOBLOCK)
+
+
+def _check_alive(
+    server: subprocess.Popen[bytes], rig: subprocess.Popen[bytes], folder: Path
+) -> None:
+    if server.poll() not in (None, 0):
+        raise _died(server, folder / "server.log")
+    if rig.poll() not in (None, 0):
+        raise _died(rig, folder / "rig.log")
+
+
+def _await_end(process: subprocess.Popen[bytes], output: Path) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STARTUP_S)
+    if process.returncode != 0:
+        raise _died(process, output)
+
+
+def _died(process: subprocess.Popen[bytes], output: Path) -> ProcessDied:
+    tail = output.read_text("utf-8", errors="replace").splitlines()[-12:]
+    return ProcessDied(
+        f"a process of the dry run ended with status {process.poll()}",
+        where=str(output),
+        got="its last lines:\n    " + "\n    ".join(tail),
+        remedy="the session log holds everything up to then: synth-server serve --resume",
+    )
+
+
+def _optimizer(settings: DryRunSettings) -> dict[str, Any]:
+    if settings.optimizer == "random_search":
+        return {"name": "random_search", "options": {"population": settings.population}}
+    options = {"preset": settings.optimizer, "population": settings.population}
+    return {"name": "genetic", "options": options}

@@ -1,0 +1,1 @@
+"""Readers of the session log: they read documents, and nothing else."""

@@ -1,0 +1,100 @@
+"""The figure of an evolution: curves with the best images along them (after Ponce et al. 2019)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+
+from synth_server.readers.evolution import EvolutionRecord, EvolvedThread
+from synth_server.readers.summary import SiteGain, scores
+from synth_server.session.log import SessionLog
+
+EVOLVED, REFERENCE, INK = "#101418", "#2a9d6f", "#5b6470"
+N_STRIP = 8
+MAX_THREADS = 12
+
+
+def draw_evolution(
+    record: EvolutionRecord, gains: tuple[SiteGain, ...], log_path: Path, out: Path
+) -> None:
+    """Draw a session's evolutions to `out` (PNG): a row a thread, its curve and its best images.
+
+    The curve is mean ± SEM over the generation's images, evolved and reference. The strip shows the
+    image with the highest count of each of some generations, and last the best reference.
+    """
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    threads = [thread for thread in record.threads.values() if thread.generations][:MAX_THREADS]
+    if not threads:
+        return
+    log = SessionLog(log_path)
+    figure = plt.figure(figsize=(13, 0.7 + 1.75 * len(threads)), layout="constrained")
+    rows = figure.subfigures(len(threads), 1, squeeze=False)[:, 0]
+    gain_of = {gain.thread: gain for gain in gains}
+    try:
+        for number, (row, thread) in enumerate(zip(rows, threads, strict=True)):
+            curve, strip = row.subfigures(1, 2, width_ratios=(1, 2.6))
+            _draw_curve(curve.subplots(), thread, gain_of.get(thread.name), first=number == 0)
+            _draw_strip(strip, thread, log, gain_of.get(thread.name))
+        figure.savefig(out, dpi=110)
+    finally:
+        log.close()
+        plt.close(figure)
+
+
+def _draw_curve(axes: Any, thread: EvolvedThread, gain: SiteGain | None, *, first: bool) -> None:
+    numbers = sorted(thread.generations)
+    for name, colour in (("evolved", EVOLVED), ("reference", REFERENCE)):
+        found = [scores(getattr(thread.generations[n], name)) for n in numbers]
+        mean = np.array([np.nan if s.mean is None else s.mean for s in found])
+        sem = np.array([s.sem or 0 for s in found])
+        axes.plot(numbers, mean, color=colour, lw=1.6, label=name)
+        axes.fill_between(numbers, mean - sem, mean + sem, color=colour, alpha=0.22, lw=0)
+    if gain is not None:
+        axes.axhline(gain.best_reference, color=REFERENCE, lw=1, ls=":", label="best reference")
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(f"{thread.name}\nspikes", fontsize=8)
+    axes.set_xlabel("generation", fontsize=8)
+    axes.tick_params(labelsize=7, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    if first:
+        axes.legend(fontsize=7, frameon=False, loc="upper left", ncols=3, bbox_to_anchor=(0, 1.35))
+
+
+def _draw_strip(strip: Any, thread: EvolvedThread, log: SessionLog, gain: SiteGain | None) -> None:
+    measured = [n for n in sorted(thread.generations) if thread.generations[n].best_id]
+    places = np.unique(np.linspace(0, len(measured) - 1, N_STRIP).round().astype(int))
+    panels = strip.subplots(1, N_STRIP + 1)
+    for panel in panels:
+        panel.axis("off")
+    for panel, place in zip(panels, places, strict=False):
+        generation = thread.generations[measured[place]]
+        if generation.best_id is None:
+            continue
+        _show(panel, log.array(generation.best_id))
+        panel.set_title(
+            f"gen {measured[place]}\n{generation.evolved.max():.1f}", fontsize=7, color=INK
+        )
+    if gain is not None:
+        names = {label: stimulus_id for stimulus_id, label in thread.labels.items()}
+        _show(panels[-1], log.array(names[gain.best_reference_name]))
+        panels[-1].set_title(
+            f"best reference\n{gain.best_reference:.1f}", fontsize=7, color=REFERENCE
+        )
+        factor = "–" if gain.gain is None else f"× {gain.gain:.2f}"
+        strip.suptitle(
+            f"best image of the generation, its spikes; evolved ÷ best reference at the end: {factor}",
+            fontsize=8,
+            color=INK,
+            x=0.0,
+            ha="left",
+        )
+
+
+def _show(panel: Any, image: NDArray[np.uint8]) -> None:
+    panel.imshow(image, interpolation="lanczos")

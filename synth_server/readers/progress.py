@@ -1,0 +1,75 @@
+"""Live progress in the terminal: how evolved images do against references, and the time left."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from protocols.documents import EventKind
+from synth_server.readers.evolution import EvolutionRecord, EvolvedThread
+from synth_server.readers.summary import scores
+from synth_server.session.log import SessionLog
+
+LINES = 12
+
+
+class LiveProgress:
+    """Redraws as the log grows; reads the log only, so it can disturb nothing.
+
+    Args:
+        total_blocks: How many blocks the session will have, as far as known.
+    """
+
+    def __init__(self, console: Console, total_blocks: int) -> None:
+        self.record = EvolutionRecord()
+        self._last_seq = -1
+        self._started = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("blocks, time left"),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task = self._bar.add_task("evolving", total=total_blocks)
+        self._live = Live(self._picture(), console=console, refresh_per_second=4)
+
+    def __enter__(self) -> LiveProgress:
+        self._live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.update(self._picture())
+        self._live.stop()
+
+    def read(self, log: SessionLog) -> bool:
+        """Take in what is new in the log; True once the session has ended."""
+        for event in log.events(after=self._last_seq):
+            self._last_seq = event.seq
+            self.record.feed(event)
+            if event.kind is EventKind.RESPONSES_RECEIVED:
+                self._bar.update(self._task, completed=self.record.n_answered)
+        self._live.update(self._picture())
+        return self.record.end is not None
+
+    def _picture(self) -> RenderableType:
+        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+        for name in ("thread", "generation", "evolved mean", "best", "reference mean", "best"):
+            table.add_column(name, justify="left" if name == "thread" else "right")
+        for thread in list(self.record.threads.values())[:LINES]:
+            if thread.generations:
+                table.add_row(*_cells(thread))
+        return Group(table, self._bar)
+
+
+def _cells(thread: EvolvedThread) -> tuple[str, ...]:
+    number = max(thread.generations)
+    generation = thread.generations[number]
+    evolved, reference = scores(generation.evolved), scores(generation.reference)
+    figures = (evolved.mean, evolved.best, reference.mean, reference.best)
+    return (thread.name, str(number), *("–" if f is None else f"{f:.2f}" for f in figures))

@@ -1,0 +1,217 @@
+"""`summary.json`: a session in figures; the schema stands in `docs/reference/summary.md`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.documents import EventKind
+from protocols.settings import Frozen
+from protocols.vocabulary import Outcome
+from synth_server.readers.evolution import EvolutionRecord, EvolvedThread, Generation
+from synth_server.session.log import SessionLog
+
+SUMMARY_VERSION = 1
+FINAL_GENERATIONS = 5
+"""How many of the last generations the final gain averages over."""
+
+
+class Scores(Frozen):
+    """Mean, standard error and best of the objective over a generation's images."""
+
+    n: int
+    mean: float | None
+    sem: float | None
+    best: float | None
+
+
+class GenerationSummary(Frozen):
+    """One generation: its evolved images, and the references shown among them."""
+
+    generation: int
+    evolved: Scores
+    reference: Scores
+
+
+class ThreadSummary(Frozen):
+    """One thread of the session."""
+
+    thread: str
+    protocol: str
+    generations: tuple[GenerationSummary, ...]
+
+
+class SiteGain(Frozen):
+    """What evolution gained at a site.
+
+    Attributes:
+        evolved: Mean count over all images of the last generations.
+        best_reference: Mean count of the best reference image, over all its showings.
+        gain: `evolved / best_reference`; None where the reference drew no spikes.
+    """
+
+    thread: str
+    site: str
+    evolved: float
+    best_reference: float
+    best_reference_name: str
+    gain: float | None
+
+
+class BlockSummary(Frozen):
+    """One block that was answered."""
+
+    index: int
+    thread: str
+    label: str
+    block_digest: str
+    responses_digest: str
+
+
+class Presentations(Frozen):
+    """How many presentations ended how."""
+
+    completed: int
+    fixation_break: int
+    dropped_frame: int
+    aborted: int
+    reshown: int
+    unmeasured: int
+
+
+class Summary(Frozen):
+    """A session in figures."""
+
+    summary_version: int = SUMMARY_VERSION
+    session_id: str
+    seed: int
+    state: str
+    threads: tuple[ThreadSummary, ...]
+    sites: tuple[SiteGain, ...]
+    presentations: Presentations
+    blocks: tuple[BlockSummary, ...]
+    session_digest: str
+    started_unix_s: float
+    duration_s: float
+    versions: dict[str, str]
+
+
+def read_record(path: Path) -> EvolutionRecord:
+    """Everything that a session's log says about its evolutions."""
+    record = EvolutionRecord()
+    log = SessionLog(path)
+    try:
+        for event in log.events():
+            record.feed(event)
+    finally:
+        log.close()
+    return record
+
+
+def summarize(record: EvolutionRecord) -> Summary:
+    """The summary of a session, finished or not.
+
+    Raises:
+        ValueError: If the record holds no session.
+    """
+    if record.start is None:
+        raise ValueError(f"no {EventKind.SESSION_STARTED} event: this is no session")
+    counted = record.outcomes
+    return Summary(
+        session_id=record.start.settings.session_id,
+        seed=record.start.settings.seed,
+        state=record.end.state if record.end else "running",
+        threads=tuple(_thread(thread) for thread in record.threads.values()),
+        sites=tuple(gain for thread in record.threads.values() for gain in _gains(thread, record)),
+        presentations=Presentations(
+            completed=counted[Outcome.COMPLETED],
+            fixation_break=counted[Outcome.FIXATION_BREAK],
+            dropped_frame=counted[Outcome.DROPPED_FRAME],
+            aborted=counted[Outcome.ABORTED],
+            reshown=record.reshown,
+            unmeasured=record.unmeasured,
+        ),
+        blocks=tuple(
+            BlockSummary(
+                index=block["index"],
+                thread=block["thread"],
+                label=block["label"],
+                block_digest=digest,
+                responses_digest=answer,
+            )
+            for block, digest, answer in record.digests
+        ),
+        session_digest=record.end.session_digest if record.end else "",
+        started_unix_s=record.started_ns / 1e9,
+        duration_s=(record.last_ns - record.started_ns) / 1e9,
+        versions=record.start.versions,
+    )
+
+
+def scores(values: NDArray[np.float64]) -> Scores:
+    """Mean, SEM (sample SD / √n) and best of `(n,)` values; None where they are undefined."""
+    n = len(values)
+    return Scores(
+        n=n,
+        mean=float(values.mean()) if n else None,
+        sem=float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None,
+        best=float(values.max()) if n else None,
+    )
+
+
+def _thread(thread: EvolvedThread) -> ThreadSummary:
+    return ThreadSummary(
+        thread=thread.name,
+        protocol=thread.protocol,
+        generations=tuple(
+            _generation(number, thread.generations[number]) for number in sorted(thread.generations)
+        ),
+    )
+
+
+def _generation(number: int, generation: Generation) -> GenerationSummary:
+    return GenerationSummary(
+        generation=number,
+        evolved=scores(generation.evolved),
+        reference=scores(generation.reference),
+    )
+
+
+def _gains(thread: EvolvedThread, record: EvolutionRecord) -> list[SiteGain]:
+    if record.rig is None or not thread.reference_counts or not thread.evolved_counts:
+        return []
+    last = sorted(thread.evolved_counts)[-FINAL_GENERATIONS:]
+    evolved = np.concatenate([repeats for n in last for repeats in thread.evolved_counts[n]])
+    names = list(thread.reference_counts)
+    reference = np.array([np.concatenate(thread.reference_counts[name]).mean(0) for name in names])
+    return [
+        _gain(thread, site, evolved[:, column].mean(), reference[:, column], names)
+        for column, site in enumerate(record.rig.site_ids)
+        if site in _targets(thread, record.rig.site_ids)
+    ]
+
+
+def _gain(
+    thread: EvolvedThread,
+    site: str,
+    evolved: float,
+    reference: NDArray[np.float64],
+    names: list[str],
+) -> SiteGain:
+    best = int(reference.argmax())
+    return SiteGain(
+        thread=thread.name,
+        site=site,
+        evolved=float(evolved),
+        best_reference=float(reference[best]),
+        best_reference_name=thread.labels[names[best]],
+        gain=float(evolved / reference[best]) if reference[best] > 0 else None,
+    )
+
+
+def _targets(thread: EvolvedThread, recorded: tuple[str, ...]) -> tuple[str, ...]:
+    if thread.objective is None:
+        return ()
+    return tuple(thread.objective.sites(recorded))
