@@ -39,7 +39,8 @@ def expected_counts(
     """
     start, stop = window_s
     driven = max(0.0, min(stop, latency_s + on_s) - max(start, latency_s))
-    return np.asarray(rates * driven + baseline * (stop - start - driven), dtype=np.float64)
+    undriven = max(0.0, stop - start - driven)
+    return np.asarray(rates * driven + baseline * undriven, dtype=np.float64)
 
 
 def drawn_counts(

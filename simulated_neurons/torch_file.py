@@ -11,6 +11,7 @@ A network can do what its file says: load only files from people you trust.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -121,7 +122,10 @@ def _loaded(path: Path) -> Network:
         if path.suffix == ".pt2":
             return cast(Network, torch.export.load(path).module())
         script: Callable[..., Any] = torch.jit.load
-        return cast(Network, script(str(path), map_location="cpu").eval())
+        with warnings.catch_warnings():
+            # torch deprecates the format that published networks come in; nobody here can help it.
+            warnings.simplefilter("ignore", FutureWarning)
+            return cast(Network, script(str(path), map_location="cpu").eval())
     except Exception as error:
         raise SettingsError(
             "the file holds no network that torch can load",

@@ -47,7 +47,9 @@ def lite0() -> Backbone:
     ],
 )
 def test_lite_layers_have_the_published_widths_and_tensorflow_sizes(layer, shape):
-    features = load_backbone("efficientnet_lite0", layer, device="cpu").features(noise_images(2, 65))
+    features = load_backbone("efficientnet_lite0", layer, device="cpu").features(
+        noise_images(2, 65)
+    )
     assert features.shape == (2, *shape)
     assert features.dtype == torch.float32
     assert not features.requires_grad
@@ -155,10 +157,10 @@ def test_receptive_field_of_the_catalogue_is_where_the_gradient_is():
     backbone(pixels)[0, :, 12, 12].square().sum().backward()
     assert pixels.grad is not None
     columns = pixels.grad.abs().sum(dim=(0, 1, 2)).nonzero()
-    field = dict(
-        (layer.name, layer.receptive_field_px)
+    field = {
+        layer.name: layer.receptive_field_px
         for layer in lite.efficientnet_lite0.architecture().catalogue()
-    )["blocks.1.1"]
+    }["blocks.1.1"]
     assert columns.max() - columns.min() + 1 <= field
     assert columns.max() - columns.min() + 1 > 0.7 * field
 

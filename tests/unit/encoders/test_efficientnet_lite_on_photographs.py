@@ -31,7 +31,9 @@ def photographs(every: int, size_px: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.skipif(not PHOTOGRAPHS.is_file(), reason=f"no photographs at {PHOTOGRAPHS}")
-@pytest.mark.parametrize(("name", "every"), [("efficientnet_lite0", 10), ("efficientnet_lite2", 25)])
+@pytest.mark.parametrize(
+    ("name", "every"), [("efficientnet_lite0", 10), ("efficientnet_lite2", 25)]
+)
 def test_top_5(name, every):
     images, classes = photographs(every, 224)
     logits = load_backbone(name, "classifier", device="cpu").features(images)

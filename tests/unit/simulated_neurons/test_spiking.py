@@ -1,0 +1,89 @@
+"""Counts: what the window integrates, how they vary, and how slowly the gain drifts."""
+
+import numpy as np
+import pytest
+
+from protocols.seeds import random_stream
+from simulated_neurons.spiking import drawn_counts, drift_gain, expected_counts
+
+RATES = np.array([0.0, 10.0, 60.0])
+
+
+@pytest.mark.parametrize(
+    ("window_s", "driven_s"),
+    [
+        ((0.05, 0.15), 0.1),
+        ((0.07, 0.17), 0.08),
+        ((0.0, 0.05), 0.0),
+        ((0.15, 0.3), 0.0),
+        ((-0.1, 0.1), 0.05),
+        ((0.0, 1.0), 0.1),
+        ((0.1, 0.12), 0.02),
+    ],
+)
+def test_the_expected_count_is_the_integral_of_the_rate(window_s, driven_s):
+    counts = expected_counts(RATES, baseline=4, on_s=0.1, latency_s=0.05, window_s=window_s)
+    length = window_s[1] - window_s[0]
+    np.testing.assert_allclose(counts, RATES * driven_s + 4 * (length - driven_s), atol=1e-12)
+    assert np.all(counts >= 0)
+
+
+def test_adjacent_windows_add_up():
+    def counts(start, stop):
+        return expected_counts(RATES, baseline=3, on_s=0.1, latency_s=0.05, window_s=(start, stop))
+
+    np.testing.assert_allclose(counts(0, 0.08) + counts(0.08, 0.2), counts(0, 0.2))
+
+
+@pytest.mark.parametrize(
+    ("noise", "fano"), [("poisson", 1), ("overdispersed", 1), ("overdispersed", 2.5)]
+)
+def test_noise_has_the_mean_and_the_fano_factor_asked_for(noise, fano):
+    random = random_stream(0, "test")
+    expected = np.repeat([0.0, 1.0, 6.0], 40_000)
+    counts = drawn_counts(expected, noise, fano=fano, random=random).reshape(3, -1)
+    assert np.array_equal(counts, np.rint(counts))
+    assert counts.min() == 0
+    assert not counts[0].any()
+    np.testing.assert_allclose(counts[1:].mean(axis=1), [1, 6], rtol=0.03)
+    np.testing.assert_allclose(counts[1:].var(axis=1) / counts[1:].mean(axis=1), fano, rtol=0.05)
+
+
+def test_fano_does_not_touch_poisson():
+    one, same = (
+        drawn_counts(np.full(9, 5.0), "poisson", fano=fano, random=random_stream(0, "test"))
+        for fano in (1, 9)
+    )
+    assert np.array_equal(one, same)
+
+
+def test_without_noise_the_count_is_the_expectation_and_a_copy():
+    expected = np.array([0.25, 3.0])
+    counts = drawn_counts(expected, "none", fano=1, random=random_stream(0))
+    assert np.array_equal(counts, expected)
+    assert not np.shares_memory(counts, expected)
+
+
+def drifts(seed: int, amplitude: float) -> np.ndarray:
+    return np.array(
+        [
+            drift_gain(seed, block_index=block, place=place, amplitude=amplitude)
+            for block in range(120)
+            for place in (0.0, 0.25, 0.5, 0.75)
+        ]
+    )
+
+
+def test_drift_is_slow_bounded_and_the_seeds_own():
+    gains = drifts(1, 0.3)
+    assert np.all(np.abs(gains - 1) <= 0.3)
+    assert np.ptp(gains) > 0.3
+    assert np.abs(np.diff(gains)).max() < 0.04
+    assert np.array_equal(gains, drifts(1, 0.3))
+    assert not np.allclose(gains, drifts(2, 0.3))
+    assert np.all(drifts(1, 0) == 1)
+
+
+def test_drift_runs_on_over_the_end_of_a_block():
+    end = drift_gain(5, block_index=3, place=1, amplitude=0.5)
+    assert end == pytest.approx(drift_gain(5, block_index=4, place=0, amplitude=0.5))
