@@ -155,11 +155,12 @@ def test_wrong_options_are_named():
 def test_breaks_are_as_many_as_asked_for_and_seeded_by_attempt():
     cues = list(block(repetitions=200).cues())
     again = [cue.model_copy(update={"attempt": 1}) for cue in cues]
-    fates = [gaze(break_rate=0.3).held(cue) for cue in cues]
+    eye, restarted, steady = gaze(break_rate=0.3), gaze(break_rate=0.3), gaze(break_rate=0)
+    fates = [eye.held(cue) for cue in cues]
     assert np.mean(fates) == pytest.approx(0.7, abs=0.06)
-    assert [gaze(break_rate=0.3).held(cue) for cue in cues] == fates
-    assert [gaze(break_rate=0.3).held(cue) for cue in again] != fates
-    assert all(gaze(break_rate=0).held(cue) for cue in cues)
+    assert [restarted.held(cue) for cue in reversed(cues)] == fates[::-1]
+    assert [eye.held(cue) for cue in again] != fates
+    assert all(steady.held(cue) for cue in cues)
 
 
 def test_fixation_that_is_not_reached_may_be_tried_again():
@@ -171,4 +172,5 @@ def test_fixation_that_is_not_reached_may_be_tried_again():
         while not eye.acquire(cue):
             tries[-1] += 1
     assert np.mean(tries) == pytest.approx(1 / 0.6, abs=0.2)
-    assert [gaze(failure_rate=0.4).acquire(cue) for cue in cues] == [n == 1 for n in tries]
+    restarted = gaze(failure_rate=0.4)
+    assert [restarted.acquire(cue) for cue in cues] == [n == 1 for n in tries]
