@@ -26,7 +26,7 @@ from protocols.wire.channels import connect
 from synth_server.readers.figure import draw_evolution
 from synth_server.readers.progress import LiveProgress
 from synth_server.readers.summary import Summary, read_record, summarize
-from synth_server.session.log import SessionLog
+from synth_server.session.log import SessionLog, fold
 
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
 LOG, SUMMARY, FIGURE = "session.sqlite", "summary.json", "evolution.png"
@@ -76,6 +76,7 @@ def dry_run(settings: DryRunSettings, folder: Path, console: Console) -> Summary
             log.close()
         _await_end(rig, folder / "rig.log")
         _await_end(server, folder / "server.log")
+    fold(folder / LOG)
     return write_results(folder)
 
 

@@ -33,7 +33,7 @@ def draw_evolution(
     if not threads:
         return
     log = SessionLog(log_path)
-    figure = plt.figure(figsize=(13, 0.7 + 1.75 * len(threads)), layout="constrained")
+    figure = plt.figure(figsize=(13, 0.4 + 1.8 * len(threads)), layout="constrained")
     rows = figure.subfigures(len(threads), 1, squeeze=False)[:, 0]
     gain_of = {gain.thread: gain for gain in gains}
     try:
@@ -63,7 +63,7 @@ def _draw_curve(axes: Any, thread: EvolvedThread, gain: SiteGain | None, *, firs
     axes.tick_params(labelsize=7, colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
     if first:
-        axes.legend(fontsize=7, frameon=False, loc="upper left", ncols=3, bbox_to_anchor=(0, 1.35))
+        axes.legend(fontsize=7, frameon=False, loc="lower left", ncols=3, bbox_to_anchor=(-0.15, 1))
 
 
 def _draw_strip(strip: Any, thread: EvolvedThread, log: SessionLog, gain: SiteGain | None) -> None:

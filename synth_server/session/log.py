@@ -6,6 +6,7 @@ another computer has seen is in the log. Opened once for writing, as often as yo
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
 import threading
@@ -90,7 +91,6 @@ class SessionLog:
             log = cls(unfinished, writable=True)
             log.append(EventKind.SESSION_STARTED, start)
             log.close()
-            unfinished.with_name(unfinished.name + ".lock").unlink(missing_ok=True)
             unfinished.replace(path)
         except (OSError, sqlite3.Error) as error:
             raise LogError("the session log cannot be made", where=str(path), got=error) from None
@@ -234,11 +234,22 @@ class SessionLog:
             ) from None
 
     def close(self) -> None:
-        """Close the file; the write-ahead log is folded into it."""
+        """Close the file; a writer leaves it in one piece, its write-ahead log folded in."""
         with self._guard:
+            if self._lock is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    self._db.execute("PRAGMA journal_mode=DELETE")
             self._db.close()
             if self._lock is not None:
+                with contextlib.suppress(OSError):
+                    _lock_path(self.path).unlink()
                 self._lock.close()
+
+
+def fold(path: Path) -> None:
+    """Leave a finished log in one piece, should a reader have kept its writer from doing so."""
+    SessionLog(path, writable=True).close()
 
 
 def verify_chain(log: SessionLog) -> int:
@@ -296,10 +307,14 @@ def _corrupted(path: Path, seq: int, error: Exception) -> LogCorrupted:
     return LogCorrupted(f"event {seq} cannot be read", where=str(path), got=error)
 
 
+def _lock_path(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
 def _writer_lock(path: Path) -> sqlite3.Connection:
     """Held as long as the process lives; the system frees it even after kill -9."""
     lock = sqlite3.connect(
-        path.with_name(path.name + ".lock"),
+        _lock_path(path),
         isolation_level=None,
         timeout=0,
         check_same_thread=False,

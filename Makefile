@@ -1,0 +1,37 @@
+# Two commands: `make demo` and `make test`. Each begins on a bare machine and makes what it needs.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell sha256sum pyproject.toml | cut -c1-12)
+DEMO := demo
+
+.PHONY: help demo test lint types benchmarks clean
+
+help:
+	@echo "make demo        a whole session on this computer: evolve images for eight simulated V4 sites"
+	@echo "make test        everything that must hold: style, types, import contracts, tests"
+	@echo "make benchmarks  measure, and write benchmarks/RESULTS.md"
+
+demo: $(READY)
+	@rm -rf $(DEMO)
+	@$(BIN)/synth-server dry-run --seed 1 --sites 8 --generations 40 --population 30 --out $(DEMO)
+
+test: $(READY) lint types
+	@$(BIN)/pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+benchmarks: $(READY)
+	@$(BIN)/python -m benchmarks
+
+$(READY): pyproject.toml scripts/setup.sh
+	@scripts/setup.sh $(VENV)
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
