@@ -1,0 +1,373 @@
+"""The wire protocol is enough: a client that knows `docs/reference/wire.md` alone runs a session.
+
+The client below is run with `python -I` and imports a ZeroMQ library and nothing of ours. It is what
+a rig in another language would have to write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protocols.documents import EventKind
+from synth_server.session.log import SessionLog, verify_chain
+
+STARTUP_S = 60.0
+END_S = 60.0
+SITES = ["A-001", "A-002", "A-003"]
+
+SESSION = """
+session_id = "plain"
+seed = 3
+
+[[threads]]
+name = "only"
+protocol = "evolve"
+
+[threads.settings]
+n_generations = 3
+n_references = 0
+repetitions = 2
+generator = { name = "pixels", options = { size_px = 8, grid = 2 } }
+optimizer = { name = "random_search", options = { population = 3 } }
+objective = { name = "site", options = { site = "A-002" } }
+timing = { presentations_per_trial = 2, max_attempts = 3 }
+"""
+
+CLIENT = '''
+import hashlib, json, random, sys
+import zmq
+
+work_address, control_address, events_address, *sites = sys.argv[1:]
+context = zmq.Context()
+n_requests = 0
+
+
+def connected(kind, address):
+    socket = context.socket(kind)
+    socket.linger = 0
+    socket.rcvtimeo = 30000
+    socket.connect(address)
+    return socket
+
+
+def new_id():
+    global n_requests
+    n_requests += 1
+    return "request-%d" % n_requests
+
+
+def send(socket, kind, body, session="plain", wire=1, id=None):
+    id = id or new_id()
+    header = {"wire": wire, "kind": kind, "id": id, "session": session, "body": body}
+    socket.send_multipart([json.dumps(header).encode("utf-8")])
+    return id
+
+
+def receive(socket, id):
+    header, *frames = socket.recv_multipart()
+    header = json.loads(header)
+    assert header["wire"] == 1 and header["reply_to"] == id, header
+    return header["kind"], header["body"], frames
+
+
+def ask(socket, kind, body, **how):
+    return receive(socket, send(socket, kind, body, **how))
+
+
+def refused(socket, kind, body, **how):
+    answer, body, _ = ask(socket, kind, body, **how)
+    assert answer == "refused", answer
+    assert body["what"]
+    refusals.append(body["reason"])
+
+
+def image_hash(height, width, pixels):
+    assert len(pixels) == height * width * 3
+    text = "%dx%dx3 uint8\\n" % (height, width)
+    return hashlib.sha256(text.encode("ascii") + pixels).hexdigest()
+
+
+def next_block(index):
+    while True:
+        kind, body, frames = ask(work, "next_block", {"block_index": index})
+        if kind == "block":
+            return body["block"], frames
+        if kind == "finished":
+            return None, body
+        assert kind == "not_yet", (kind, body)
+
+
+def cues(block):
+    """The showings of a block: (stimulus, repetition), in order."""
+    seen = {}
+    for place in block["order"]:
+        name = block["stimuli"][place]["id"]
+        yield name, seen.get(name, 0)
+        seen[name] = seen.get(name, 0) + 1
+
+
+def show(block, fate):
+    """Show a block trial by trial; what fails is shown again at the end."""
+    timing = block["timing"]
+    queue = [(name, repetition, 0) for name, repetition in cues(block)]
+    shown, trial = [], 0
+    while queue:
+        now, queue = queue[: timing["presentations_per_trial"]], queue[timing["presentations_per_trial"] :]
+        over = False
+        for name, repetition, attempt in now:
+            outcome = "aborted" if over else fate(trial, repetition, attempt)
+            over = outcome != "completed"
+            shown.append({
+                "stimulus_id": name, "repetition": repetition, "attempt": attempt, "trial": trial,
+                "onset_s": 0.25 * len(shown), "onset_clock": "rig", "outcome": outcome,
+            })
+            if outcome == "completed":
+                shown[-1]["spike_counts"] = [chance.randrange(20) for _ in sites]
+            elif attempt + 1 < timing["max_attempts"]:
+                queue.append((name, repetition, attempt + 1))
+        trial += 1
+    return shown
+
+
+def responses(block, shown):
+    body = {"block_index": block["index"], "site_ids": sites, "presentations": shown}
+    return {"responses": body}
+
+
+chance = random.Random(1)
+work = connected(zmq.DEALER, work_address)
+control = connected(zmq.DEALER, control_address)
+events = connected(zmq.SUB, events_address)
+events.subscribe(b"plain")
+refusals, published, reported, n_images = [], [], {}, 0
+
+# Before the session: what is no request of this protocol is refused, not ignored.
+refused(work, "hello", {}, wire=2)
+refused(work, "good_morning", {})
+refused(work, "hello", {"name": "rig"})
+refused(work, "hello", {}, session="another")
+kind, body, _ = ask(work, "hello", {}, session="")
+assert kind == "welcome" and body == {"session_id": "plain", "seed": 3, "state": "running"}, body
+refused(work, "attach", {"rig_id": "plain-rig", "site_ids": ["A-009"]})
+kind, body, _ = ask(work, "attach", {"rig_id": "plain-rig", "site_ids": sites})
+assert kind == "attached" and body["next_block"] == 0
+refused(work, "attach", {"rig_id": "another-rig", "site_ids": sites})
+
+# Watch: annotate until the subscription is heard of.
+while not published:
+    kind, body, _ = ask(control, "annotate", {"text": "written by a plain client"})
+    assert kind == "status_report"
+    if events.poll(1000):
+        topic, header = events.recv_multipart()
+        published.append(json.loads(header))
+
+index = 0
+while True:
+    block, frames = next_block(index)
+    if block is None:
+        end = frames
+        break
+    assert block["index"] == index
+    height, width, channels = block["image_shape"]
+    assert channels == 3 and len(frames) == len(block["stimuli"])
+    for stimulus, pixels in zip(block["stimuli"], frames):
+        assert image_hash(height, width, pixels) == stimulus["id"]
+        n_images += 1
+    if index == 0:
+        id = send(work, "next_block", {"block_index": 0})  # the same question twice
+        send(work, "next_block", {"block_index": 0}, id=id)
+        first, second = receive(work, id), receive(work, id)
+        assert first == second and first[2] == frames
+    # In block 0, the first image of the second trial is broken off, and with it its neighbour.
+    shown = show(block, lambda trial, repetition, attempt:
+                 "fixation_break" if index == 0 and trial == 1 else "completed")
+    if index == 0:
+        strange = [dict(shown[0], stimulus_id=hashlib.sha256(b"other").hexdigest()), *shown[1:]]
+        refused(work, "submit_responses", responses(block, strange))
+        refused(work, "submit_responses", responses(block, [shown[0], *shown]))
+        refused(work, "submit_responses", responses(dict(block, index=1), shown))
+    id = send(work, "submit_responses", responses(block, shown))  # the same answer twice
+    send(work, "submit_responses", responses(block, shown), id=id)
+    first, second = receive(work, id)[:2], receive(work, id)[:2]
+    assert first[0] == second[0] == "accepted"
+    assert [first[1].pop("duplicate"), second[1].pop("duplicate")] == [False, True]
+    assert first == second
+    reported[index] = {"shown": shown, "digest": first[1]["responses_digest"]}
+    if index == 0:
+        others = [dict(one, spike_counts=[0] * len(sites)) if "spike_counts" in one else one
+                  for one in shown]
+        refused(work, "submit_responses", responses(block, others))
+    index += 1
+
+kind, body, _ = ask(control, "status", {}, session="")
+assert kind == "status_report" and len(body["sessions"]) == 1
+status = body["sessions"][0]
+while published[-1]["body"]["event"] != "session_ended":
+    topic, header = events.recv_multipart()
+    assert topic == b"plain"
+    published.append(json.loads(header))
+refused(control, "pause", {})
+kind, body, _ = ask(work, "goodbye", {})
+assert kind == "farewell" and body == {}
+
+ours = {"protocols", "encoders", "simulated_neurons", "synth_server", "rig_client", "numpy"}
+json.dump({
+    "imported": sorted(ours & set(sys.modules)), "refusals": refusals, "end": end,
+    "status": status, "reported": reported, "n_images": n_images,
+    "published": [message["body"] for message in published],
+}, sys.stdout)
+'''
+
+
+@pytest.fixture(scope="module")
+def exchange(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """What the client says that happened, and the log of the server."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "session.toml").write_text(SESSION, "utf-8")
+    (folder / "client.py").write_text(CLIENT, "utf-8")
+    with _server(folder) as (server, addresses):
+        client = subprocess.run(
+            [sys.executable, "-I", "client.py", *addresses, *SITES],
+            cwd=folder,
+            capture_output=True,
+            timeout=END_S,
+            check=False,
+        )
+        assert client.returncode == 0, client.stderr.decode()
+        assert server.wait(END_S) == 0, (folder / "server.log").read_text()
+    return json.loads(client.stdout), folder / "session.sqlite"
+
+
+@contextlib.contextmanager
+def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[str]]]:
+    arguments = ["serve", "session.toml", "--log", "session.sqlite", "--announce", "at.json"]
+    arguments += ["--work-port", "0", "--control-port", "0", "--events-port", "0"]
+    with (folder / "server.log").open("wb") as output:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "synth_server.cli", *arguments, "--exit-when-over"],
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            yield server, _announced(server, folder)
+        finally:
+            if server.poll() is None:
+                server.kill()
+            server.wait()
+
+
+def _announced(server: subprocess.Popen[bytes], folder: Path) -> list[str]:
+    """The addresses, once the server wrote them; returns early if it died."""
+    deadline = time.monotonic() + STARTUP_S
+    while not (folder / "at.json").exists():
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(0.02)
+        if server.poll() is not None or time.monotonic() > deadline:
+            pytest.fail((folder / "server.log").read_text())
+    addresses = json.loads((folder / "at.json").read_text("utf-8"))
+    return [addresses["work"], addresses["control"], addresses["events"]]
+
+
+def test_the_client_used_nothing_of_ours(exchange):
+    assert exchange[0]["imported"] == []
+
+
+def test_every_image_was_the_one_announced(exchange):
+    assert exchange[0]["n_images"] == 9
+
+
+def test_what_does_not_fit_was_refused_with_its_reason(exchange):
+    assert exchange[0]["refusals"] == [
+        "wire_version",
+        "unknown_kind",
+        "malformed",
+        "unknown_session",
+        "unknown_site",
+        "other_rig",
+        "responses_do_not_fit",
+        "responses_do_not_fit",
+        "out_of_order",
+        "already_answered",
+        "session_over",
+    ]
+
+
+def test_the_session_ended(exchange):
+    client, path = exchange
+    log = SessionLog(path)
+    last = list(log.events())[-1]
+    log.close()
+    assert last.kind is EventKind.SESSION_ENDED
+    assert (last.document["state"], last.document["n_blocks"]) == ("finished", 3)
+    assert client["end"]["n_blocks"] == 3
+    assert (client["status"]["blocks_proposed"], client["status"]["blocks_answered"]) == (3, 3)
+    assert client["status"]["rig_id"] == "plain-rig"
+
+
+def test_the_log_holds_what_the_client_reported_once(exchange):
+    client, path = exchange
+    log = SessionLog(path)
+    verify_chain(log)
+    logged = [event.document for event in log.events(EventKind.RESPONSES_RECEIVED)]
+    log.close()
+    assert [document["block_index"] for document in logged] == [0, 1, 2]
+    for document in logged:
+        reported = client["reported"][str(document["block_index"])]["shown"]
+        assert [_told(shown) for shown in document["presentations"]] == reported
+
+
+def test_every_repetition_was_counted_exactly_once(exchange):
+    log = SessionLog(exchange[1])
+    blocks = [event.document for event in log.events(EventKind.BLOCK_PROPOSED)]
+    logged = [event.document for event in log.events(EventKind.RESPONSES_RECEIVED)]
+    log.close()
+    for block, document in zip(blocks, logged, strict=True):
+        counted = Counter(
+            (shown["stimulus_id"], shown["repetition"])
+            for shown in document["presentations"]
+            if shown["outcome"] == "completed"
+        )
+        asked = Counter(block["stimuli"][index]["id"] for index in block["order"])
+        assert counted == {(name, n): 1 for name, times in asked.items() for n in range(times)}
+
+
+def test_the_broken_trial_was_shown_again_at_the_end(exchange):
+    shown = exchange[0]["reported"]["0"]["shown"]
+    failed = [one for one in shown if one["outcome"] != "completed"]
+    assert [one["outcome"] for one in failed] == ["fixation_break", "aborted"]
+    again = shown[-2:]
+    assert [(one["stimulus_id"], one["repetition"]) for one in again] == [
+        (one["stimulus_id"], one["repetition"]) for one in failed
+    ]
+    assert [(one["attempt"], one["trial"]) for one in again] == [(1, 3), (1, 3)]
+
+
+def test_published_events_are_those_of_the_log(exchange):
+    client, path = exchange
+    log = SessionLog(path)
+    first = client["published"][0]["seq"]
+    logged = [
+        {"seq": event.seq, "event": event.kind, "document": event.document}
+        for event in log.events(after=first - 1)
+    ]
+    notes = [event.document["text"] for event in log.events(EventKind.CONTROL)]
+    log.close()
+    assert client["published"] == logged
+    assert set(notes) == {"written by a plain client"}
+
+
+def _told(shown: dict[str, Any]) -> dict[str, Any]:
+    """A logged presentation as the client sends it: without what it leaves to the defaults."""
+    left_out = {"dropped_frames"} | ({"spike_counts"} if shown["spike_counts"] is None else set())
+    return {name: value for name, value in shown.items() if name not in left_out}
