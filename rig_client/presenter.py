@@ -66,7 +66,7 @@ class Presenter:
             self._display.blank(timing.off_ms / 1000)
         self._display.blank(max(0.0, timing.count_stop_ms - timing.on_ms - timing.off_ms) / 1000)
         trial = [self._counted(cue, flip, held, timing) for cue, flip, held in shown]
-        trial += [self._unshown(cue, first=not trial) for cue in cues[len(shown) :]]
+        trial += [self._unshown(cue, first=cue is cues[0]) for cue in cues[len(shown) :]]
         self._display.blank(timing.inter_trial_ms / 1000)
         return tuple(trial)
 

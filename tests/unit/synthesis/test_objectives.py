@@ -27,7 +27,7 @@ def test_mean_of_all_or_of_some():
 
 def test_a_missing_site_is_named_with_those_recorded():
     with pytest.raises(SettingsError, match=r"a, b, c(.|\n)*nonesuch"):
-        SiteObjective(SiteSettings(site="nonesuch")).check_sites(SITES)
+        SiteObjective(SiteSettings(site="nonesuch")).sites(SITES)
 
 
 def test_responses_of_other_sites_are_refused():

@@ -1,0 +1,55 @@
+"""What all tests share: small images, tiny plans, and where the laboratory's data lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from protocols.documents import SessionSettings, ThreadSettings
+
+settings.register_profile("stimloop", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("stimloop")
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """Recordings and photographs that are not part of the project."""
+    folder = Path(os.environ.get("STIMLOOP_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data at {folder}; set STIMLOOP_DATA to run this test")
+    return folder
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def images(random: np.random.Generator) -> np.ndarray:
+    """Four small images, all different."""
+    return random.integers(0, 256, (4, 8, 6, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def evolve_settings() -> SessionSettings:
+    """Two short evolutions that need no torch."""
+    threads = tuple(
+        ThreadSettings(
+            name=site,
+            protocol="evolve",
+            settings={
+                "n_generations": 3,
+                "n_references": 2,
+                "generator": {"name": "pixels", "options": {"size_px": 16}},
+                "optimizer": {"name": "genetic", "options": {"preset": "xdream", "population": 6}},
+                "objective": {"name": "site", "options": {"site": site}},
+            },
+        )
+        for site in ("site-00", "site-01")
+    )
+    return SessionSettings(session_id="test", seed=5, threads=threads)
