@@ -11,7 +11,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from protocols.vocabulary import Block, array_digest, canonical_json, document_d
 
 GENESIS = "0" * 64
 _SCHEMA = """
+PRAGMA page_size = 32768;
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY, t_mono_ns INTEGER NOT NULL, t_wall_ns INTEGER NOT NULL,
     kind TEXT NOT NULL, json TEXT NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL
@@ -100,9 +101,9 @@ class SessionLog:
         self,
         kind: EventKind,
         document: BaseModel | Mapping[str, Any],
-        arrays: Iterable[NDArray[Any]] = (),
+        arrays: Mapping[str, NDArray[Any]] | None = None,
     ) -> Event:
-        """Commit one event and the arrays that it names, durably, all or nothing.
+        """Commit one event and the arrays that it names (by digest), durably, all or nothing.
 
         Raises:
             LogError: If it cannot be written (disk full, no permission); nothing is then changed.
@@ -119,7 +120,7 @@ class SessionLog:
             }
             event = Event(**fields, hash=document_digest(fields))
             try:
-                self._commit(event, arrays)
+                self._commit(event, arrays or {})
             except sqlite3.Error as error:
                 if self._db.in_transaction:
                     self._db.rollback()
@@ -133,13 +134,13 @@ class SessionLog:
             self.last_seq, self.last_hash = event.seq, event.hash
         return event
 
-    def _commit(self, event: Event, arrays: Iterable[NDArray[Any]]) -> None:
+    def _commit(self, event: Event, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._db.execute("BEGIN IMMEDIATE")
-        for array in arrays:
+        for digest, array in arrays.items():
             self._db.execute(
                 "INSERT OR IGNORE INTO arrays VALUES (?, ?, ?, ?)",
                 (
-                    array_digest(array),
+                    digest,
                     json.dumps(array.shape),
                     array.dtype.name,
                     np.ascontiguousarray(array).data,

@@ -259,7 +259,9 @@ class Session:
         return self._undurable
 
     def _log_block(self, block: Block) -> None:
-        arrays: Sequence[Any] = [*block.images, *([] if block.codes is None else [block.codes])]
+        arrays: dict[str, Any] = dict(zip(block.stimulus_ids, block.images, strict=True))
+        if block.codes_digest is not None and block.codes is not None:
+            arrays[block.codes_digest] = block.codes
         self._note_block(self._append(EventKind.BLOCK_PROPOSED, block.document(), arrays))
 
     def _note_block(self, event: Event) -> None:
@@ -270,7 +272,7 @@ class Session:
         self,
         kind: EventKind,
         document: BaseModel | Mapping[str, Any],
-        arrays: Sequence[Any] = (),
+        arrays: Mapping[str, Any] | None = None,
     ) -> Event:
         event = self.log.append(kind, document, arrays)
         self.publish(event)

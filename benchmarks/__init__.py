@@ -1,0 +1,1 @@
+"""Speed, measured: `make benchmarks` runs them all and writes RESULTS.md."""

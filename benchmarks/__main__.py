@@ -1,0 +1,12 @@
+"""Run every benchmark, one after the other; each writes its section of RESULTS.md."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+BENCHMARKS = ("turnaround", "log_commit", "waiting")
+
+for name in BENCHMARKS:
+    print(f"--- {name}", flush=True)
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
