@@ -9,7 +9,8 @@ from protocols.settings import PluginChoice
 
 GROUP = "stimloop.optimizers"
 CHOICES = [PluginChoice(name=name) for name in plugins.names(GROUP)] + [
-    PluginChoice(name="genetic", options={"preset": preset}) for preset in ("xdream", "wang_ponce")
+    PluginChoice(name="genetic", options={"preset": preset})
+    for preset in ("xdream", "poncelab", "wang_ponce")
 ]
 
 

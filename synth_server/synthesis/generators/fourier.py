@@ -1,11 +1,18 @@
-"""Fourier space: smooth coloured images from few numbers, with natural spectrum and contrast.
+"""Fourier space: coloured images from few numbers, with natural spectrum and contrast.
 
 After the preconditioned Fourier parametrisation of feature visualisation (Olah, Mordvintsev &
 Schubert 2017): amplitudes fall as 1/f, as in natural images, and colours mix opponent axes
-(luminance, red–green, yellow–blue) of unequal strength. Two things differ, for gradient-free search
-in a few dozen generations. Only low frequencies are kept, fewer of them for colour. And every image
-is brought to the same RMS contrast: a code's length draws nothing, so that an image cannot win by
-contrast alone, and a mutation's angle shrinks as codes grow, which anneals the search.
+(luminance, red–green, yellow–blue) of unequal strength. Four things differ, for gradient-free
+search in a few dozen generations:
+
+- Frequencies are few: all up to `DENSE_CYCLES`, then a log-polar sample, each standing for its
+  surroundings (its amplitude grows with the spacing, so every octave keeps its natural energy).
+  Colour is coarser than luminance, as it is to the eye.
+- Coefficients are sparse, as those of natural images: code · |code|^(sparseness - 1).
+- Every image is brought to the same RMS contrast: an image cannot win by contrast alone.
+- A code's length therefore draws nothing, and a mutation's angle shrinks as codes grow.
+
+The defaults were chosen on simulated V4-like populations of seeds ≥ 100.
 """
 
 from __future__ import annotations
@@ -21,10 +28,14 @@ from protocols.settings import Frozen
 from protocols.vocabulary import Codes, Images, document_digest
 from synth_server.synthesis.generators.pixels import check_codes
 
+DENSE_CYCLES = 4
+"""Beyond this, in cycles/image, frequencies are spaced by a quarter of themselves."""
 N_MEAN = 3
 """The first genes are the mean of each opponent axis."""
 OPPONENT_TO_RGB = ((1.0, 1.0, 3**-0.5), (1.0, -1.0, 3**-0.5), (1.0, 0.0, -2 * 3**-0.5))
 """Columns: luminance, red–green, yellow–blue; orthogonal, of squared length 3, 2, 2."""
+COLOUR_MEAN_PART = 0.4
+"""Range of an image's mean colour, as a part of that of its mean luminance."""
 AXIS_POWER = (1.0, 2 / 3, 2 / 3)
 """Mean square over R, G, B of each axis at unit amplitude."""
 
@@ -33,10 +44,11 @@ class FourierSettings(Frozen):
     """Settings of the Fourier generator."""
 
     size_px: int = Field(default=128, ge=16, le=2048, description="side of the square image")
-    max_cycles: float = Field(default=8.0, ge=1, description="luminance band, cycles/image")
-    max_colour_cycles: float = Field(default=4.0, ge=1, description="colour band, cycles/image")
+    max_cycles: float = Field(default=16.0, ge=1, description="luminance band, cycles/image")
+    max_colour_cycles: float = Field(default=2.0, ge=1, description="colour band, cycles/image")
     falloff: float = Field(default=1.0, ge=0, le=4, description="amplitude ∝ frequency^-falloff")
     colour: float = Field(default=0.5, ge=0, le=2, description="colour amplitude over luminance")
+    sparseness: float = Field(default=2.0, ge=1, le=4, description="1: Gaussian coefficients")
     contrast: float = Field(
         default=0.3, gt=0, le=2, description="RMS over pixels and channels, before squashing, 0..1"
     )
@@ -68,6 +80,9 @@ class FourierGenerator:
             settings.max_colour_cycles, settings.size_px, settings.falloff, settings.colour
         )
         self._bands = (luminance, colour, colour)
+        self._mean_range = [
+            settings.mean_range * part for part in (1.0, COLOUR_MEAN_PART, COLOUR_MEAN_PART)
+        ]
 
     @property
     def code_dim(self) -> int:
@@ -99,7 +114,7 @@ class FourierGenerator:
             spectrum[:, axis, -band.fy[on_edge] % size, 0] = values[:, on_edge].conj()
         planes = torch.fft.irfft2(spectrum, s=(size, size), norm="forward")
         gain = self._settings.contrast / _rms(coefficients)
-        means = self._settings.mean_range * torch.tanh(codes[:, :N_MEAN])
+        means = torch.tanh(codes[:, :N_MEAN]) * codes.new_tensor(self._mean_range)
         opponent = planes * gain[:, None, None, None] + means[:, :, None, None]
         return torch.sigmoid(4 * self._mixed(opponent))
 
@@ -117,9 +132,13 @@ class FourierGenerator:
             width = len(band.fx)
             real = codes[:, start : start + width]
             imaginary = codes[:, start + width : start + 2 * width]
-            found.append(torch.complex(real, imaginary) * band.amplitude.to(codes.device))
+            genes = torch.complex(self._sparse(real), self._sparse(imaginary))
+            found.append(genes * band.amplitude.to(codes.device))
             start += 2 * width
         return found
+
+    def _sparse(self, genes: Tensor) -> Tensor:
+        return genes * genes.abs() ** (self._settings.sparseness - 1)
 
     def _mixed(self, opponent: Tensor) -> Tensor:
         """Opponent axes to R, G, B, sum by sum: a matrix product may round otherwise in a batch."""
@@ -129,15 +148,34 @@ class FourierGenerator:
 
 
 def _band(max_cycles: float, size_px: int, falloff: float, strength: float) -> Band:
-    """The half plane of frequencies up to `max_cycles` (and below Nyquist), without the mean."""
-    limit = min(int(max_cycles), size_px // 2 - 1)
-    fy, fx = np.mgrid[-limit : limit + 1, 0 : limit + 1]
-    frequency = np.hypot(fx, fy)
-    kept = (frequency <= max_cycles) & ((fx > 0) | (fy > 0))
-    amplitude = strength * frequency[kept] ** -falloff
-    return Band(
-        torch.from_numpy(fx[kept]), torch.from_numpy(fy[kept]), torch.from_numpy(amplitude).float()
-    )
+    """The frequencies up to `max_cycles` (and below Nyquist) of one half plane, without the mean."""
+    limit = min(max_cycles, size_px // 2 - 1)
+    spacing = _dense(min(limit, DENSE_CYCLES)) | _log_polar(limit)
+    fx, fy = np.array(sorted(spacing)).T
+    spaces = np.array([spacing[x, y] for x, y in zip(fx.tolist(), fy.tolist(), strict=True)])
+    amplitude = strength * spaces * np.hypot(fx, fy) ** -falloff
+    return Band(torch.from_numpy(fx), torch.from_numpy(fy), torch.from_numpy(amplitude).float())
+
+
+def _dense(limit: float) -> dict[tuple[int, int], float]:
+    """Every frequency `(fx, fy)` up to `limit`, and its distance from the next: 1."""
+    reach = range(-int(limit), int(limit) + 1)
+    half_plane = [(x, y) for x in reach for y in reach if x > 0 or (x == 0 and y > 0)]
+    return {(x, y): 1.0 for x, y in half_plane if np.hypot(x, y) <= limit}
+
+
+def _log_polar(limit: float) -> dict[tuple[int, int], float]:
+    """Rings beyond the dense part, a quarter apart, staggered; with the distance between rings."""
+    found: dict[tuple[int, int], float] = {}
+    n_angles = round(np.pi * DENSE_CYCLES)
+    radius, ring = DENSE_CYCLES + 0.5, 0
+    while radius <= limit:
+        angles = np.pi * ((np.arange(n_angles) + 0.25 + 0.5 * (ring % 2)) / n_angles - 0.5)
+        points = np.rint(radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)).astype(int)
+        for x, y in points.tolist():
+            found.setdefault((x, y if x else abs(y)), radius / DENSE_CYCLES)
+        radius, ring = radius * (1 + 1 / DENSE_CYCLES), ring + 1
+    return found
 
 
 def _rms(coefficients: list[Tensor]) -> Tensor:

@@ -31,7 +31,9 @@ def climb(optimizer, n_generations):
 
 
 def test_presets_are_the_published_ones():
-    xdream, rig, baseline = (GeneticSettings(preset=name) for name in PRESETS)
+    published = ("xdream", "poncelab", "wang_ponce")
+    xdream, rig, baseline = (GeneticSettings(preset=name) for name in published)
+    assert {xdream.mutation_decay, rig.mutation_decay, baseline.mutation_decay} == {1.0}
     assert (xdream.population, xdream.n_conserve, xdream.temperature) == (20, 1, 0.5)
     assert (rig.population, rig.n_conserve, rig.temperature) == (30, 10, 2.0)
     assert (baseline.population, baseline.mutation_rate, baseline.mutation_size) == (40, 0.25, 0.75)
@@ -63,7 +65,7 @@ def test_it_climbs_where_random_search_does_not(preset):
 
 
 def test_selection_is_exponential_in_clipped_fitness():
-    optimizer = genetic(population=5, n_conserve=0, mutation_rate=0.0, heritability=1.0)
+    optimizer = genetic(preset="poncelab", population=5, n_conserve=0)
     scores = np.array([4.0, 3.0, 2.0, 1.0, 0.0])
     chances = optimizer._chances(scores)
     clipped = np.minimum(scores, np.percentile(scores, 95))
@@ -95,9 +97,18 @@ def test_one_measured_code_fathers_all():
     assert sorted(map(bytes, after)) == sorted(map(bytes, codes))
 
 
+def test_annealing_shrinks_mutations_down_to_a_floor():
+    optimizer = genetic(mutation_decay=0.5)
+    sizes = []
+    for _ in range(4):
+        sizes.append(optimizer._annealing)
+        optimizer.tell(optimizer.ask(), np.arange(30.0))
+    assert sizes == pytest.approx([1.0, 0.5, 0.25, 0.2])
+
+
 def test_mutation_has_the_rate_and_size_of_the_settings():
     optimizer = GeneticAlgorithm(
-        GeneticSettings(population=40, n_conserve=0),
+        GeneticSettings(preset="poncelab", population=40, n_conserve=0),
         lambda n, random: np.zeros((n, 4096), np.float32),
         random_stream(0, "genetic"),
     )
