@@ -51,7 +51,7 @@ class RigClient:
     def __init__(self, settings: RigSettings) -> None:
         self._settings = settings
         keys = load_client_keys(settings.keys) if settings.keys else None
-        self._link = Link(settings.server, settings.session_id, keys)
+        self._link = Link(settings.server, settings.session_id, keys, settings.resend_s)
         self._blocks = self._presentations = 0
         self._waited_s = self._presented_s = 0.0
         self._display: Display | None = None

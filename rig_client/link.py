@@ -59,9 +59,16 @@ class Link(threading.Thread):
         trouble: Why the server cannot be talked to, where something is known; else empty.
     """
 
-    def __init__(self, address: str, session_id: str, keys: ClientKeys | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        session_id: str,
+        keys: ClientKeys | None = None,
+        resend_s: float = RESEND_S,
+    ) -> None:
         super().__init__(name="link", daemon=True)
         self._address, self._session, self._keys = address, session_id, keys
+        self._resend_s = resend_s
         self._context: Context = zmq.Context()
         self._doorbell = Doorbell(self._context)
         self._inbox: queue.SimpleQueue[_Request] = queue.SimpleQueue()
@@ -133,12 +140,12 @@ class Link(threading.Thread):
 
     def _send_due(self) -> None:
         now = time.monotonic()
-        if now > max(self.last_heard, self._connected_at) + RESEND_S and self._pending:
+        if now > max(self.last_heard, self._connected_at) + self._resend_s and self._pending:
             self._disconnect()
             self._connect()
         for request in self._pending.values():
             if request.due <= now:
-                request.due = now + RESEND_S
+                request.due = now + self._resend_s
                 frames = encode(request.body, request_id=request.id, session=self._session)
                 try:
                     self._socket.send_multipart(frames, zmq.NOBLOCK)

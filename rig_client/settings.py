@@ -20,6 +20,7 @@ class RigSettings(Frozen):
         keys: Folder made by `synth-server keys … --client NAME`, for a server on another computer.
         spool: Where responses lie until the server has them.
         silence_s: How long the server may be silent before the screen says so.
+        resend_s: How long an answer is waited for before the request is sent again.
     """
 
     server: str = Field(default="tcp://127.0.0.1:5570", pattern=r"^(tcp|ipc|inproc)://")
@@ -28,6 +29,7 @@ class RigSettings(Frozen):
     keys: Path | None = None
     spool: Path = Path("spool")
     silence_s: float = Field(default=5.0, gt=0, le=3600)
+    resend_s: float = Field(default=3.0, ge=0.05, le=60)
     display: PluginChoice = PluginChoice(name="headless")
     acquisition: PluginChoice = PluginChoice(name="simulated")
     fixation: PluginChoice = PluginChoice(name="none")
