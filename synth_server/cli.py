@@ -44,7 +44,7 @@ class Noise(StrEnum):
 
 @app.command("dry-run")
 def dry_run_command(
-    protocol: Annotated[str, typer.Option(help="What the session does.")] = "evolve",
+    protocol: Annotated[str, typer.Option(help="evolve or map_responses.")] = "evolve",
     seed: Annotated[int, typer.Option(min=0, help="One seed gives one session.")] = 0,
     generations: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
     population: Annotated[int, typer.Option(min=2, max=1000, help="Images a generation.")] = 30,
@@ -64,7 +64,7 @@ def dry_run_command(
 ) -> None:
     """Run a whole session here: server, rig and simulated neurons, as processes on loopback.
 
-    Leaves session.sqlite (the log), summary.json and evolution.png in the output folder.
+    Leaves session.sqlite (the log), summary.json and a figure in the output folder.
     """
     from synth_server.dry_run import DryRunSettings, dry_run
 
@@ -96,7 +96,8 @@ def _tell(console: Console, summary: Any, out: Path) -> None:
             f"reference image (median × {sorted(gains)[len(gains) // 2]:.2f})."
         )
     console.print(f"session digest  {summary.session_digest}", highlight=False)
-    console.print(f"figure          {out / 'evolution.png'}", highlight=False)
+    for figure in sorted(out.glob("*.png")):
+        console.print(f"figure          {figure}", highlight=False)
     console.print(f"summary         {out / 'summary.json'}", highlight=False)
     console.print("\nNext: draw it anew from its log and compare, byte by byte:")
     console.print(f"  synth-server replay {out / 'session.sqlite'} --verify", highlight=False)

@@ -23,13 +23,14 @@ from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError, StimloopError
 from protocols.settings import Frozen
 from protocols.wire.channels import connect
-from synth_server.readers.figure import draw_evolution
+from synth_server.readers.figure import draw_evolution, draw_responses
 from synth_server.readers.progress import LiveProgress
 from synth_server.readers.summary import Summary, read_record, summarize
 from synth_server.session.log import SessionLog, fold
 
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
-LOG, SUMMARY, FIGURE = "session.sqlite", "summary.json", "evolution.png"
+LOG, SUMMARY = "session.sqlite", "summary.json"
+EVOLUTION, RESPONSES = "evolution.png", "responses.png"
 STARTUP_S = 120.0
 GLANCE_MS = 250
 
@@ -62,9 +63,8 @@ def dry_run(settings: DryRunSettings, folder: Path, console: Console) -> Summary
         ProcessDied: If server or rig fails; the message holds the end of its output.
     """
     write_settings(settings, folder)
-    total = sum(
-        thread.settings.get("n_generations", 1) for thread in session_settings(settings).threads
-    )
+    threads = session_settings(settings).threads
+    total = sum(thread.settings.get("n_generations", 0) for thread in threads) or None
     with _server(folder) as (server, events), _rig(folder) as rig:
         log = SessionLog(folder / LOG)
         try:
@@ -81,11 +81,12 @@ def dry_run(settings: DryRunSettings, folder: Path, console: Console) -> Summary
 
 
 def write_results(folder: Path) -> Summary:
-    """Write `summary.json` and `evolution.png` from the session log in `folder`."""
+    """Write `summary.json`, and the figure of what was done, from the session log in `folder`."""
     record = read_record(folder / LOG)
     summary = summarize(record)
     (folder / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
-    draw_evolution(record, summary.sites, folder / LOG, folder / FIGURE)
+    draw_evolution(record, summary.sites, folder / LOG, folder / EVOLUTION)
+    draw_responses(record, folder / LOG, folder / RESPONSES)
     return summary
 
 

@@ -49,7 +49,7 @@ class EvolvedThread:
         self.protocol = protocol
         self.objective = objective
         self.generations: dict[int, Generation] = defaultdict(Generation)
-        self.reference_counts: dict[str, list[Scores]] = defaultdict(list)
+        self.counts: dict[Role, dict[str, list[Scores]]] = defaultdict(lambda: defaultdict(list))
         self.evolved_counts: dict[int, list[Scores]] = defaultdict(list)
         self.labels: dict[str, str] = {}
 
@@ -62,10 +62,17 @@ class EvolvedThread:
             self.labels[stimulus["id"]] = stimulus["label"]
             if len(repeats):
                 by_role[Role(stimulus["role"])].append((stimulus["id"], repeats))
-        for stimulus_id, repeats in by_role[Role.REFERENCE]:
-            self.reference_counts[stimulus_id].append(repeats)
+        for role in (Role.REFERENCE, Role.NATURAL):
+            for stimulus_id, repeats in by_role[role]:
+                self.counts[role][stimulus_id].append(repeats)
         if block["generation"] is not None and self.objective is not None:
             self._add_generation(block["generation"], by_role, responses.site_ids)
+
+    def mean_counts(self, role: Role) -> tuple[list[str], Scores]:
+        """Ids of all images shown in `role`, and their mean counts `(n, n_sites)` over showings."""
+        shown = self.counts[role]
+        means = [np.concatenate(repeats).mean(axis=0) for repeats in shown.values()]
+        return list(shown), np.array(means)
 
     def _add_generation(
         self,

@@ -1,4 +1,4 @@
-"""The figure of an evolution: curves with the best images along them (after Ponce et al. 2019)."""
+"""Figures: an evolution's curves with its best images (after Ponce et al. 2019), a mapping's images."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.vocabulary import Role
 from synth_server.readers.evolution import EvolutionRecord, EvolvedThread
 from synth_server.readers.summary import SiteGain, scores
 from synth_server.session.log import SessionLog
@@ -47,6 +48,43 @@ def draw_evolution(
         plt.close(figure)
 
 
+def draw_responses(record: EvolutionRecord, log_path: Path, out: Path) -> None:
+    """Draw a mapping of responses to `out` (PNG): a row a site, its images from best to worst.
+
+    Left, the mean counts of all images, sorted; right, the images with the most and fewest spikes.
+    """
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    mapped = [
+        t.mean_counts(Role.NATURAL) for t in record.threads.values() if t.counts[Role.NATURAL]
+    ]
+    if not mapped or record.rig is None:
+        return
+    ids, means = mapped[0]
+    sites = record.rig.site_ids[:MAX_THREADS]
+    log = SessionLog(log_path)
+    figure = plt.figure(figsize=(13, 0.4 + 1.7 * len(sites)), layout="constrained")
+    rows = figure.subfigures(len(sites), 1, squeeze=False)[:, 0]
+    try:
+        for row, site, counts in zip(rows, sites, means.T, strict=False):
+            curve, strip = row.subfigures(1, 2, width_ratios=(1, 2.6))
+            order = np.argsort(-counts, kind="stable")
+            axes = curve.subplots()
+            axes.plot(counts[order], color=EVOLVED, lw=1.6)
+            _label(axes, f"{site}\nmean spikes", "image, best to worst")
+            chosen = [*order[: N_STRIP // 2], *order[-N_STRIP // 2 :]]
+            for panel, image in zip(strip.subplots(1, N_STRIP), chosen, strict=False):
+                _show(panel, log.array(ids[image]))
+                panel.set_title(f"{counts[image]:.1f}", fontsize=7, color=INK)
+                panel.axis("off")
+            strip.suptitle("most spikes · fewest spikes", fontsize=8, color=INK, x=0.0, ha="left")
+        figure.savefig(out, dpi=110)
+    finally:
+        log.close()
+        plt.close(figure)
+
+
 def _draw_curve(axes: Any, thread: EvolvedThread, gain: SiteGain | None, *, first: bool) -> None:
     numbers = sorted(thread.generations)
     for name, colour in (("evolved", EVOLVED), ("reference", REFERENCE)):
@@ -57,11 +95,7 @@ def _draw_curve(axes: Any, thread: EvolvedThread, gain: SiteGain | None, *, firs
         axes.fill_between(numbers, mean - sem, mean + sem, color=colour, alpha=0.22, lw=0)
     if gain is not None:
         axes.axhline(gain.best_reference, color=REFERENCE, lw=1, ls=":", label="best reference")
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel(f"{thread.name}\nspikes", fontsize=8)
-    axes.set_xlabel("generation", fontsize=8)
-    axes.tick_params(labelsize=7, colors=INK)
-    axes.spines[["top", "right"]].set_visible(False)
+    _label(axes, f"{thread.name}\nspikes", "generation")
     if first:
         axes.legend(fontsize=7, frameon=False, loc="lower left", ncols=3, bbox_to_anchor=(-0.15, 1))
 
@@ -94,6 +128,14 @@ def _draw_strip(strip: Any, thread: EvolvedThread, log: SessionLog, gain: SiteGa
             x=0.0,
             ha="left",
         )
+
+
+def _label(axes: Any, y: str, x: str) -> None:
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel(y, fontsize=8)
+    axes.set_xlabel(x, fontsize=8)
+    axes.tick_params(labelsize=7, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _show(panel: Any, image: NDArray[np.uint8]) -> None:

@@ -21,10 +21,10 @@ class LiveProgress:
     """Redraws as the log grows; reads the log only, so it can disturb nothing.
 
     Args:
-        total_blocks: How many blocks the session will have, as far as known.
+        total_blocks: How many blocks the session will have, if it is known beforehand.
     """
 
-    def __init__(self, console: Console, total_blocks: int) -> None:
+    def __init__(self, console: Console, total_blocks: int | None) -> None:
         self.record = EvolutionRecord()
         self._last_seq = -1
         self._started = time.monotonic()
@@ -36,7 +36,7 @@ class LiveProgress:
             TimeRemainingColumn(),
             console=console,
         )
-        self._task = self._bar.add_task("evolving", total=total_blocks)
+        self._task = self._bar.add_task("session", total=total_blocks)
         self._live = Live(self._picture(), console=console, refresh_per_second=4)
 
     def __enter__(self) -> LiveProgress:
@@ -61,10 +61,10 @@ class LiveProgress:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
         for name in ("thread", "generation", "evolved mean", "best", "reference mean", "best"):
             table.add_column(name, justify="left" if name == "thread" else "right")
-        for thread in list(self.record.threads.values())[:LINES]:
-            if thread.generations:
-                table.add_row(*_cells(thread))
-        return Group(table, self._bar)
+        evolving = [thread for thread in self.record.threads.values() if thread.generations]
+        for thread in evolving[:LINES]:
+            table.add_row(*_cells(thread))
+        return Group(table, self._bar) if evolving else self._bar
 
 
 def _cells(thread: EvolvedThread) -> tuple[str, ...]:

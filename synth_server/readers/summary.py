@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from protocols.documents import EventKind
 from protocols.settings import Frozen
-from protocols.vocabulary import Outcome
+from protocols.vocabulary import Outcome, Role
 from synth_server.readers.evolution import EvolutionRecord, EvolvedThread, Generation
 from synth_server.session.log import SessionLog
 
@@ -180,12 +180,11 @@ def _generation(number: int, generation: Generation) -> GenerationSummary:
 
 
 def _gains(thread: EvolvedThread, record: EvolutionRecord) -> list[SiteGain]:
-    if record.rig is None or not thread.reference_counts or not thread.evolved_counts:
+    names, reference = thread.mean_counts(Role.REFERENCE)
+    if record.rig is None or not names or not thread.evolved_counts:
         return []
     last = sorted(thread.evolved_counts)[-FINAL_GENERATIONS:]
     evolved = np.concatenate([repeats for n in last for repeats in thread.evolved_counts[n]])
-    names = list(thread.reference_counts)
-    reference = np.array([np.concatenate(thread.reference_counts[name]).mean(0) for name in names])
     return [
         _gain(thread, site, evolved[:, column].mean(), reference[:, column], names)
         for column, site in enumerate(record.rig.site_ids)
