@@ -84,3 +84,19 @@ def settings_of(group: str, choice: PluginChoice, factory: Any) -> BaseModel:
             got=repr(model),
         )
     return validated(model, choice.options, where=f"{group} {choice.name}")
+
+
+def resolved(settings: BaseModel) -> dict[str, Any]:
+    """`settings` as JSON values, the options of every plug-in that they choose written out in full.
+
+    A log made today then means the same when a default has changed.
+
+    Raises:
+        PluginError, SettingsError: If a chosen plug-in is unknown, or its options are wrong.
+    """
+    values = settings.model_dump(mode="json")
+    for name, value in settings:
+        if isinstance(value, PluginChoice) and value.group:
+            options = settings_of(value.group, value, load(value.group, value.name))
+            values[name]["options"] = resolved(options)
+    return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -23,11 +23,31 @@ class Frozen(BaseModel):
 class PluginChoice(Frozen):
     """A plug-in by name, with its options.
 
-    In TOML: `generator = { name = "fourier", options = { size_px = 128 } }`.
+    In TOML: `generator = { name = "fourier", options = { size_px = 128 } }`. A subclass that names
+    its `group` has its options checked, and their defaults written out, when a session begins.
     """
 
+    group: ClassVar[str] = ""
     name: str = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
+
+
+class GeneratorChoice(PluginChoice):
+    """An image generator."""
+
+    group: ClassVar[str] = "stimloop.generators"
+
+
+class OptimizerChoice(PluginChoice):
+    """An optimizer."""
+
+    group: ClassVar[str] = "stimloop.optimizers"
+
+
+class ObjectiveChoice(PluginChoice):
+    """An objective."""
+
+    group: ClassVar[str] = "stimloop.objectives"
 
 
 Model = TypeVar("Model", bound=BaseModel)

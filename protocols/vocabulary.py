@@ -33,6 +33,10 @@ StimulusId: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 SiteId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
 
 
+MAX_STIMULI = 4096
+"""Images in a block."""
+
+
 class Role(StrEnum):
     """Why a stimulus is in its block."""
 
@@ -139,7 +143,7 @@ class Block(Frozen):
     thread: str = Field(default="", max_length=64)
     label: str = Field(default="", max_length=200)
     generation: int | None = Field(default=None, ge=0, description="if an optimizer made it")
-    stimuli: tuple[Stimulus, ...] = Field(min_length=1)
+    stimuli: tuple[Stimulus, ...] = Field(min_length=1, max_length=MAX_STIMULI)
     order: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
     timing: Timing = Timing()
     image_shape: tuple[int, int, int]

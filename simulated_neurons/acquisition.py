@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols import plugins
@@ -10,7 +11,7 @@ from protocols.errors import PluginError, RecorderGap, RigError
 from protocols.interfaces import Measurement, SessionInfo, SimulatedPopulation
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
-from protocols.vocabulary import Block, Cue, Rates
+from protocols.vocabulary import Block, Cue
 from simulated_neurons.spiking import Noise, drawn_counts, drift_gain, expected_counts
 
 
@@ -20,7 +21,7 @@ class SimulatedAcquisitionSettings(Frozen):
     subject: PluginChoice = PluginChoice(name="v4_like")
     noise: Noise = "poisson"
     fano: float = Field(default=1.5, ge=1, le=20, description="variance / mean if overdispersed")
-    latency_ms: float = Field(default=50, ge=0, le=1000, description="from onset to response")
+    latency_ms: float = Field(default=70, ge=0, le=1000, description="from onset to response")
     baseline_rate: float = Field(default=2, ge=0, le=1000, description="spikes/s without an image")
     drift: float = Field(default=0, ge=0, lt=1, description="slow gain change: 1 ± drift")
     drop_rate: float = Field(default=0, ge=0, le=1, description="presentations the recorder loses")
@@ -39,7 +40,7 @@ class SimulatedAcquisition:
         self._session = session
         self._subject = _subject(settings.subject)
         self._block: Block | None = None
-        self._rates: Rates = np.empty((0, len(self.site_ids)))
+        self._known: dict[str, NDArray[np.float64]] = {}
         self._marked: set[Cue] = set()
 
     @property
@@ -48,8 +49,15 @@ class SimulatedAcquisition:
         return self._subject.site_ids
 
     def stage(self, block: Block) -> None:
-        """All rates of the block at once, so that nothing is computed while it is shown."""
-        self._rates = self._subject.rates(block.images)
+        """All rates of the block at once, so that nothing is computed while it is shown.
+
+        Images that came before (references, conserved ones) are not computed again.
+        """
+        ids = block.stimulus_ids
+        new = [i for i, name in enumerate(ids) if name not in self._known]
+        if new:
+            rates = self._subject.rates(block.images[new])
+            self._known.update(zip((ids[i] for i in new), rates, strict=True))
         self._block = block
         self._marked.clear()
 
@@ -75,7 +83,7 @@ class SimulatedAcquisition:
                 remedy="show it again",
             )
         expected = expected_counts(
-            self._rates[cue.stimulus_index],
+            self._known[cue.stimulus_id],
             baseline=settings.baseline_rate,
             on_s=block.timing.on_ms / 1000,
             latency_s=settings.latency_ms / 1000,

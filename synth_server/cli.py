@@ -55,8 +55,11 @@ def dry_run_command(
     ] = "v4_like",
     generator: Annotated[str, typer.Option(help="Image generator.")] = "fourier",
     optimizer: Annotated[
-        str, typer.Option(help="xdream, poncelab, wang_ponce (genetic), or random_search.")
-    ] = "poncelab",
+        str,
+        typer.Option(
+            help="stimloop, or as published: xdream, poncelab, wang_ponce; or random_search."
+        ),
+    ] = "stimloop",
     out: Out = Path("dry-run"),
     json: Annotated[
         bool, typer.Option("--json", help="Print the summary on stdout and nothing else.")

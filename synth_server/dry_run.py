@@ -46,7 +46,7 @@ class DryRunSettings(Frozen):
     noise: Noise = "poisson"
     subject: str = "v4_like"
     generator: str = "fourier"
-    optimizer: str = "poncelab"
+    optimizer: str = "stimloop"
     fixation_break_rate: float = 0.0
     drop_rate: float = 0.0
 

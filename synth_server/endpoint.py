@@ -210,7 +210,7 @@ class Endpoint:
             return None
         if block is not None:
             return Answer(msg.BlockReady(block=block.document()), image_frames(block.images))
-        if session.no_more_blocks:
+        if session.has_ended:
             return Answer(over)
         return Answer(failed(session.failure)) if session.failure else None
 

@@ -54,6 +54,7 @@ class Worker(threading.Thread):
             except Exception as error:
                 job.session.failure = f"{type(error).__name__}: {error}"
                 logger.exception("session %s failed", job.session.session_id)
+                job.reply(failed(job.session.failure))
             self._wake()
 
     def _do(self, job: Job) -> None:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from protocols.experiments.experiment import experiment
 from protocols.interfaces import Apparatus, Plan
-from protocols.settings import Frozen, PluginChoice
+from protocols.settings import Frozen, GeneratorChoice, ObjectiveChoice, OptimizerChoice
 from protocols.vocabulary import Block, Role, Timing
 
 
@@ -23,9 +23,9 @@ class EvolveSettings(Frozen):
     """
 
     n_generations: int = Field(default=40, ge=1, le=100_000)
-    generator: PluginChoice = PluginChoice(name="fourier")
-    optimizer: PluginChoice = PluginChoice(name="genetic", options={"preset": "poncelab"})
-    objective: PluginChoice = PluginChoice(name="mean_of_sites")
+    generator: GeneratorChoice = GeneratorChoice(name="fourier")
+    optimizer: OptimizerChoice = OptimizerChoice(name="genetic", options={"preset": "stimloop"})
+    objective: ObjectiveChoice = ObjectiveChoice(name="mean_of_sites")
     references: str = Field(default="embedded", description="natural images shown in every block")
     n_references: int = Field(default=20, ge=0, le=1000)
     repetitions: int = Field(default=1, ge=1, le=100)

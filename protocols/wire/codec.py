@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from protocols.errors import MalformedMessage, StimloopError
-from protocols.vocabulary import Block, Images, image_id
+from protocols.vocabulary import MAX_STIMULI, Block, Images, image_id
 from protocols.wire.messages import (
     WIRE_VERSION,
     BlockReady,
@@ -27,7 +27,7 @@ from protocols.wire.messages import (
 
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_FRAME_BYTES = 64 * 2**20
-MAX_FRAMES = 4097
+MAX_FRAMES = 1 + MAX_STIMULI
 
 
 @dataclass(frozen=True)
@@ -118,26 +118,42 @@ def _header(frames: Sequence[bytes]) -> Header:
             expected=f"at most {MAX_HEADER_BYTES} bytes",
             got=len(frames[0]),
         )
+    values = _parsed(frames[0])
+    request_id = str(values.get("id", ""))[:64]
+    if values.get("wire") != WIRE_VERSION:
+        raise BadRequest(
+            RefusalReason.WIRE_VERSION,
+            "the peer speaks another version of the wire protocol",
+            request_id=request_id,
+            expected=WIRE_VERSION,
+            got=repr(values.get("wire"))[:100],
+            remedy="install the same version of stimloop on both computers",
+        )
     try:
-        values = json.loads(frames[0])
-        header = Header.model_validate(values)
-    except (ValidationError, ValueError, RecursionError) as error:
+        return Header.model_validate(values)
+    except ValidationError as error:
+        raise BadRequest(
+            RefusalReason.MALFORMED,
+            "the first frame is not a header",
+            request_id=request_id,
+            expected="wire, kind, id, reply_to, session, body",
+            got=_shortened(error),
+        ) from None
+
+
+def _parsed(frame: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(frame)
+    except (ValueError, RecursionError) as error:
+        values = f"{type(error).__name__}: {error}"
+    if not isinstance(values, dict):
         raise BadRequest(
             RefusalReason.MALFORMED,
             "the first frame is not a header",
             expected="a JSON object with wire, kind, id, reply_to, session, body",
-            got=_shortened(error),
-        ) from None
-    if header.wire != WIRE_VERSION:
-        raise BadRequest(
-            RefusalReason.WIRE_VERSION,
-            "the peer speaks another version of the wire protocol",
-            request_id=header.id,
-            expected=WIRE_VERSION,
-            got=header.wire,
-            remedy="install the same version of stimloop on both computers",
+            got=str(values)[:200],
         )
-    return header
+    return values
 
 
 def refusal(error: StimloopError, reason: RefusalReason) -> Refused:

@@ -14,7 +14,7 @@ from protocols.settings import Frozen
 from protocols.vocabulary import BlockResponses, SiteId
 
 WIRE_VERSION = 1
-"""Raised when a message changes its meaning or loses a field."""
+"""Raised with every change of a message: unknown fields are refused."""
 
 SessionState: TypeAlias = Literal["running", "paused", "stopping", "finished", "stopped", "aborted"]
 Text: TypeAlias = Annotated[str, Field(max_length=10_000)]
@@ -83,8 +83,8 @@ class Welcome(Body):
     """Answers `Hello`: the session, and the seed that simulated neurons draw from."""
 
     kind: ClassVar[str] = "welcome"
-    session_id: Name
-    seed: int
+    session_id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    seed: int = Field(ge=0)
     state: SessionState
 
 
@@ -92,7 +92,7 @@ class Attached(Body):
     """Answers `Attach`; `next_block` is the first block without responses."""
 
     kind: ClassVar[str] = "attached"
-    next_block: int
+    next_block: int = Field(ge=0)
 
 
 class BlockReady(Body):
@@ -114,14 +114,14 @@ class Finished(Body):
 
     kind: ClassVar[str] = "finished"
     state: SessionState
-    n_blocks: int
+    n_blocks: int = Field(ge=0)
 
 
 class Accepted(Body):
     """The responses are durable; the rig may forget them."""
 
     kind: ClassVar[str] = "accepted"
-    block_index: int
+    block_index: int = Field(ge=0)
     responses_digest: str
     duplicate: bool
 
@@ -140,7 +140,6 @@ class RefusalReason(StrEnum):
     WIRE_VERSION = "wire_version"
     UNKNOWN_KIND = "unknown_kind"
     UNKNOWN_SESSION = "unknown_session"
-    UNKNOWN_BLOCK = "unknown_block"
     UNKNOWN_SITE = "unknown_site"
     OTHER_RIG = "other_rig"
     OUT_OF_ORDER = "out_of_order"

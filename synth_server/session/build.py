@@ -131,7 +131,7 @@ def resolved(settings: SessionSettings) -> SessionSettings:
         experiment = plugins.load("stimloop.protocols", thread.protocol)
         choice = PluginChoice(name=thread.protocol, options=thread.settings)
         checked = plugins.settings_of("stimloop.protocols", choice, experiment)
-        threads.append(thread.model_copy(update={"settings": checked.model_dump(mode="json")}))
+        threads.append(thread.model_copy(update={"settings": plugins.resolved(checked)}))
     return settings.model_copy(update={"threads": tuple(threads)})
 
 

@@ -92,6 +92,7 @@ class SessionLog:
             log = cls(unfinished, writable=True)
             log.append(EventKind.SESSION_STARTED, start)
             log.close()
+            _lock_path(unfinished).unlink(missing_ok=True)
             unfinished.replace(path)
         except (OSError, sqlite3.Error) as error:
             raise LogError("the session log cannot be made", where=str(path), got=error) from None
@@ -243,8 +244,6 @@ class SessionLog:
                     self._db.execute("PRAGMA journal_mode=DELETE")
             self._db.close()
             if self._lock is not None:
-                with contextlib.suppress(OSError):
-                    _lock_path(self.path).unlink()
                 self._lock.close()
 
 
@@ -309,7 +308,8 @@ def _corrupted(path: Path, seq: int, error: Exception) -> LogCorrupted:
 
 
 def _lock_path(path: Path) -> Path:
-    return path.with_name(path.name + ".lock")
+    """Beside the log, hidden; it stays there: removing a lock is a race."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def _writer_lock(path: Path) -> sqlite3.Connection:

@@ -65,11 +65,25 @@ class Session:
 
     def advance(self) -> None:
         """Commit every block that can be proposed now; end the session when it is over."""
-        while self.state in ("running", "paused") and (block := self._next_proposal()):
-            self._log_block(block)
-            self._undurable = None
+        while self._propose():
+            pass
         if self.is_over and self.state != "aborted":
             self.end()
+
+    def _propose(self) -> bool:
+        """Commit the next block, if there is one; no command can come in between.
+
+        A block that could not be committed (the disk is full) is kept for the next call.
+        """
+        with self._guard:
+            if self.state not in ("running", "paused"):
+                return False
+            self._undurable = self._undurable or self.conductor.propose()
+            if self._undurable is None:
+                return False
+            self._log_block(self._undurable)
+            self._undurable = None
+            return True
 
     def record(self, responses: BlockResponses) -> Accepted:
         """Check responses and make them durable; from then on they may be acknowledged.
@@ -169,11 +183,6 @@ class Session:
         return self._ended
 
     @property
-    def no_more_blocks(self) -> bool:
-        """Whether no block beyond those proposed will come."""
-        return self.is_over or self.state == "stopping" or self.conductor.exhausted
-
-    @property
     def digest(self) -> str:
         """Over all blocks and responses, in block order: one seed, one digest."""
         return combined_digest(
@@ -251,12 +260,6 @@ class Session:
             case EventKind.SESSION_ENDED:
                 self.state = SessionEnded.model_validate(document).state
                 self._ended = True
-
-    def _next_proposal(self) -> Block | None:
-        """What is to be committed next; kept until it is, should the disk be full."""
-        if self._undurable is None:
-            self._undurable = self.conductor.propose()
-        return self._undurable
 
     def _log_block(self, block: Block) -> None:
         arrays: dict[str, Any] = dict(zip(block.stimulus_ids, block.images, strict=True))

@@ -16,7 +16,7 @@ PACKAGES = {"protocols", "encoders", "simulated_neurons", "synth_server", "rig_c
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     out = tmp_path_factory.mktemp("wheel")
-    options = "--quiet --no-deps --no-build-isolation --disable-pip-version-check".split()
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
     command = [sys.executable, "-m", "pip", "wheel", *options, "--wheel-dir", out, PROJECT]
     subprocess.run(command, check=True)
     with zipfile.ZipFile(next(out.glob("stimloop-*.whl"))) as archive:
