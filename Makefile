@@ -15,7 +15,7 @@ help:
 
 demo: $(READY)
 	@rm -rf $(DEMO)
-	@$(BIN)/synth-server dry-run --seed 1 --sites 8 --generations 40 --population 30 --out $(DEMO)
+	@$(BIN)/synth-server dry-run --seed 1 --sites 8 --generations 60 --population 30 --out $(DEMO)
 
 test: $(READY) lint types
 	@$(BIN)/pytest

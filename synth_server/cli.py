@@ -33,6 +33,13 @@ KeysFolder = Annotated[
     Path | None, typer.Option(help="Key folder; needed to listen or connect beyond loopback.")
 ]
 
+Host = Annotated[str, typer.Option(help="Interface; beyond loopback --keys is needed.")]
+WorkPort = Annotated[int, typer.Option(help="For rigs; 0: let the system choose.")]
+ControlPort = Annotated[int, typer.Option(help="For status, pause, stop …")]
+EventsPort = Annotated[int, typer.Option(help="For watchers.")]
+Announce = Annotated[Path | None, typer.Option(help="Write the addresses there (JSON) when ready.")]
+ExitWhenOver = Annotated[bool, typer.Option("--exit-when-over", help="End with the last session.")]
+
 
 class Noise(StrEnum):
     """How simulated neurons spike."""
@@ -117,32 +124,25 @@ def serve(
     log: Annotated[
         list[Path] | None, typer.Option(help="Where a new session's log goes; one for each.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Interface; beyond loopback --keys is needed.")] = (
-        "127.0.0.1"
-    ),
-    work_port: Annotated[int, typer.Option(help="For rigs; 0: let the system choose.")] = 5570,
-    control_port: Annotated[int, typer.Option(help="For status, pause, stop …")] = 5571,
-    events_port: Annotated[int, typer.Option(help="For watchers.")] = 5572,
+    host: Host = "127.0.0.1",
+    work_port: WorkPort = 5570,
+    control_port: ControlPort = 5571,
+    events_port: EventsPort = 5572,
     keys: KeysFolder = None,
-    announce: Annotated[
-        Path | None, typer.Option(help="Write the addresses there (JSON) when ready.")
-    ] = None,
-    exit_when_over: Annotated[
-        bool, typer.Option("--exit-when-over", help="End with the last session.")
-    ] = False,
+    announce: Announce = None,
+    exit_when_over: ExitWhenOver = False,
 ) -> None:
     """Serve sessions to rigs: new ones from session.toml, interrupted ones from their logs."""
     from protocols.documents import SessionSettings
     from protocols.errors import SettingsError
     from protocols.settings import read_toml
-    from protocols.wire.security import check_interface, load_server_keys
-    from synth_server.endpoint import Ports
+    from synth_server.serve import Listening
     from synth_server.serve import serve as run
     from synth_server.session.build import new_session
     from synth_server.session.recovery import resumed_session
 
-    server_keys = load_server_keys(keys) if keys else None
-    check_interface(host, server_keys)
+    ports = (work_port, control_port, events_port)
+    listening = Listening.checked(host, ports, keys, announce)
     files, logs = settings or [], log or []
     if not files and not resume:
         raise SettingsError(
@@ -159,14 +159,7 @@ def serve(
         sessions.append(new_session(chosen, path))
     for session in sessions:
         errors.print(f"{session.session_id}: {session.log.path}", highlight=False)
-    run(
-        sessions,
-        host=host,
-        ports=Ports(work_port, control_port, events_port),
-        keys=server_keys,
-        announce=announce,
-        exit_when_over=exit_when_over,
-    )
+    run(sessions, listening, exit_when_over=exit_when_over)
 
 
 @app.command()
@@ -179,11 +172,15 @@ def replay(
         bool, typer.Option("--serve", help="Show the same blocks again, as a new session.")
     ] = False,
     out: Out = Path("replay"),
-    work_port: Annotated[int, typer.Option(help="With --serve; 0: let the system choose.")] = 5570,
-    announce: Annotated[Path | None, typer.Option(help="With --serve: see serve.")] = None,
-    exit_when_over: Annotated[bool, typer.Option("--exit-when-over")] = False,
+    host: Host = "127.0.0.1",
+    work_port: WorkPort = 5570,
+    control_port: ControlPort = 5571,
+    events_port: EventsPort = 5572,
+    keys: KeysFolder = None,
+    announce: Announce = None,
+    exit_when_over: ExitWhenOver = False,
 ) -> None:
-    """Verify a logged session, or show it again.
+    """Verify a logged session, or show it again (the options after --out are as for serve).
 
     Codes must come out equal and images bit for bit; on other hardware, images may differ by 2 of
     255 at a pixel, which is reported.
@@ -195,13 +192,15 @@ def replay(
     if verify:
         _verify(session)
         return
-    from synth_server.endpoint import Ports
+    from synth_server.serve import Listening
     from synth_server.serve import serve as run
     from synth_server.session.replay import replayed_session
 
+    ports = (work_port, control_port, events_port)
+    listening = Listening.checked(host, ports, keys, announce)
     again = replayed_session(session, out / "session.sqlite")
     errors.print(f"{again.session_id}: {again.log.path}", highlight=False)
-    run([again], ports=Ports(work=work_port), announce=announce, exit_when_over=exit_when_over)
+    run([again], listening, exit_when_over=exit_when_over)
 
 
 def _verify(session: Path) -> None:

@@ -249,11 +249,14 @@ def _await_end(process: subprocess.Popen[bytes], output: Path) -> None:
 
 def _died(process: subprocess.Popen[bytes], output: Path) -> ProcessDied:
     tail = output.read_text("utf-8", errors="replace").splitlines()[-12:]
+    log = output.with_name(LOG)
     return ProcessDied(
         f"a process of the dry run ended with status {process.poll()}",
         where=str(output),
         got="its last lines:\n    " + "\n    ".join(tail),
-        remedy="the session log holds everything up to then: synth-server serve --resume",
+        remedy=f"the log holds everything up to then; go on with: synth-server serve --resume {log}"
+        if log.exists()
+        else "nothing was begun: mend what the lines say, and run it again",
     )
 
 

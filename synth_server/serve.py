@@ -6,38 +6,58 @@ import contextlib
 import json
 import signal
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 
 from protocols.errors import SettingsError
-from protocols.wire.security import ServerKeys
+from protocols.wire.security import ServerKeys, check_interface, load_server_keys
 from synth_server.endpoint import Addresses, Endpoint, Ports
 from synth_server.session.session import Session
 
 
-def serve(
-    sessions: Sequence[Session],
-    *,
-    host: str = "127.0.0.1",
-    ports: Ports = Ports(),  # noqa: B008
-    keys: ServerKeys | None = None,
-    announce: Path | None = None,
-    exit_when_over: bool = False,
-) -> None:
-    """Serve `sessions`; SIGINT and SIGTERM end it, with every log in order.
+@dataclass(frozen=True)
+class Listening:
+    """Where to listen, to whom, and where to say so.
 
-    Args:
+    Attributes:
         announce: Where to write the addresses (JSON), once the server can be reached.
     """
+
+    host: str = "127.0.0.1"
+    ports: Ports = Ports()  # noqa: RUF009
+    keys: ServerKeys | None = None
+    announce: Path | None = None
+
+    @classmethod
+    def checked(
+        cls, host: str, ports: tuple[int, int, int], keys: Path | None, announce: Path | None
+    ) -> Listening:
+        """Read the keys, if any.
+
+        Raises:
+            SecurityError: If others can reach `host` and there are no keys, or the keys are unsafe.
+        """
+        server_keys = load_server_keys(keys) if keys else None
+        check_interface(host, server_keys)
+        return cls(host, Ports(*ports), server_keys, announce)
+
+
+def serve(
+    sessions: Sequence[Session],
+    listening: Listening,
+    *,
+    exit_when_over: bool = False,
+) -> None:
+    """Serve `sessions`; SIGINT and SIGTERM end it, with every log in order."""
     names = [session.session_id for session in sessions]
     if len(set(names)) < len(names):
         raise SettingsError("two sessions have the same id", got=", ".join(names))
     endpoint = Endpoint(
         dict(zip(names, sessions, strict=True)),
-        host=host,
-        ports=ports,
-        keys=keys,
+        host=listening.host,
+        ports=listening.ports,
+        keys=listening.keys,
         exit_when_over=exit_when_over,
     )
 
@@ -47,12 +67,12 @@ def serve(
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
-    if announce is not None:
-        write_announcement(announce, endpoint.addresses)
+    if listening.announce is not None:
+        _announce(listening.announce, endpoint.addresses)
     endpoint.run()
 
 
-def write_announcement(path: Path, addresses: Addresses) -> None:
+def _announce(path: Path, addresses: Addresses) -> None:
     """Write the addresses in one piece: who finds the file can read it whole."""
     unfinished = path.with_name(path.name + ".new")
     unfinished.write_text(json.dumps(asdict(addresses)), "utf-8")

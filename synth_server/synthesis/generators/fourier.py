@@ -2,12 +2,16 @@
 
 After the preconditioned Fourier parametrisation of feature visualisation (Olah, Mordvintsev &
 Schubert 2017): amplitudes fall as 1/f, as in natural images, and colours mix opponent axes
-(luminance, red–green, yellow–blue) of unequal strength. Four things differ, for gradient-free
+(luminance, red–green, yellow–blue) of unequal strength. Some things differ, for gradient-free
 search in a few dozen generations:
 
 - Frequencies are few: all up to `DENSE_CYCLES`, then a log-polar sample, each standing for its
   surroundings (its amplitude grows with the spacing, so every octave keeps its natural energy).
   Colour is coarser than luminance, as it is to the eye.
+- The image repeats (`tiles`): a V4 receptive field covers a part of it, and numbers spent on the
+  rest would be lost on the neuron.
+- One gene tilts the spectrum, so that a neuron tuned to fine texture is found as soon as one tuned
+  to large shapes.
 - Coefficients are sparse, as those of natural images: code · |code|^(sparseness - 1).
 - Every image is brought to the same RMS contrast: an image cannot win by contrast alone.
 - A code's length therefore draws nothing, and a mutation's angle shrinks as codes grow.
@@ -17,11 +21,11 @@ The defaults were chosen on simulated V4-like populations of seeds ≥ 100.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from protocols.settings import Frozen
@@ -31,7 +35,7 @@ from synth_server.synthesis.generators.pixels import check_codes
 DENSE_CYCLES = 4
 """Beyond this, in cycles/image, frequencies are spaced by a quarter of themselves."""
 N_MEAN = 3
-"""The first genes are the mean of each opponent axis."""
+"""The first genes are the mean of each opponent axis; the next tilts the spectrum."""
 OPPONENT_TO_RGB = ((1.0, 1.0, 3**-0.5), (1.0, -1.0, 3**-0.5), (1.0, 0.0, -2 * 3**-0.5))
 """Columns: luminance, red–green, yellow–blue; orthogonal, of squared length 3, 2, 2."""
 COLOUR_MEAN_PART = 0.4
@@ -44,10 +48,14 @@ class FourierSettings(Frozen):
     """Settings of the Fourier generator."""
 
     size_px: int = Field(default=128, ge=16, le=2048, description="side of the square image")
-    max_cycles: float = Field(default=16.0, ge=1, description="luminance band, cycles/image")
-    max_colour_cycles: float = Field(default=2.0, ge=1, description="colour band, cycles/image")
+    tiles: int = Field(default=2, ge=1, le=16, description="how often the image repeats, each way")
+    max_cycles: float = Field(default=32.0, ge=1, description="luminance band, cycles/image")
+    max_colour_cycles: float = Field(default=4.0, ge=1, description="colour band, cycles/image")
     falloff: float = Field(default=1.0, ge=0, le=4, description="amplitude ∝ frequency^-falloff")
     colour: float = Field(default=0.5, ge=0, le=2, description="colour amplitude over luminance")
+    tilt: float = Field(
+        default=1.0, ge=0, le=3, description="furthest that one gene tilts the falloff either way"
+    )
     sparseness: float = Field(default=2.0, ge=1, le=4, description="1: Gaussian coefficients")
     contrast: float = Field(
         default=0.3, gt=0, le=2, description="RMS over pixels and channels, before squashing, 0..1"
@@ -56,29 +64,38 @@ class FourierSettings(Frozen):
         default=0.25, ge=0, le=1, description="furthest mean from mid-gray, before squashing"
     )
 
+    @model_validator(mode="after")
+    def _a_tile_holds_a_cycle(self) -> Self:
+        least = min(self.max_cycles, self.max_colour_cycles, self.size_px // 2 - 1)
+        if self.tiles > least:
+            raise ValueError(
+                f"tiles = {self.tiles} needs as many cycles/image in every band, got {least:g}"
+            )
+        return self
+
 
 class Band(NamedTuple):
-    """The frequencies of one opponent axis: one of each ± pair, and their amplitudes `(n,)`."""
+    """One opponent axis: one of each ± pair of frequencies, their amplitudes, octaves `(n,)`."""
 
     fx: Tensor
     fy: Tensor
     amplitude: Tensor
+    octave: Tensor
+    """log2 of frequency ÷ `DENSE_CYCLES`."""
 
 
 class FourierGenerator:
     """Draws images from their Fourier coefficients on three opponent axes.
 
-    A code holds three means, then for each axis the real and then the imaginary parts.
+    A code holds three means and the spectrum's tilt, then for each axis the real and then the imaginary parts.
     """
 
     Settings = FourierSettings
 
     def __init__(self, settings: FourierSettings) -> None:
         self._settings = settings
-        luminance = _band(settings.max_cycles, settings.size_px, settings.falloff, 1.0)
-        colour = _band(
-            settings.max_colour_cycles, settings.size_px, settings.falloff, settings.colour
-        )
+        luminance = _band(settings.max_cycles, settings, 1.0)
+        colour = _band(settings.max_colour_cycles, settings, settings.colour)
         self._bands = (luminance, colour, colour)
         self._mean_range = [
             settings.mean_range * part for part in (1.0, COLOUR_MEAN_PART, COLOUR_MEAN_PART)
@@ -86,8 +103,8 @@ class FourierGenerator:
 
     @property
     def code_dim(self) -> int:
-        """Three means and two numbers a frequency."""
-        return N_MEAN + 2 * sum(len(band.fx) for band in self._bands)
+        """Three means, a tilt, and two numbers a frequency."""
+        return N_MEAN + 1 + 2 * sum(len(band.fx) for band in self._bands)
 
     @property
     def image_size_px(self) -> int:
@@ -127,13 +144,15 @@ class FourierGenerator:
 
     def _coefficients(self, codes: Tensor) -> list[Tensor]:
         """Each axis's complex coefficients `(n, n_frequencies)`."""
-        found, start = [], N_MEAN
+        found, start = [], N_MEAN + 1
+        tilt = self._settings.tilt * torch.tanh(codes[:, N_MEAN : N_MEAN + 1])
         for band in self._bands:
             width = len(band.fx)
             real = codes[:, start : start + width]
             imaginary = codes[:, start + width : start + 2 * width]
             genes = torch.complex(self._sparse(real), self._sparse(imaginary))
-            found.append(genes * band.amplitude.to(codes.device))
+            octave, amplitude = band.octave.to(codes.device), band.amplitude.to(codes.device)
+            found.append(genes * amplitude * torch.exp2(tilt * octave))
             start += 2 * width
         return found
 
@@ -147,14 +166,19 @@ class FourierGenerator:
         return torch.stack(rows, dim=1)
 
 
-def _band(max_cycles: float, size_px: int, falloff: float, strength: float) -> Band:
+def _band(max_cycles: float, settings: FourierSettings, strength: float) -> Band:
     """The frequencies up to `max_cycles` (and below Nyquist) of one half plane, without the mean."""
-    limit = min(max_cycles, size_px // 2 - 1)
+    limit = min(max_cycles, settings.size_px // 2 - 1) / settings.tiles
     spacing = _dense(min(limit, DENSE_CYCLES)) | _log_polar(limit)
     fx, fy = np.array(sorted(spacing)).T
     spaces = np.array([spacing[x, y] for x, y in zip(fx.tolist(), fy.tolist(), strict=True)])
-    amplitude = strength * spaces * np.hypot(fx, fy) ** -falloff
-    return Band(torch.from_numpy(fx), torch.from_numpy(fy), torch.from_numpy(amplitude).float())
+    frequency = np.hypot(fx, fy)
+    return Band(
+        torch.from_numpy(fx * settings.tiles),
+        torch.from_numpy(fy * settings.tiles),
+        torch.from_numpy(strength * spaces * frequency**-settings.falloff).float(),
+        torch.from_numpy(np.log2(frequency / DENSE_CYCLES)).float(),
+    )
 
 
 def _dense(limit: float) -> dict[tuple[int, int], float]:

@@ -11,7 +11,7 @@ from protocols.vocabulary import Block, Cue, Role, Timing
 from simulated_neurons.gabor_energy import GaborEnergyPopulation, GaborEnergySettings
 
 SESSION = SessionInfo(session_id="test", seed=11)
-WINDOW = (0.05, 0.15)
+WINDOW = (0.07, 0.17)
 SUBJECT = {"name": "gabor_energy", "options": {"n_sites": 3}}
 
 
@@ -90,7 +90,7 @@ def test_noise_is_around_the_expectation():
 def test_latency_moves_the_response_out_of_the_window():
     shown = block(repetitions=1)
     counts = recorded(
-        recorder(noise="none", latency_ms=150, baseline_rate=7), shown, list(shown.cues())
+        recorder(noise="none", latency_ms=170, baseline_rate=7), shown, list(shown.cues())
     )
     np.testing.assert_allclose(counts, 0.7)
 

@@ -33,9 +33,9 @@ def test_every_image_has_the_same_contrast(generator, codes):
     assert rms == pytest.approx(FourierSettings().contrast, rel=1e-3)
 
 
-def test_the_length_of_a_code_changes_only_the_mean(generator, codes):
+def test_the_length_of_a_code_changes_only_the_mean_and_the_tilt(generator, codes):
     codes = codes.copy()
-    codes[:, :3] = 0
+    codes[:, :4] = 0
     difference = generator(codes).astype(int) - generator(codes * np.float32(3))
     assert np.abs(difference).max() <= 1
 
@@ -49,15 +49,41 @@ def test_nothing_above_the_band(generator, codes):
 
 
 def test_a_single_gene_draws_its_grating():
-    generator = FourierGenerator(FourierSettings(size_px=32, max_cycles=1, max_colour_cycles=1))
+    settings = FourierSettings(size_px=32, tiles=1, max_cycles=1, max_colour_cycles=1)
+    generator = FourierGenerator(settings)
     code = np.zeros((1, generator.code_dim), np.float32)
-    code[0, 3] = 1
+    code[0, 4] = 1
     plane = unsquashed(generator, code)[0]
     assert plane[0] == pytest.approx(plane[2], abs=1e-5)
     fy, fx = (int(axis[0]) for axis in (generator._bands[0].fy, generator._bands[0].fx))
     y, x = np.mgrid[:32, :32] / 32
     grating = FourierSettings().contrast * np.sqrt(2) * np.cos(2 * np.pi * (fx * x + fy * y))
     assert plane[0] == pytest.approx(grating, abs=1e-4)
+
+
+def test_the_image_repeats(generator, codes):
+    images = generator(codes)
+    half = images.shape[1] // 2
+    difference = images[:, :half].astype(int) - images[:, half:]
+    assert np.abs(difference).max() <= 1
+    assert images[:, :half, :half].std() > 10
+
+
+def test_one_gene_tilts_the_spectrum(generator, codes):
+    def high_part(tilt):
+        tilted = codes.copy()
+        tilted[:, 3] = tilt
+        power = np.abs(np.fft.fft2(unsquashed(generator, tilted))) ** 2
+        cycles = np.fft.fftfreq(128, 1 / 128)
+        frequency = np.hypot(cycles[:, None], cycles[None, :])
+        return power[..., frequency > 8].sum() / power[..., frequency > 0].sum()
+
+    assert high_part(-2) < high_part(0) < high_part(2)
+
+
+def test_bands_too_narrow_for_the_tiles_are_refused():
+    with pytest.raises(ValueError, match="tiles = 3 needs"):
+        FourierSettings(tiles=3, max_colour_cycles=2)
 
 
 def test_decode_has_gradients(generator, codes):
