@@ -48,7 +48,9 @@ class DeePSiMSettings(Frozen):
     )
     variant: Literal["fc6", "fc7", "fc8"] = "fc6"
     random_weights_seed: int = Field(default=0, ge=0, description="used by weights = 'random' only")
-    device: str = Field(default="cpu", description="as torch names it: cpu, cuda, cuda:1")
+    device: str = Field(
+        default="auto", description="auto (CUDA where there is one), or as torch names it"
+    )
     batch_size: int = Field(default=16, ge=1, le=1024, description="codes drawn at once")
     code_scale: float = Field(default=1.0, gt=0, description="std of sampled codes")
 
@@ -89,6 +91,9 @@ class DeePSiMGenerator:
 
     def __init__(self, settings: DeePSiMSettings) -> None:
         self._settings = settings
+        self._device = settings.device
+        if settings.device == "auto":
+            self._device = "cuda" if torch.cuda.is_available() else "cpu"
         with torch.device("meta"):
             network = DeePSiMNetwork(self.code_dim)
         shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -97,7 +102,7 @@ class DeePSiMGenerator:
         else:
             state = read_state(Path(settings.weights), shapes)
         network.load_state_dict(state, assign=True)
-        self._network = network.requires_grad_(False).eval().to(settings.device)
+        self._network = network.requires_grad_(False).eval().to(self._device)
         self._weights_digest = state_digest(state)
 
     @property
@@ -138,6 +143,6 @@ class DeePSiMGenerator:
 
     @torch.inference_mode()
     def _draw(self, codes: Codes) -> NDArray[np.uint8]:
-        on_device = torch.from_numpy(np.array(codes)).to(self._settings.device)
+        on_device = torch.from_numpy(np.array(codes)).to(self._device)
         levels = (self.decode(on_device) * 255).round().to(torch.uint8)
         return np.asarray(levels.permute(0, 2, 3, 1).cpu().numpy(), np.uint8)

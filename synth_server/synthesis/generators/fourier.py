@@ -87,7 +87,8 @@ class Band(NamedTuple):
 class FourierGenerator:
     """Draws images from their Fourier coefficients on three opponent axes.
 
-    A code holds three means and the spectrum's tilt, then for each axis the real and then the imaginary parts.
+    A code holds three means and the spectrum's tilt, then for each axis the real and then the
+    imaginary parts.
     """
 
     Settings = FourierSettings
