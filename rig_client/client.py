@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TypeVar
 
 from protocols import plugins
-from protocols.errors import Refusal
+from protocols.errors import LinkLost, Refusal, WireError
 from protocols.interfaces import Acquisition, Display, Fixation, SessionInfo
 from protocols.settings import Frozen
 from protocols.vocabulary import Block, BlockResponses
@@ -55,7 +55,7 @@ class RigClient:
         self._blocks = self._presentations = 0
         self._waited_s = self._presented_s = 0.0
         self._display: Display | None = None
-        self._submission: tuple[int, Future[msg.Body]] | None = None
+        self._submission: tuple[BlockResponses, Future[msg.Body]] | None = None
 
     def run(self) -> RigReport:
         """Serve the session to its end.
@@ -122,20 +122,17 @@ class RigClient:
             block = self._wait(coming, counted=not first)
             if isinstance(block, msg.Finished):
                 return block
+            if self._link.state in ("paused", "aborted"):
+                coming = self._link.block(block.index)  # fetched before that; ask whether it stands
+                continue
             coming = self._link.block(block.index + 1)
-            self._show(block, presenter, acquisition, coming)
+            self._show(block, presenter, acquisition)
             first = False
 
-    def _show(
-        self,
-        block: Block,
-        presenter: Presenter,
-        acquisition: Acquisition,
-        coming: Future[Block | msg.Finished],
-    ) -> None:
+    def _show(self, block: Block, presenter: Presenter, acquisition: Acquisition) -> None:
         started = time.perf_counter()
         journal = self._spool.journal(block)
-        presentations = presenter.present(block, journal, lambda: _is_aborted(coming))
+        presentations = presenter.present(block, journal, self._is_aborted)
         responses = BlockResponses(
             block_index=block.index,
             site_ids=acquisition.site_ids,
@@ -147,18 +144,22 @@ class RigClient:
         self._presentations += len(presentations)
         self._submit(responses)
 
+    def _is_aborted(self) -> bool:
+        return self._link.state == "aborted"
+
     def _submit(self, responses: BlockResponses) -> None:
         """Send responses, once those before them are acknowledged: the server takes them in order."""
         self._await_submission()
         request = msg.SubmitResponses(responses=responses)
-        self._submission = responses.block_index, self._link.request(request)
+        self._submission = responses, self._link.request(request)
 
     def _await_submission(self) -> None:
         if self._submission is None:
             return
-        index, answer = self._submission
+        responses, answer = self._submission
+        index = responses.block_index
         try:
-            self._wait(answer, counted=True)
+            _check_accepted(responses, self._wait(answer, counted=True))
         except Refusal as refusal:
             logger.error("block %d is kept at %s", index, self._spool.refused(index))
             if refusal.reason != msg.RefusalReason.SESSION_OVER:
@@ -191,6 +192,11 @@ class RigClient:
             except NotDone:
                 if answer.done():
                     raise
+                if not self._link.is_alive():
+                    raise LinkLost(
+                        "the link to the server has failed",
+                        remedy="nothing is lost; see the error above, start the rig client again",
+                    ) from None
                 said = self._say(said)
         if said:
             self._say(said, forget=True)
@@ -219,8 +225,14 @@ class RigClient:
         return "paused" if self._link.state == "paused" else ""
 
 
-def _is_aborted(coming: Future[Block | msg.Finished]) -> bool:
-    if not coming.done() or coming.exception() is not None:
-        return False
-    following = coming.result()
-    return isinstance(following, msg.Finished) and following.state == "aborted"
+def _check_accepted(responses: BlockResponses, answer: msg.Body) -> None:
+    """Only what the server certainly has may be forgotten."""
+    got = answer.responses_digest if isinstance(answer, msg.Accepted) else answer.kind
+    if got != responses.digest:
+        raise WireError(
+            "the server acknowledged other responses than were sent",
+            where=f"block {responses.block_index}",
+            expected=responses.digest,
+            got=got,
+            remedy="they stay in the rig's spool folder; start the rig client again",
+        )

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import zmq
@@ -31,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 RESEND_S = 3.0
 RETRY_S = 1.0
+GREETING_S = 1.0
+"""How often the server is asked for the session's state while nothing else is asked of it."""
 TURN_MS = 200
 _HANDSHAKE_FAILURES = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -48,6 +51,7 @@ class _Request:
     read: Callable[[Message], Any]
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     due: float = 0.0
+    sent: float = float("-inf")
 
 
 class Link(threading.Thread):
@@ -74,6 +78,7 @@ class Link(threading.Thread):
         self._inbox: queue.SimpleQueue[_Request] = queue.SimpleQueue()
         self._pending: dict[str, _Request] = {}
         self._closing = False
+        self._greeted_at = float("inf")
         self.last_heard = time.monotonic()
         self.state: msg.SessionState = "running"
         self.trouble = ""
@@ -81,8 +86,9 @@ class Link(threading.Thread):
     # --- for the main thread ------------------------------------------------------------------
 
     def name_session(self, session_id: str) -> None:
-        """All further requests are about this session."""
+        """All further requests are about this session, and its `state` is kept up to date."""
         self._session = session_id
+        self._greeted_at = time.monotonic()
 
     def request(self, body: msg.Body) -> Future[msg.Body]:
         """Ask; the future holds the answer, or the `Refusal`."""
@@ -90,7 +96,7 @@ class Link(threading.Thread):
 
     def block(self, index: int) -> Future[Block | msg.Finished]:
         """Ask for a block until it is ready, or there is none any more."""
-        return self._ask(msg.NextBlock(block_index=index), _block_or_end)
+        return self._ask(msg.NextBlock(block_index=index), partial(_block_or_end, index))
 
     def close(self) -> None:
         """Drop the connection; what is on its way is abandoned."""
@@ -119,6 +125,7 @@ class Link(threading.Thread):
                 if any(socket is self._monitor for socket, _ in ready):
                     self._handshake_failed(recv_monitor_message(self._monitor)["event"])
                 self._receive()
+                self._greet()
                 self._send_due()
         finally:
             self._disconnect()
@@ -126,7 +133,6 @@ class Link(threading.Thread):
             self._context.term()
 
     def _connect(self) -> None:
-        self._connected_at = time.monotonic()
         self._socket: Socket = connect(self._context, zmq.DEALER, self._address, self._keys)
         self._monitor: Any = self._socket.get_monitor_socket(_HANDSHAKE_FAILURES)
         self._poller = zmq.Poller()
@@ -138,19 +144,27 @@ class Link(threading.Thread):
         self._monitor.close(linger=0)
         self._socket.close()
 
+    def _greet(self) -> None:
+        """A rig with a block on screen and the next one at hand asks nothing, but may be stopped."""
+        now = time.monotonic()
+        if not self._pending and now > self._greeted_at + GREETING_S:
+            self._greeted_at = now
+            greeting = _Request(msg.Hello(), Future(), lambda message: message.body)
+            self._pending[greeting.id] = greeting
+
     def _send_due(self) -> None:
         now = time.monotonic()
-        if now > max(self.last_heard, self._connected_at) + self._resend_s and self._pending:
+        due = [request for request in self._pending.values() if request.due <= now]
+        if any(request.sent > self.last_heard for request in due):
             self._disconnect()
             self._connect()
-        for request in self._pending.values():
-            if request.due <= now:
-                request.due = now + self._resend_s
-                frames = encode(request.body, request_id=request.id, session=self._session)
-                try:
-                    self._socket.send_multipart(frames, zmq.NOBLOCK)
-                except zmq.Again:
-                    logger.warning("the server takes no more messages; trying again")
+        for request in due:
+            request.sent, request.due = now, now + self._resend_s
+            frames = encode(request.body, request_id=request.id, session=self._session)
+            try:
+                self._socket.send_multipart(frames, zmq.NOBLOCK)
+            except zmq.Again:
+                logger.warning("the server takes no more messages; trying again")
 
     def _receive(self) -> None:
         while True:
@@ -170,8 +184,8 @@ class Link(threading.Thread):
             logger.debug("dropped an answer that nobody waits for: %s", message.header.kind)
             return
         match message.body:
-            case msg.NotYet(state=state):
-                self.state = state
+            case msg.NotYet() as not_yet:
+                self._note_state(not_yet)
                 self._again(request, after_s=0)
             case msg.Refused(reason=msg.RefusalReason.LOG_UNWRITABLE, what=what):
                 self.trouble = what
@@ -189,15 +203,23 @@ class Link(threading.Thread):
             logger.warning("asking again for %s: %s", request.body.kind, error)
             self._again(request, after_s=RETRY_S)
             return
-        self.state = getattr(message.body, "state", "running")
+        self._note_state(message.body)
         del self._pending[request.id]
         request.answer.set_result(answer)
+
+    def _note_state(self, body: msg.Body) -> None:
+        if self.state == "aborted":
+            return
+        if isinstance(body, msg.BlockReady):
+            self.state = "running"
+        elif isinstance(body, msg.Welcome | msg.NotYet | msg.Finished):
+            self.state = body.state
 
     def _again(self, request: _Request, after_s: float) -> None:
         """The same question as a new request."""
         del self._pending[request.id]
         request.id = uuid.uuid4().hex
-        request.due = time.monotonic() + after_s
+        request.due, request.sent = time.monotonic() + after_s, float("-inf")
         self._pending[request.id] = request
 
     def _handshake_failed(self, event: int) -> None:
@@ -213,10 +235,13 @@ class Link(threading.Thread):
         self.trouble = "connected, but not admitted: does the server expect keys (rig.toml: keys)?"
 
 
-def _block_or_end(message: Message) -> Block | msg.Finished:
+def _block_or_end(index: int, message: Message) -> Block | msg.Finished:
     if isinstance(message.body, msg.Finished):
         return message.body
-    return block_from(message)
+    block = block_from(message)
+    if block.index != index:
+        raise MalformedMessage("this is another block", expected=index, got=block.index)
+    return block
 
 
 def _refusal(refused: msg.Refused) -> Refusal:

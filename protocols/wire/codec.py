@@ -93,7 +93,7 @@ def decode(frames: Sequence[bytes], known: Sequence[type[Body]]) -> Message:
         )
     try:
         body = kinds[header.kind].model_validate_json(json.dumps(header.body))
-    except (ValidationError, ValueError) as error:
+    except (ValidationError, ValueError, RecursionError) as error:
         raise BadRequest(
             RefusalReason.MALFORMED,
             f"the body does not fit a {header.kind} message",
@@ -119,14 +119,15 @@ def _header(frames: Sequence[bytes]) -> Header:
             got=len(frames[0]),
         )
     values = _parsed(frames[0])
-    request_id = str(values.get("id", ""))[:64]
+    request_id = values.get("id", "")
+    request_id = _sendable(request_id, 64) if isinstance(request_id, str) else ""
     if values.get("wire") != WIRE_VERSION:
         raise BadRequest(
             RefusalReason.WIRE_VERSION,
             "the peer speaks another version of the wire protocol",
             request_id=request_id,
             expected=WIRE_VERSION,
-            got=repr(values.get("wire"))[:100],
+            got=_quoted(values.get("wire")),
             remedy="install the same version of stimloop on both computers",
         )
     try:
@@ -151,7 +152,7 @@ def _parsed(frame: bytes) -> dict[str, Any]:
             RefusalReason.MALFORMED,
             "the first frame is not a header",
             expected="a JSON object with wire, kind, id, reply_to, session, body",
-            got=str(values)[:200],
+            got=_quoted(values),
         )
     return values
 
@@ -160,10 +161,10 @@ def refusal(error: StimloopError, reason: RefusalReason) -> Refused:
     """The message that tells a peer of `error`."""
     return Refused(
         reason=reason,
-        what=error.what[:10_000],
-        expected=error.expected[:1000],
-        got=error.got[:1000],
-        remedy=error.remedy[:1000],
+        what=_sendable(error.what, 10_000),
+        expected=_sendable(error.expected, 1000),
+        got=_sendable(error.got, 1000),
+        remedy=_sendable(error.remedy, 1000),
     )
 
 
@@ -207,6 +208,17 @@ def _images(frames: Sequence[bytes], shape: tuple[int, ...]) -> Images:
         np.frombuffer(frame, dtype=np.uint8).reshape(shape) for frame in frames
     ]
     return np.stack(images)
+
+
+def _sendable(text: str, limit: int) -> str:
+    """What a peer sent may hold half characters (lone surrogates), which no message can carry."""
+    return text[:limit].encode(errors="replace").decode()
+
+
+def _quoted(value: object) -> str:
+    """A plain value as JSON would have it; of anything nested, only what it is."""
+    plain = value is None or isinstance(value, str | int | float)
+    return repr(value)[:200] if plain else type(value).__name__
 
 
 def _shortened(error: Exception, limit: int = 600) -> str:
