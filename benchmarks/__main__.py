@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("turnaround", "log_commit", "waiting")
+BENCHMARKS = ("turnaround", "log_commit", "waiting", "evolution_gain")
 
 for name in BENCHMARKS:
     print(f"--- {name}", flush=True)

@@ -131,11 +131,7 @@ class Client:
         return sent, block.index
 
     def _counted(self, cue: Cue) -> Presentation:
-        return Presentation(
-            stimulus_id=cue.stimulus_id,
-            repetition=cue.repetition,
-            attempt=0,
-            trial=cue.trial,
+        return cue.presentation(
             onset_s=0,
             outcome=Outcome.COMPLETED,
             spike_counts=(float(self._random.poisson(5)),),

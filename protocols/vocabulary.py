@@ -110,6 +110,16 @@ class Cue(Frozen):
         """Names this showing's random stream under the session's seed."""
         return (self.block_index, self.stimulus_id, self.repetition, self.attempt)
 
+    def presentation(self, **what: Any) -> Presentation:
+        """This showing as a `Presentation`; `what` are the fields that say what came of it."""
+        return Presentation(
+            stimulus_id=self.stimulus_id,
+            repetition=self.repetition,
+            attempt=self.attempt,
+            trial=self.trial,
+            **what,
+        )
+
 
 class Presentation(Frozen):
     """One showing of one image, and what was counted."""

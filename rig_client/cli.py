@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from protocols.errors import StimloopError
-from protocols.installation import check_no_name_collision
+from protocols import command_line
+from protocols.command_line import stderr
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,7 +17,6 @@ app = typer.Typer(
     help="Shows what the server proposes, counts spikes, loses nothing.\n\n"
     "Start a server first (synth-server serve session.toml), then: rig-client run.",
 )
-errors = Console(stderr=True)
 
 
 @app.callback()
@@ -49,7 +44,7 @@ def run(
     done = RigClient(settings).run()
     if report is not None:
         report.write_text(done.model_dump_json(indent=2) + "\n", "utf-8")
-    errors.print(
+    stderr.print(
         f"session {done.session_id} {done.state}: {done.blocks} blocks, "
         f"{done.presentations} presentations; waited {done.waited_s:.1f} s",
         highlight=False,
@@ -58,13 +53,7 @@ def run(
 
 def main() -> None:
     """Entry point of the console script."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    try:
-        check_no_name_collision()
-        app()
-    except StimloopError as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
-        sys.exit(1)
+    command_line.run(app)
 
 
 if __name__ == "__main__":

@@ -85,11 +85,7 @@ class Presenter:
                     onset_s, clock = measured.onset_s, "recorder"
             except RecorderGap:
                 outcome = Outcome.ABORTED
-        return Presentation(
-            stimulus_id=cue.stimulus_id,
-            repetition=cue.repetition,
-            attempt=cue.attempt,
-            trial=cue.trial,
+        return cue.presentation(
             onset_s=onset_s,
             onset_clock=clock,
             outcome=outcome,
@@ -99,11 +95,7 @@ class Presenter:
 
     def _unshown(self, cue: Cue, *, first: bool) -> Presentation:
         """An image whose trial ended before its turn; the first of a trial was never fixated."""
-        return Presentation(
-            stimulus_id=cue.stimulus_id,
-            repetition=cue.repetition,
-            attempt=cue.attempt,
-            trial=cue.trial,
+        return cue.presentation(
             onset_s=self._display.now_s(),
             onset_clock=self._display.clock,
             outcome=Outcome.FIXATION_BREAK if first else Outcome.ABORTED,

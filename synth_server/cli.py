@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,10 +9,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
-from protocols.errors import StimloopError
-from protocols.installation import check_no_name_collision
+from protocols import command_line
+from protocols.command_line import stderr
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,8 +22,6 @@ app = typer.Typer(
     "    synth-server dry-run --out my-first-run\n\n"
     "Then [bold]serve[/] a session.toml here, and on the rig: rig-client run --config rig.toml.",
 )
-errors = Console(stderr=True)
-
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.")]
 Connect = Annotated[str, typer.Option(help="The server's control address.")]
 SessionName = Annotated[str, typer.Option("--session", help="Needed if the server has several.")]
@@ -158,7 +154,7 @@ def serve(
         path = logs[place] if logs else Path(chosen.session_id) / "session.sqlite"
         sessions.append(new_session(chosen, path))
     for session in sessions:
-        errors.print(f"{session.session_id}: {session.log.path}", highlight=False)
+        stderr.print(f"{session.session_id}: {session.log.path}", highlight=False)
     run(sessions, listening, exit_when_over=exit_when_over)
 
 
@@ -199,7 +195,7 @@ def replay(
     ports = (work_port, control_port, events_port)
     listening = Listening.checked(host, ports, keys, announce)
     again = replayed_session(session, out / "session.sqlite")
-    errors.print(f"{again.session_id}: {again.log.path}", highlight=False)
+    stderr.print(f"{again.session_id}: {again.log.path}", highlight=False)
     run([again], listening, exit_when_over=exit_when_over)
 
 
@@ -237,9 +233,9 @@ def keys(
 
     if not (folder / SERVER_SECRET).exists():
         make_server_keys(folder)
-        errors.print(f"server keys: {folder}", highlight=False)
+        stderr.print(f"server keys: {folder}", highlight=False)
     for name in client or []:
-        errors.print(f"for {name}: {make_client_keys(folder, name)}", highlight=False)
+        stderr.print(f"for {name}: {make_client_keys(folder, name)}", highlight=False)
 
 
 def _control(command: str, connect: str, session: str, keys: Path | None, text: str = "") -> None:
@@ -299,13 +295,7 @@ def annotate(
 
 def main() -> None:
     """Entry point of the console script."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    try:
-        check_no_name_collision()
-        app()
-    except StimloopError as error:
-        errors.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
-        sys.exit(1)
+    command_line.run(app)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from protocols.vocabulary import Block, BlockResponses, Outcome, Presentation
+from protocols.vocabulary import Block, BlockResponses, Outcome
 from protocols.wire.messages import Attach
 from synth_server.session.session import Session
 
@@ -18,11 +18,7 @@ def made_up_responses(block: Block, sites: tuple[str, ...] = SITES) -> BlockResp
         image = block.images[cue.stimulus_index].astype(np.float64)
         counts = (image.mean() / 10, image[..., 0].mean() / 10)
         presentations.append(
-            Presentation(
-                stimulus_id=cue.stimulus_id,
-                repetition=cue.repetition,
-                attempt=cue.attempt,
-                trial=cue.trial,
+            cue.presentation(
                 onset_s=0.2 * len(presentations),
                 outcome=Outcome.COMPLETED,
                 spike_counts=counts[: len(sites)],

@@ -46,6 +46,7 @@ class LiveProgress:
     def __exit__(self, *exception: object) -> None:
         self._live.update(self._picture())
         self._live.stop()
+        self._live.console.line()
 
     def read(self, log: SessionLog) -> bool:
         """Take in what is new in the log; True once the session has ended."""
