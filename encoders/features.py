@@ -1,0 +1,179 @@
+"""Features of images at taps: a network, cut at a layer, that looks at images of one size.
+
+Features cost far more than a fit, and every fit of a session needs the same ones: a `FeatureStore`
+computes them once, and keeps them in memory and, if it is given a folder, on disk.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from encoders.backbones import Backbone, load_backbone, pixels_of
+from encoders.progress import Progress, silent
+from protocols.settings import Frozen
+from protocols.vocabulary import (
+    Images,
+    array_digest,
+    check_images,
+    combined_digest,
+    document_digest,
+    image_id,
+)
+
+LUMA = (0.299, 0.587, 0.114)
+"""Gray value of an sRGB pixel, ITU-R BT.601: what image libraries call grayscale."""
+
+Loader = Callable[..., Backbone]
+
+
+class Tap(Frozen):
+    """Where features are taken: which network, at which layer, of images of which size."""
+
+    backbone: str = Field(default="efficientnet_lite0", min_length=1)
+    layer: str = Field(default="blocks.3", min_length=1)
+    input_px: int | None = Field(
+        default=112, ge=16, le=2048, description="images are resized to this; None keeps their size"
+    )
+    grayscale: bool = Field(default=False, description="the network sees the images' luma only")
+    weights: str = Field(default="default", min_length=1, description="see BackboneSettings")
+    seed: int = Field(default=0, ge=0, description="of weights = 'random'")
+
+    @property
+    def label(self) -> str:
+        """For people: `efficientnet_lite0 blocks.3 at 112 px`."""
+        size = "own size" if self.input_px is None else f"{self.input_px} px"
+        return f"{self.backbone} {self.layer} at {size}" + (" gray" if self.grayscale else "")
+
+
+class FeatureExtractor(nn.Module):
+    """A tap as a differentiable function of pixels.
+
+    Args:
+        tap: Where features are taken.
+        device: `auto`, `cpu` or `cuda`.
+        load: Makes the backbone; a test may give its own.
+    """
+
+    def __init__(self, tap: Tap, *, device: str = "auto", load: Loader = load_backbone) -> None:
+        super().__init__()
+        self.tap = tap
+        self.backbone = load(
+            tap.backbone,
+            tap.layer,
+            weights=tap.weights,
+            seed=tap.seed,
+            input_px=tap.input_px,
+            device=device,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.backbone.device
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of everything that decides the features."""
+        return document_digest(
+            {"backbone": self.backbone.digest, "grayscale": self.tap.grayscale, "luma": LUMA}
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """`(n, 3, h, w)` float RGB in 0..1 → `(n, c, h', w')`; a layer past a pooling has 1 × 1."""
+        if self.tap.grayscale:
+            weights = torch.tensor(LUMA, dtype=pixels.dtype, device=pixels.device)
+            pixels = torch.einsum("nchw,c->nhw", pixels, weights)[:, None].expand(-1, 3, -1, -1)
+        features: Tensor = self.backbone(pixels)
+        return features if features.ndim == 4 else features.flatten(1)[:, :, None, None]
+
+    @torch.no_grad()
+    def features(
+        self, images: Images, *, batch_size: int | None = None, progress: Progress = silent
+    ) -> Tensor:
+        """`(n, h, w, 3) uint8` → `(n, c, h', w')` float32 on the CPU; progress counts images."""
+        check_images(images)
+        size = batch_size or (64 if self.device.type == "cuda" else 8)
+        batches = []
+        for at in range(0, len(images), size):
+            batches.append(self(pixels_of(images[at : at + size], self.device)).float().cpu())
+            progress(min(at + size, len(images)), len(images), self.tap.label)
+        return torch.cat(batches)
+
+
+class FeatureStore:
+    """Features, each computed once.
+
+    Args:
+        folder: Where they are kept between runs; None keeps them in memory only.
+        device: `auto`, `cpu` or `cuda`: where networks run.
+        load: Makes backbones.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, *, device: str = "auto", load: Loader = load_backbone
+    ) -> None:
+        self._folder, self._device, self._load = folder, device, load
+        self._extractors: dict[Tap, FeatureExtractor] = {}
+        self._features: dict[str, Tensor] = {}
+
+    def extractor(self, tap: Tap) -> FeatureExtractor:
+        """The network of `tap`, loaded once."""
+        if tap not in self._extractors:
+            self._extractors[tap] = FeatureExtractor(tap, device=self._device, load=self._load)
+        return self._extractors[tap]
+
+    def features(self, tap: Tap, images: Images, *, progress: Progress = silent) -> Tensor:
+        """`(n, h, w, 3) uint8` → `(n, c, h', w')` float32 on the CPU; do not change it.
+
+        Raises:
+            DataError: If `images` has another shape or type.
+        """
+        check_images(images)
+        extractor = self.extractor(tap)
+        key = combined_digest([extractor.digest, *(image_id(image) for image in images)])
+        if key not in self._features:
+            kept = _read(self._path(key))
+            if kept is None:
+                kept = extractor.features(images, progress=progress)
+                _write(self._path(key), kept)
+            self._features[key] = kept
+        progress(len(images), len(images), tap.label)
+        return self._features[key]
+
+    def forget(self) -> None:
+        """Free the memory; what is on disk stays."""
+        self._features.clear()
+
+    def _path(self, key: str) -> Path | None:
+        return None if self._folder is None else self._folder / f"features-{key}.safetensors"
+
+
+def _read(path: Path | None) -> Tensor | None:
+    """The features in `path`; None if there are none, or if the file is damaged."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        with safe_open(path, "pt") as file:
+            features: Tensor = file.get_tensor("features")
+            written = (file.metadata() or {}).get("digest")
+    except (SafetensorError, OSError):
+        return None
+    return features if array_digest(features.numpy()) == written else None
+
+
+def _write(path: Path | None, features: Tensor) -> None:
+    """All of the file, or nothing: it gets its name when it is complete."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".part{os.getpid()}")
+    save_file({"features": features.contiguous()}, part, {"digest": array_digest(features.numpy())})
+    part.replace(path)
