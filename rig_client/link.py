@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,12 +21,12 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from protocols.errors import MalformedMessage, Refusal, SecurityError
+from protocols.errors import MalformedMessage, Refusal
 from protocols.vocabulary import Block
 from protocols.wire import messages as msg
 from protocols.wire.channels import Context, Doorbell, Socket, connect
 from protocols.wire.codec import Message, block_from, decode, encode
-from protocols.wire.security import ClientKeys
+from protocols.wire.security import HANDSHAKE_FAILURES, ClientKeys, not_admitted
 
 logger = logging.getLogger(__name__)
 
@@ -35,11 +35,6 @@ RETRY_S = 1.0
 GREETING_S = 1.0
 """How often the server is asked for the session's state while nothing else is asked of it."""
 TURN_MS = 200
-_HANDSHAKE_FAILURES = (
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-)
 
 
 @dataclass
@@ -123,7 +118,7 @@ class Link(threading.Thread):
                     request = self._inbox.get()
                     self._pending[request.id] = request
                 if any(socket is self._monitor for socket, _ in ready):
-                    self._handshake_failed(recv_monitor_message(self._monitor)["event"])
+                    self._handshake_failed(recv_monitor_message(self._monitor))
                 self._receive()
                 self._greet()
                 self._send_due()
@@ -134,7 +129,7 @@ class Link(threading.Thread):
 
     def _connect(self) -> None:
         self._socket: Socket = connect(self._context, zmq.DEALER, self._address, self._keys)
-        self._monitor: Any = self._socket.get_monitor_socket(_HANDSHAKE_FAILURES)
+        self._monitor: Any = self._socket.get_monitor_socket(HANDSHAKE_FAILURES)
         self._poller = zmq.Poller()
         for socket in (self._socket, self._doorbell.socket, self._monitor):
             self._poller.register(socket, zmq.POLLIN)
@@ -222,17 +217,14 @@ class Link(threading.Thread):
         request.due, request.sent = time.monotonic() + after_s, float("-inf")
         self._pending[request.id] = request
 
-    def _handshake_failed(self, event: int) -> None:
-        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-            error = SecurityError(
-                "the server does not admit this rig's key",
-                where=self._address,
-                remedy="on the server: synth-server keys DIR --client NAME; carry the folder here",
-            )
+    def _handshake_failed(self, happened: Mapping[str, Any]) -> None:
+        error = not_admitted(happened, self._address, with_keys=self._keys is not None)
+        if not self.trouble or happened["event"] != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+            self.trouble = str(error)
+        if happened["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
             for request in self._pending.values():
                 request.answer.set_exception(error)
             self._pending.clear()
-        self.trouble = "connected, but not admitted: does the server expect keys (rig.toml: keys)?"
 
 
 def _block_or_end(index: int, message: Message) -> Block | msg.Finished:

@@ -116,7 +116,9 @@ class Journal:
     def add(self, trial: tuple[Presentation, ...]) -> None:
         """Append a trial."""
         try:
-            self._file.write(_TRIAL.dump_json(trial) + b"\n")
+            line = _TRIAL.dump_json(trial) + b"\n"
+            while line:  # a full disk takes a part of it
+                line = line[self._file.write(line) :]
             if time.monotonic() > self._synced_at + SYNC_S:
                 os.fsync(self._file.fileno())
                 self._synced_at = time.monotonic()

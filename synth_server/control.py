@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
-from protocols.errors import LinkLost, Refusal
+from protocols.errors import LinkLost, Refusal, StimloopError
 from protocols.wire import messages as msg
-from protocols.wire.channels import Context, connect
+from protocols.wire.channels import Context, Socket, connect
 from protocols.wire.codec import decode, encode
-from protocols.wire.security import load_client_keys
+from protocols.wire.security import HANDSHAKE_FAILURES, load_client_keys, not_admitted
 
-PATIENCE_MS = 5000
+PATIENCE_S = 5.0
 
 
 def ask(
@@ -23,22 +26,22 @@ def ask(
 
     Raises:
         Refusal: If the server refuses it.
+        SecurityError: If the server does not admit this client.
         LinkLost: If the server does not answer within 5 s.
     """
     kinds = {body.kind: body for body in msg.CONTROL_REQUESTS}
     body = kinds[command](**({"text": text} if command == "annotate" else {}))
+    client_keys = load_client_keys(keys) if keys else None
     context: Context = zmq.Context()
-    socket = connect(context, zmq.DEALER, address, load_client_keys(keys) if keys else None)
+    socket = connect(context, zmq.DEALER, address, client_keys)
+    monitor: Any = socket.get_monitor_socket(HANDSHAKE_FAILURES)
     try:
         socket.send_multipart(encode(body, request_id=uuid.uuid4().hex, session=session))
-        if not socket.poll(PATIENCE_MS):
-            raise LinkLost(
-                "the server does not answer",
-                where=address,
-                remedy="is this its control address, and does it expect keys (--keys)?",
-            )
+        _await_answer(socket, monitor, address, with_keys=client_keys is not None)
         answer = decode(socket.recv_multipart(), msg.REPLIES).body
     finally:
+        socket.disable_monitor()
+        monitor.close(linger=0)
         socket.close()
         context.term()
     if isinstance(answer, msg.StatusReport):
@@ -46,3 +49,26 @@ def ask(
     if isinstance(answer, msg.Refused):
         raise Refusal(answer.reason, answer.what, expected=answer.expected, got=answer.got)
     raise LinkLost("the server gave a strange answer", where=address, got=answer.kind)
+
+
+def _await_answer(socket: Socket, monitor: Any, address: str, *, with_keys: bool) -> None:
+    """Return once there is an answer; a handshake that fails without a reason is tried again."""
+    poller = zmq.Poller()
+    poller.register(socket, zmq.POLLIN)
+    poller.register(monitor, zmq.POLLIN)
+    problem: StimloopError = LinkLost(
+        "the server does not answer",
+        where=address,
+        remedy="is it running, and is this its control address?",
+    )
+    deadline = time.monotonic() + PATIENCE_S
+    while (patience_s := deadline - time.monotonic()) > 0:
+        ready = dict(poller.poll(1 + int(1000 * patience_s)))
+        if socket in ready:
+            return
+        if monitor in ready:
+            happened = recv_monitor_message(monitor)
+            problem = not_admitted(happened, address, with_keys=with_keys)
+            if happened["event"] != zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                break
+    raise problem

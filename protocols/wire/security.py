@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import zmq
 import zmq.auth
@@ -14,9 +17,17 @@ from zmq.auth.thread import ThreadAuthenticator
 
 from protocols.errors import SecurityError
 
+logger = logging.getLogger(__name__)
+
 SERVER_SECRET = "server.key_secret"
 SERVER_PUBLIC = "server.key"
 CLIENTS_FOLDER = "clients"
+HANDSHAKE_FAILURES = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+"""Events of a client's socket monitor; `not_admitted` says what they mean."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +121,57 @@ def authenticator(context: zmq.Context[zmq.Socket[bytes]], keys: ServerKeys) -> 
     """Start admitting the clients whose public keys lie in `keys.clients`; stop it at the end."""
     auth = ThreadAuthenticator(context)
     auth.start()
-    auth.configure_curve(domain="*", location=str(keys.clients))
+    auth.configure_curve_callback(domain="*", credentials_provider=_Admitted(keys.clients))
     return auth
+
+
+class _Admitted:
+    """The folder of public keys, read at every handshake: who is added is admitted at once."""
+
+    def __init__(self, clients: Path) -> None:
+        self._clients = clients
+
+    def callback(self, _domain: str, public_key: bytes) -> bool:
+        """Whether the client that holds this key may connect."""
+        try:
+            known = zmq.auth.load_certificates(str(self._clients))
+        except (OSError, ValueError) as error:
+            logger.error("nobody is admitted: %s cannot be read: %s", self._clients, error)
+            return False
+        if public_key not in known:
+            logger.warning("not admitted: a client with the unknown key %s", public_key.decode())
+        return public_key in known
+
+
+def not_admitted(happened: Mapping[str, Any], address: str, *, with_keys: bool) -> SecurityError:
+    """What a client's monitor knows after one of `HANDSHAKE_FAILURES`."""
+    if happened["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return SecurityError(
+            "the server does not admit this key",
+            where=address,
+            remedy="on the server: synth-server keys DIR --client NAME; carry its folder here",
+        )
+    if happened["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH and not with_keys:
+        return SecurityError(
+            "connected, but not admitted: the server expects keys",
+            where=address,
+            remedy="name the folder made by: synth-server keys DIR --client NAME "
+            "(rig.toml: keys; commands: --keys)",
+        )
+    if happened["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+        return SecurityError(
+            "connected, but not admitted: the server has no keys, this client has",
+            where=address,
+            remedy="start the server with --keys, or leave the keys away on loopback",
+        )
+    return SecurityError(
+        "connected, but not admitted",
+        where=address,
+        expected="a stimloop server" + (", whose public key is in the key folder" * with_keys),
+        got="a connection that was closed, or another protocol",
+        remedy="is this the server's address"
+        + (", and were the keys made by this server?" if with_keys else "?"),
+    )
 
 
 def _make_pair(folder: Path, name: str) -> None:
