@@ -10,7 +10,15 @@ from protocols.settings import PluginChoice
 
 GROUP = "stimloop.objectives"
 SITES = ("V4-01", "V4-02", "IT-01")
-OPTIONS = {"site": {"site": "V4-02"}, "mean_of_sites": {"sites": ["V4-02", "IT-01"]}}
+SCALES = {"mean": dict.fromkeys(SITES, 5.0), "sd": dict.fromkeys(SITES, 2.0)}
+OPTIONS = {
+    "site": {"site": "V4-02"},
+    "mean_of_sites": {"sites": ["V4-02", "IT-01"]},
+    "weighted_sites": {"weights": {"V4-02": 1.0, "IT-01": -0.5}},
+    "suppress": {"site": "V4-02"},
+    "one_hot_population": {"site": "V4-02", **SCALES},
+    "target_pattern": {"pattern": {"V4-01": 3.0, "IT-01": 7.0}},
+}
 
 
 def _objective(name):
