@@ -31,6 +31,8 @@ from protocols.wire.security import HANDSHAKE_FAILURES, ClientKeys, not_admitted
 logger = logging.getLogger(__name__)
 
 RESEND_S = 3.0
+RECONNECT_S = 3.0
+"""Silence after which a new socket is opened; longer than the server lets a request wait."""
 RETRY_S = 1.0
 GREETING_S = 1.0
 """How often the server is asked for the session's state while nothing else is asked of it."""
@@ -45,8 +47,8 @@ class _Request:
     answer: Future[Any]
     read: Callable[[Message], Any]
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    asked: float = field(default_factory=time.monotonic)
     due: float = 0.0
-    sent: float = float("-inf")
 
 
 class Link(threading.Thread):
@@ -128,6 +130,7 @@ class Link(threading.Thread):
             self._context.term()
 
     def _connect(self) -> None:
+        self._connected_at = time.monotonic()
         self._socket: Socket = connect(self._context, zmq.DEALER, self._address, self._keys)
         self._monitor: Any = self._socket.get_monitor_socket(HANDSHAKE_FAILURES)
         self._poller = zmq.Poller()
@@ -149,17 +152,22 @@ class Link(threading.Thread):
 
     def _send_due(self) -> None:
         now = time.monotonic()
-        due = [request for request in self._pending.values() if request.due <= now]
-        if any(request.sent > self.last_heard for request in due):
+        if self._pending and now > self._silent_since() + max(RECONNECT_S, self._resend_s):
             self._disconnect()
             self._connect()
+        due = [request for request in self._pending.values() if request.due <= now]
         for request in due:
-            request.sent, request.due = now, now + self._resend_s
+            request.due = now + self._resend_s
             frames = encode(request.body, request_id=request.id, session=self._session)
             try:
                 self._socket.send_multipart(frames, zmq.NOBLOCK)
             except zmq.Again:
                 logger.warning("the server takes no more messages; trying again")
+
+    def _silent_since(self) -> float:
+        """Since when something is asked and nothing is heard."""
+        first_asked = min(request.asked for request in self._pending.values())
+        return max(first_asked, self.last_heard, self._connected_at)
 
     def _receive(self) -> None:
         while True:
@@ -214,7 +222,7 @@ class Link(threading.Thread):
         """The same question as a new request."""
         del self._pending[request.id]
         request.id = uuid.uuid4().hex
-        request.due, request.sent = time.monotonic() + after_s, float("-inf")
+        request.asked = request.due = time.monotonic() + after_s
         self._pending[request.id] = request
 
     def _handshake_failed(self, happened: Mapping[str, Any]) -> None:

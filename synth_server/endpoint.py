@@ -221,7 +221,7 @@ class Endpoint:
 
     def _park(self, session: Session, asker: Asker) -> None:
         key = (asker.identity, asker.request.header.id)
-        self._parked[key] = (asker, time.monotonic() + PARKING_S)
+        self._parked.setdefault(key, (asker, time.monotonic() + PARKING_S))
         if session.log_problem is not None:
             self._try_again(session)
 

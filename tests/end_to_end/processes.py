@@ -13,17 +13,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import tomli_w
 
-from protocols.documents import EventKind, SessionEnded
+from protocols.documents import EventKind, SessionEnded, SessionSettings
 from protocols.vocabulary import Block, BlockResponses
+from synth_server.endpoint import Endpoint
+from synth_server.session.build import new_session
 from synth_server.session.log import SessionLog, verify_chain
 from synth_server.session.recovery import verify_replay
 
@@ -189,7 +192,7 @@ class Recipe:
             "rig_id": "rig",
             "spool": "spool",
             "resend_s": 0.5,
-            "silence_s": 0.5,
+            "silence_s": 1.5,
             "display": {
                 "name": "headless",
                 "options": {
@@ -300,6 +303,14 @@ class Lab:
         """How many events of `kinds` (none given: of all) are in the log by now."""
         return count_events(self.log, *kinds)
 
+    def trials_shown(self) -> int:
+        """Trials in the journal of the block that is on screen; 0 if none is."""
+        longest = 0
+        for path in self.spool.glob("block-*.trials"):
+            with contextlib.suppress(FileNotFoundError):
+                longest = max(longest, path.read_bytes().count(b"\n") - 1)
+        return longest
+
     def clean_up(self) -> None:
         for process in self.processes:
             process.clean_up()
@@ -363,3 +374,27 @@ def check_finished(lab: Lab, digest: str) -> None:
     assert report.images_within_tolerance == 0
     leftovers = [path.name for path in lab.spool.iterdir()] if lab.spool.exists() else []
     assert leftovers == [], "the spool is empty once everything is acknowledged"
+
+
+class ServerHere:
+    """A server in a thread of this process, for tests that reach into it; a context manager."""
+
+    def __init__(self, lab: Lab) -> None:
+        settings = SessionSettings.model_validate(lab.recipe.session())
+        self.session = new_session(settings, lab.log)
+        self._endpoint = Endpoint({self.session.session_id: self.session}, exit_when_over=True)
+        lab.addresses = asdict(self._endpoint.addresses)
+        self._thread = threading.Thread(target=self._endpoint.run, name="server", daemon=True)
+
+    def __enter__(self) -> ServerHere:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._endpoint.close()
+        self.ended()
+
+    def ended(self) -> None:
+        """Wait for its end."""
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive(), "the server does not end"

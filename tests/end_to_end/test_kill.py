@@ -34,17 +34,6 @@ def progress(lab: Lab) -> int:
     return lab.count(*PROGRESS)
 
 
-def journal_lines(lab: Lab) -> int:
-    """Trials in the journal of the block that is on screen; 0 if none is."""
-    longest = 0
-    for path in lab.spool.glob("block-*.trials"):
-        try:
-            longest = max(longest, path.read_bytes().count(b"\n") - 1)
-        except FileNotFoundError:
-            continue
-    return longest
-
-
 def moments(dice: random.Random, n: int = N_KILLS) -> list[int]:
     """`n` different values of `progress`, all over the session."""
     return sorted(dice.sample(range(1, N_PROGRESS), n))
@@ -88,13 +77,13 @@ def test_rig_killed_at_20_moments(
         if place % 3:
             trials, until = dice.randint(1, 5), min(moment + 4, N_PROGRESS)
             eventually(
-                lambda n=trials, p=until: journal_lines(lab) >= n or progress(lab) >= p,
+                lambda n=trials, p=until: lab.trials_shown() >= n or progress(lab) >= p,
                 f"{trials} trials shown",
                 alive=[server, rig],
             )
         busy(dice.uniform(0, 0.01))
         rig.kill9()
-        within_blocks += journal_lines(lab) > 0
+        within_blocks += lab.trials_shown() > 0
         rig = lab.rig()
     finish(lab, server, rig, undisturbed(RECIPE))
     assert within_blocks > 0, "no kill landed within a block: this test tests less than it says"
