@@ -109,7 +109,7 @@ class FeatureExtractor(nn.Module):
 
 
 class FeatureStore:
-    """Features, each computed once.
+    """Features, each image's computed once at each tap.
 
     Args:
         folder: Where they are kept between runs; None keeps them in memory only.
@@ -122,7 +122,7 @@ class FeatureStore:
     ) -> None:
         self._folder, self._device, self._load = folder, device, load
         self._extractors: dict[Tap, FeatureExtractor] = {}
-        self._features: dict[str, Tensor] = {}
+        self._known: dict[str, dict[str, Tensor]] = {}
 
     def extractor(self, tap: Tap) -> FeatureExtractor:
         """The network of `tap`, loaded once."""
@@ -131,49 +131,58 @@ class FeatureStore:
         return self._extractors[tap]
 
     def features(self, tap: Tap, images: Images, *, progress: Progress = silent) -> Tensor:
-        """`(n, h, w, 3) uint8` → `(n, c, h', w')` float32 on the CPU; do not change it.
+        """`(n, h, w, 3) uint8` → `(n, c, h', w')` float32 on the CPU.
 
         Raises:
             DataError: If `images` has another shape or type.
         """
         check_images(images)
         extractor = self.extractor(tap)
-        key = combined_digest([extractor.digest, *(image_id(image) for image in images)])
-        if key not in self._features:
-            kept = _read(self._path(key))
-            if kept is None:
-                kept = extractor.features(images, progress=progress)
-                _write(self._path(key), kept)
-            self._features[key] = kept
+        ids = [image_id(image) for image in images]
+        known = self._known.setdefault(extractor.digest, {})
+        if not known.keys() >= set(ids):
+            known |= _kept(self._folder_of(extractor), set(ids) - known.keys())
+        missing = {key: row for row, key in enumerate(ids) if key not in known}
+        if missing:
+            new = extractor.features(images[list(missing.values())], progress=progress)
+            known |= zip(missing, new, strict=True)
+            _keep(self._folder_of(extractor), list(missing), new)
         progress(len(images), len(images), tap.label)
-        return self._features[key]
+        return torch.stack([known[key] for key in ids])
 
     def forget(self) -> None:
         """Free the memory; what is on disk stays."""
-        self._features.clear()
+        self._known.clear()
 
-    def _path(self, key: str) -> Path | None:
-        return None if self._folder is None else self._folder / f"features-{key}.safetensors"
-
-
-def _read(path: Path | None) -> Tensor | None:
-    """The features in `path`; None if there are none, or if the file is damaged."""
-    if path is None or not path.is_file():
-        return None
-    try:
-        with safe_open(path, "pt") as file:
-            features: Tensor = file.get_tensor("features")
-            written = (file.metadata() or {}).get("digest")
-    except (SafetensorError, OSError):
-        return None
-    return features if array_digest(features.numpy()) == written else None
+    def _folder_of(self, extractor: FeatureExtractor) -> Path | None:
+        return None if self._folder is None else self._folder / extractor.digest
 
 
-def _write(path: Path | None, features: Tensor) -> None:
+def _kept(folder: Path | None, wanted: set[str]) -> dict[str, Tensor]:
+    """The features of wanted images that are on disk; a damaged file counts as absent."""
+    found: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("*.safetensors")) if folder and folder.is_dir() else ():
+        try:
+            with safe_open(path, "pt") as file:
+                about = file.metadata() or {}
+                ids = about.get("images", "").split()
+                if wanted.isdisjoint(ids):
+                    continue
+                features: Tensor = file.get_tensor("features")
+        except (SafetensorError, OSError):
+            continue
+        if about.get("digest") == array_digest(features.numpy()) and len(features) == len(ids):
+            found |= {key: row for key, row in zip(ids, features, strict=True) if key in wanted}
+    return found
+
+
+def _keep(folder: Path | None, ids: list[str], features: Tensor) -> None:
     """All of the file, or nothing: it gets its name when it is complete."""
-    if path is None:
+    if folder is None:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{combined_digest(ids)}.safetensors"
     part = path.with_suffix(f".part{os.getpid()}")
-    save_file({"features": features.contiguous()}, part, {"digest": array_digest(features.numpy())})
+    about = {"images": " ".join(ids), "digest": array_digest(features.numpy())}
+    save_file({"features": features.contiguous()}, part, about)
     part.replace(path)

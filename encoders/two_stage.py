@@ -64,6 +64,11 @@ class Readout(NamedTuple):
             self.bias
         )
 
+    def upright(self) -> Self:
+        """The same predictions with every mask's sum ≥ 0: a product does not know its signs."""
+        sign = torch.where(self.masks.sum(dim=(1, 2)) < 0, -1.0, 1.0).to(self.masks)
+        return type(self)(self.masks * sign[:, None, None], self.mixing * sign[:, None], self.bias)
+
     def to(self, device: torch.device) -> Self:
         """The same weights on `device`."""
         return type(self)(*(weights.to(device) for weights in self))

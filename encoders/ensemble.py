@@ -1,0 +1,125 @@
+"""Several encoders of the same sites that predict together, and are then an encoder like any other.
+
+Members may differ in layer, scale, backbone or seed. Each member's prediction is z-scored, so that
+all have the same say; their mean is mapped back to spikes/s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from encoders.encoder import FLAT, DifferentiableEncoder, Scaling
+from encoders.features import FeatureStore
+from protocols.errors import DataError
+from protocols.vocabulary import Images, Rates
+
+LEAST_GAIN = 0.05
+"""Of a site's standard deviation: a site that cannot be predicted keeps a gradient."""
+
+
+class EnsembleEncoder(nn.Module):
+    """The mean of its members' z-scored predictions, in spikes/s.
+
+    Args:
+        members: Encoders of the same sites in the same order.
+        predictions: One for each member: mean and standard deviation of each site's predictions.
+        responses: From the members' mean z-score to spikes/s.
+
+    Raises:
+        DataError: If there are no members, or they predict different sites.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[DifferentiableEncoder],
+        predictions: Sequence[Scaling],
+        responses: Scaling,
+    ) -> None:
+        super().__init__()
+        _check_members(members, len(predictions))
+        self.members = tuple(members)
+        for number, member in enumerate(members):
+            if isinstance(member, nn.Module):
+                self.add_module(f"member{number}", member)
+        self.predictions = tuple(each.to(self.device) for each in predictions)
+        self.responses = responses.to(self.device)
+
+    @classmethod
+    def calibrated(
+        cls,
+        members: Sequence[DifferentiableEncoder],
+        predicted: Sequence[Rates],
+        measured: NDArray[np.float64],
+    ) -> Self:
+        """An ensemble that predicts the responses `measured` best in the least-squares sense.
+
+        Args:
+            members: Encoders of the same sites in the same order.
+            predicted: One for each member, `(n_images, n_sites)`: its predictions, best for images
+                that it was not fitted to.
+            measured: `(n_images, n_sites)`, NaN where not measured.
+        """
+        _check_members(members, len(predicted))
+        scales = [_scaling_of(each) for each in predicted]
+        z = sum((p - s[0]) / s[1] for p, s in zip(predicted, scales, strict=True)) / len(scales)
+        known = np.isfinite(measured)
+        n = np.maximum(known.sum(axis=0), 1)
+        y = np.where(known, measured, 0.0)
+        y_mean, z_mean = y.sum(axis=0) / n, np.where(known, z, 0.0).sum(axis=0) / n
+        y_off, z_off = np.where(known, y - y_mean, 0.0), np.where(known, z - z_mean, 0.0)
+        slope = (y_off * z_off).sum(axis=0) / np.maximum((z_off**2).sum(axis=0), FLAT)
+        gain = np.maximum(slope, LEAST_GAIN * np.sqrt((y_off**2).sum(axis=0) / n))
+        return cls(
+            members,
+            [Scaling(_tensor(mean), _tensor(deviation)) for mean, deviation in scales],
+            Scaling(_tensor(y_mean - gain * z_mean), _tensor(gain)),
+        )
+
+    @property
+    def site_ids(self) -> tuple[str, ...]:
+        """Names of the predicted sites, in the order of the columns."""
+        return self.members[0].site_ids
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.members[0].device
+
+    def rates(self, pixels: Tensor) -> Tensor:
+        """`(n, 3, h, w)` float RGB in 0..1 → `(n, n_sites)` spikes/s, differentiable in `pixels`."""
+        return self._together([member.rates(pixels) for member in self.members])
+
+    @torch.no_grad()
+    def predict(self, images: Images, store: FeatureStore | None = None) -> Rates:
+        """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s; features in `store` are not computed again."""
+        each = [_tensor(m.predict(images, store)).to(self.device) for m in self.members]
+        return self._together(each).cpu().numpy().astype(np.float64)
+
+    def _together(self, rates: Sequence[Tensor]) -> Tensor:
+        z = [(r - s.offset) / s.scale for r, s in zip(rates, self.predictions, strict=True)]
+        return self.responses.restored(torch.stack(z).mean(dim=0))
+
+
+def _check_members(members: Sequence[DifferentiableEncoder], n_predicted: int) -> None:
+    if not members or len(members) != n_predicted:
+        raise DataError(
+            "an ensemble needs members, and the predictions of each",
+            got=f"{len(members)} members, predictions of {n_predicted}",
+        )
+    if len({member.site_ids for member in members}) > 1:
+        raise DataError("the members of an ensemble predict different sites", where="members")
+
+
+def _scaling_of(predicted: Rates) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    deviation = predicted.std(axis=0)
+    return predicted.mean(axis=0), np.where(deviation > FLAT, deviation, 1.0)
+
+
+def _tensor(values: NDArray[np.float64]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32)
