@@ -1,0 +1,315 @@
+"""What an image may look like: hard constraints, soft penalties, and random transformations.
+
+A gain counts only at matched contrast and mean, since V4 responds more to higher contrast
+(Bashivan, Kar & DiCarlo 2019, controls), and only for images to which an encoder's predictions apply.
+
+- *Constraints* hold exactly, for every image: gray, mean, RMS contrast, aperture, in this order.
+- *Penalties* pull: total variation, distance from the statistics of given natural images.
+- *Transformations* move the image a little at every step, so that no pixel-exact trick can survive
+  (Olah, Mordvintsev & Schubert 2017).
+
+Pixel values are in 0..1. Mean and RMS contrast are the mean and the standard deviation over pixels and
+channels together, so that colour spends contrast too; with an aperture, weighted by it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from protocols.errors import DataError, SettingsError
+from protocols.settings import Frozen
+from protocols.vocabulary import Images, check_images
+
+MAX_PASSES = 60
+"""Of the search for gain and offset; a handful suffices unless most pixels are clipped."""
+TOLERANCE = 2e-3
+"""Of mean and RMS contrast, relative; rounding to gray levels adds to it."""
+TINY = 1e-8
+N_QUANTILES = 16
+N_BANDS = 8
+SHRINKAGE = 0.1
+
+
+class ApertureSettings(Frozen):
+    """A disc with a soft edge on a gray ground; lengths are parts of the image's side."""
+
+    right: float = Field(default=0.5, ge=0, le=1, description="centre, from the left edge")
+    down: float = Field(default=0.5, ge=0, le=1, description="centre, from the top edge")
+    diameter: float = Field(
+        default=0.9, gt=0, le=2, description="where the mask has fallen to half"
+    )
+    edge: float = Field(default=0.1, gt=0, le=1, description="width of the raised-cosine edge")
+    background: float = Field(default=0.5, ge=0, le=1, description="gray around the disc")
+
+
+class ConstraintSettings(Frozen):
+    """What holds for every image; not given: free."""
+
+    grayscale: bool = Field(default=False, description="R = G = B = their mean")
+    mean: float | None = Field(default=None, gt=0, lt=1, description="mean over pixels, channels")
+    rms_contrast: float | None = Field(
+        default=None, gt=0, lt=0.5, description="standard deviation over pixels and channels"
+    )
+    aperture: ApertureSettings | None = None
+
+    @model_validator(mode="after")
+    def _contrast_is_possible(self) -> Self:
+        """Values in 0..1 of mean m have a standard deviation of at most √(m (1 - m))."""
+        if self.mean is not None and self.rms_contrast is not None:
+            largest = 0.95 * (self.mean * (1 - self.mean)) ** 0.5
+            if self.rms_contrast > largest:
+                raise ValueError(f"a mean of {self.mean} allows an RMS contrast of {largest:.3f}")
+        return self
+
+
+class TransformSettings(Frozen):
+    """How far an image is moved at random, at every step."""
+
+    jitter_px: float = Field(default=0, ge=0, description="furthest shift, each way, px")
+    scale: float = Field(default=0, ge=0, lt=1, description="furthest from a scale of 1")
+    rotate_deg: float = Field(default=0, ge=0, le=180, description="furthest turn, either way")
+
+    @property
+    def is_none(self) -> bool:
+        """Whether images stay as they are."""
+        return not (self.jitter_px or self.scale or self.rotate_deg)
+
+
+class PenaltySettings(Frozen):
+    """What is subtracted from the objective, in its unit."""
+
+    total_variation: float = Field(default=0, ge=0, description="weight of `total_variation`")
+    unnaturalness: float = Field(default=0, ge=0, description="weight of `NaturalDistance`")
+
+
+class Constraints:
+    """Brings images to what the settings ask, differentiably."""
+
+    def __init__(self, settings: ConstraintSettings, size_px: int) -> None:
+        self._settings = settings
+        self.mask = torch.ones(size_px, size_px)
+        if settings.aperture is not None:
+            self.mask = aperture_mask(settings.aperture, size_px)
+        if self.mask.sum() < 1:
+            raise SettingsError(
+                "the aperture shows nothing",
+                where="constraints.aperture",
+                expected=f"a disc of more than one of {size_px} × {size_px} pixels",
+                got=settings.aperture,
+            )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """`(n, 3, size, size)` → the same in 0..1, as asked."""
+        if self._settings.grayscale:
+            images = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
+        if self._settings.mean is not None or self._settings.rms_contrast is not None:
+            return self._matched(images)
+        return self._framed(images.clamp(0, 1))
+
+    def levels(self, images: Tensor) -> Tensor:
+        """`(n, 3, size, size)` → `(n, size, size, 3)` uint8, as asked.
+
+        Mean and RMS contrast hold within 1 %, if the RMS contrast is worth a few gray levels: those
+        of an image in two tones cannot be had more finely.
+        """
+        with torch.no_grad():
+            return (self(images) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+    def _matched(self, images: Tensor) -> Tensor:
+        """`offset + gain · (standardised image)`, clipped; clipping is made up for.
+
+        What clipping takes from the contrast, or moves the mean by, a larger gain and another
+        offset give back: both are searched, for each image, without gradient. The gradient
+        goes through the standardisation, and so never along a mean or contrast that is fixed.
+        """
+        own = weighted_moments(images, self.mask.to(images.device))
+        standard = (images - own.mean) / (own.rms + TINY)
+        wanted = Moments(
+            _wanted(self._settings.mean, own.mean), _wanted(self._settings.rms_contrast, own.rms)
+        )
+        with torch.no_grad():
+            found = self._gain_and_offset(standard, wanted)
+        gain = found.rms * (wanted.rms / (wanted.rms.detach() + TINY))
+        offset = found.mean + (wanted.mean - wanted.mean.detach())
+        return self._framed((offset + gain * standard).clamp(0, 1))
+
+    def _gain_and_offset(self, standard: Tensor, wanted: Moments) -> Moments:
+        mask = self.mask.to(standard.device)
+        gain, offset = wanted.rms.clone(), wanted.mean.clone()
+        for _ in range(MAX_PASSES):
+            got = weighted_moments(self._framed((offset + gain * standard).clamp(0, 1)), mask)
+            missing, ratio = wanted.mean - got.mean, wanted.rms / (got.rms + TINY)
+            off = (missing.abs() > TOLERANCE * wanted.mean) | ((ratio - 1).abs() > TOLERANCE)
+            if not off.any():
+                break
+            gain = torch.where(off, gain * ratio.clamp(0.5, 2), gain)
+            offset = torch.where(off, offset + missing, offset)
+        return Moments(offset, gain)
+
+    def _framed(self, images: Tensor) -> Tensor:
+        if self._settings.aperture is None:
+            return images
+        background = self._settings.aperture.background
+        return background + self.mask.to(images.device) * (images - background)
+
+
+class Moments(NamedTuple):
+    """Mean and RMS contrast of each image, `(n, 1, 1, 1)`."""
+
+    mean: Tensor
+    rms: Tensor
+
+
+def _wanted(value: float | None, own: Tensor) -> Tensor:
+    return own if value is None else torch.full_like(own, value)
+
+
+def weighted_moments(images: Tensor, mask: Tensor) -> Moments:
+    """Over channels and pixels of `(n, c, h, w)`, pixels weighted by `mask` `(h, w)`."""
+    weights = mask / (mask.sum() * images.shape[1])
+    mean = (images * weights).sum((1, 2, 3), keepdim=True)
+    power = ((images - mean).square() * weights).sum((1, 2, 3), keepdim=True)
+    return Moments(mean, (power + TINY**2).sqrt())
+
+
+def aperture_mask(aperture: ApertureSettings, size_px: int) -> Tensor:
+    """`(size_px, size_px)` in 0..1: 1 inside, a raised cosine to 0 at the edge."""
+    places = (torch.arange(size_px) + 0.5) / size_px
+    radius = torch.hypot(places[:, None] - aperture.down, places[None, :] - aperture.right)
+    outwards = (radius - aperture.diameter / 2) / aperture.edge + 0.5
+    return 0.5 + 0.5 * torch.cos(torch.pi * outwards.clamp(0, 1))
+
+
+def total_variation(images: Tensor) -> Tensor:
+    """`(n, c, h, w)` → `(n,)`: `½ Σdy² / size + ½ Σdx² / size` of 2x - 1, as in the npc study."""
+    down, across = images.diff(dim=2), images.diff(dim=3)
+    change = down.square().sum((1, 2, 3)) + across.square().sum((1, 2, 3))
+    return 2 * change / images[0].numel()
+
+
+class NaturalDistance:
+    """How far an image's statistics are from those of given natural images.
+
+    The statistics, of luminance: the log power in rings of the spectrum, quantiles of pixel values
+    and quantiles of the logarithm of the squared gradient. The distance is the squared Mahalanobis
+    distance from the natural images' mean, their correlations shrunk by `SHRINKAGE` towards none, in
+    units of the natural images' own mean distance: 1 for a typical photograph.
+    """
+
+    def __init__(self, natural: Images) -> None:
+        check_images(natural, where="natural images")
+        self._size = natural.shape[1:3]
+        self._rings = _rings(*self._size)
+        pixels = torch.from_numpy(natural.astype(np.float32) / 255).permute(0, 3, 1, 2)
+        statistics = self._statistics(pixels)
+        self._mean = statistics.mean(dim=0)
+        self._whitening = _whitening(statistics - self._mean)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """`(n, 3, h, w)` of the natural images' size → `(n,)` ≥ 0; differentiable."""
+        deviation = self._statistics(images) - self._mean.to(images.device)
+        return (deviation @ self._whitening.to(images.device)).square().sum(1)
+
+    def _statistics(self, images: Tensor) -> Tensor:
+        """`(n, N_BANDS + 2 N_QUANTILES)`: spectrum, pixels, gradients."""
+        if images.shape[2:] != self._size:
+            raise DataError(
+                "images and natural images differ in size",
+                where="NaturalDistance",
+                expected=self._size,
+                got=tuple(images.shape[2:]),
+                remedy="resize the natural images to the size of the image space",
+            )
+        luminance = images.mean(dim=1)
+        down = luminance.diff(dim=1)[:, :, :-1]
+        across = luminance.diff(dim=2)[:, :-1, :]
+        slope = (down.square() + across.square() + 1e-6).log()
+        parts = [self._log_power(luminance), _quantiles(luminance), _quantiles(slope)]
+        return torch.cat(parts, dim=1)
+
+    def _log_power(self, luminance: Tensor) -> Tensor:
+        centred = luminance - luminance.mean((1, 2), keepdim=True)
+        power = torch.fft.rfft2(centred, norm="forward").abs().square()
+        in_rings: Tensor = power.flatten(1) @ self._rings.to(power.device)
+        return (in_rings + 1e-10).log()
+
+
+def _whitening(deviations: Tensor) -> Tensor:
+    """`(k, k)`: turns deviations `(n, k)` into ones whose mean squared length is 1."""
+    sd = deviations.square().mean(dim=0).sqrt().clamp_min(1e-3)
+    z = deviations / sd
+    correlations = z.T @ z / len(z)
+    shrunk = (1 - SHRINKAGE) * correlations + SHRINKAGE * torch.eye(len(sd))
+    white: Tensor = torch.linalg.inv(torch.linalg.cholesky(shrunk)).T / sd[:, None]
+    typical = (deviations @ white).square().sum(1).mean()
+    return white / typical.sqrt().clamp_min(TINY)
+
+
+def _rings(height: int, width: int) -> Tensor:
+    """`(height · (width // 2 + 1), N_BANDS)`: means over rings, log-spaced from 1 cycle to Nyquist."""
+    fy, fx = torch.fft.fftfreq(height, 1 / height), torch.fft.rfftfreq(width, 1 / width)
+    cycles = torch.hypot(fy[:, None], fx[None, :]).flatten()
+    edges = torch.logspace(np.log10(0.99), np.log10(min(height, width) / 2), N_BANDS + 1)
+    members = ((cycles[:, None] >= edges[:-1]) & (cycles[:, None] < edges[1:])).float()
+    rings: Tensor = members / members.sum(dim=0).clamp_min(1)
+    return rings
+
+
+def _quantiles(values: Tensor) -> Tensor:
+    """`(n, h, w)` → `(n, N_QUANTILES)`, evenly spaced in probability."""
+    ordered = values.flatten(1).sort(dim=1).values
+    n = ordered.shape[1]
+    places = ((torch.arange(N_QUANTILES) + 0.5) / N_QUANTILES * n).long().to(values.device)
+    return ordered[:, places]
+
+
+def draw_transforms(settings: TransformSettings, generators: list[torch.Generator]) -> Tensor:
+    """`(n, 4)`: px to the right, px down, scale, radians anticlockwise; each row from its stream."""
+    rows = torch.stack([torch.rand(4, generator=generator) for generator in generators])
+    reach = torch.tensor([settings.jitter_px, settings.jitter_px, settings.scale, 0.0])
+    drawn = (2 * rows - 1) * reach + torch.tensor([0.0, 0.0, 1.0, 0.0])
+    drawn[:, 3] = (2 * rows[:, 3] - 1) * float(np.deg2rad(settings.rotate_deg))
+    return drawn
+
+
+def transformed(images: Tensor, transforms: Tensor, settings: TransformSettings) -> Tensor:
+    """`(n, c, h, w)` moved by `transforms` `(n, 4)`.
+
+    Jitter alone shifts by whole pixels and wraps around, as the npc study did. With scale or
+    rotation pixels are interpolated, and what comes into view is mirrored.
+    """
+    if settings.is_none:
+        return images
+    if not settings.scale and not settings.rotate_deg:
+        shifts = transforms[:, :2].round().to(torch.int64).tolist()
+        rolled = [
+            image.roll((down, right), dims=(1, 2))
+            for image, (right, down) in zip(images, shifts, strict=True)
+        ]
+        return torch.stack(rolled)
+    grid = affine_grid(_matrices(transforms, images), list(images.shape), align_corners=False)
+    moved: Tensor = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    return moved
+
+
+def _matrices(transforms: Tensor, images: Tensor) -> Tensor:
+    """`(n, 2, 3)`: from places in the output to places in the input, both in -1..1."""
+    right, down, scale, angle = transforms.to(images.device).unbind(1)
+    height, width = images.shape[2:]
+    cos, sin = angle.cos() / scale, angle.sin() / scale
+    rows = [cos, -sin, -2 * right / width, sin, cos, -2 * down / height]
+    return torch.stack(rows, dim=1).reshape(-1, 2, 3)
+
+
+def natural_moments(natural: Images) -> tuple[float, float]:
+    """Median over images `(n, h, w, 3)` of mean and RMS contrast, in 0..1: what to match."""
+    check_images(natural, where="natural images")
+    values: NDArray[np.float64] = natural.reshape(len(natural), -1) / 255
+    return float(np.median(values.mean(axis=1))), float(np.median(values.std(axis=1)))
