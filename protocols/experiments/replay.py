@@ -19,6 +19,5 @@ def replay(settings: ReplaySettings, apparatus: Apparatus) -> Plan:
     """Every logged block, in the order of the log, images and timing unchanged."""
     for logged in apparatus.logged_blocks(settings.session):
         label = f"{logged.thread}: {logged.label}" if logged.label else logged.thread
-        yield Block.model_validate(
-            {**dict(logged), "label": label[:200], "generation": None, "codes": None}
-        )
+        unmade = {"generation": None, "codes": None, "codes_digest": None}
+        yield Block.model_validate({**dict(logged), "label": label[:200], **unmade})
