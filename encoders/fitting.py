@@ -40,7 +40,7 @@ LAYERS = (
 
 PENALTIES = tuple(
     Penalties(spatial=strength, mixing=strength, smoothness=smoothness)
-    for strength in (0.1, 0.2, 0.4)
+    for strength in (0.15, 0.3, 0.6)
     for smoothness in (0.3, 1.0)
 )
 

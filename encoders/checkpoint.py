@@ -1,0 +1,285 @@
+"""An encoder in a file: weights and provenance in safetensors, which can run no code.
+
+What is kept are the readouts; the networks behind them are loaded by name, and a checkpoint is
+refused if their weights or their preprocessing are not those that it was fitted with.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from encoders.backbones import load_backbone
+from encoders.encoder import Scaling, TwoStageEncoder
+from encoders.ensemble import EnsembleEncoder
+from encoders.features import FeatureExtractor, Loader, Tap
+from encoders.fitting import Candidate, FitSettings
+from encoders.two_stage import Readout
+from encoders.validation import Scores
+from protocols.errors import DataError
+from protocols.settings import Frozen
+
+CHECKPOINT_VERSION = 1
+PACKAGES = ("stimloop", "torch", "torchvision", "numpy", "safetensors")
+
+
+class Member(Frozen):
+    """Where a member takes its features, and what the network was when it was fitted."""
+
+    tap: Tap
+    weights_digest: str = Field(description="sha256 of the network's weights")
+    features_digest: str = Field(description="sha256 of all that decides the features")
+
+
+class Split(Frozen):
+    """Which images of the recording were trained on, and which were held out."""
+
+    train: tuple[int, ...] = ()
+    held_out: tuple[int, ...] = ()
+
+
+class Provenance(Frozen):
+    """Where an encoder comes from."""
+
+    data_digest: str = Field(default="", description="`Recording.digest` of what it was fitted to")
+    split: Split = Split()
+    settings: FitSettings | None = None
+    candidates: tuple[Candidate, ...] = ()
+    scores: Scores | None = None
+    notes: str = ""
+
+
+class Checkpoint(Frozen):
+    """A checkpoint's metadata."""
+
+    checkpoint_version: int
+    members: tuple[Member, ...] = Field(min_length=1)
+    is_ensemble: bool
+    site_ids: tuple[str, ...] = Field(min_length=1)
+    versions: dict[str, str]
+    provenance: Provenance
+
+
+class Loaded(NamedTuple):
+    """An encoder, and what its file says about it."""
+
+    encoder: TwoStageEncoder | EnsembleEncoder
+    about: Checkpoint
+
+
+def save_encoder(
+    path: Path, encoder: TwoStageEncoder | EnsembleEncoder, provenance: Provenance
+) -> None:
+    """Write `encoder` to `path`; the file gets its name when it is complete.
+
+    Raises:
+        DataError: If the encoder is an ensemble of something else than two-stage encoders.
+    """
+    members = _members(encoder)
+    about = Checkpoint(
+        checkpoint_version=CHECKPOINT_VERSION,
+        members=tuple(
+            Member(
+                tap=each.tap,
+                weights_digest=each.extractor.backbone.weights_digest,
+                features_digest=each.extractor.digest,
+            )
+            for each in members
+        ),
+        is_ensemble=isinstance(encoder, EnsembleEncoder),
+        site_ids=encoder.site_ids,
+        versions={name: version(name) for name in PACKAGES},
+        provenance=provenance,
+    )
+    tensors = {
+        f"members.{number}.{name}": tensor
+        for number, each in enumerate(members)
+        for name, tensor in _tensors(each).items()
+    }
+    if isinstance(encoder, EnsembleEncoder):
+        for number, scale in enumerate(encoder.predictions):
+            tensors |= _named(f"predictions.{number}", scale)
+        tensors |= _named("responses", encoder.responses)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    kept = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    save_file(kept, part, {"stimloop": about.model_dump_json()})
+    part.replace(path)
+
+
+def load_encoder(path: Path, *, device: str = "auto", load: Loader = load_backbone) -> Loaded:
+    """The encoder in `path`.
+
+    Args:
+        path: Written by `save_encoder`.
+        device: `auto`, `cpu` or `cuda`.
+        load: Makes backbones.
+
+    Raises:
+        DataError: If the file is missing, damaged, no checkpoint, or of another version, or if a
+            network is not the one that the encoder was fitted with.
+        InstallationError: If a network's weights cannot be had.
+    """
+    about, tensors = read_checkpoint(path)
+    members = [
+        _member(path, number, about, tensors, _extractor(path, member, device, load))
+        for number, member in enumerate(about.members)
+    ]
+    if not about.is_ensemble:
+        return Loaded(members[0], about)
+    shape = (len(about.site_ids),)
+    scales = [
+        _scaling(path, tensors, f"predictions.{number}", shape) for number in range(len(members))
+    ]
+    responses = _scaling(path, tensors, "responses", shape)
+    return Loaded(EnsembleEncoder(members, scales, responses), about)
+
+
+def read_checkpoint(path: Path) -> tuple[Checkpoint, dict[str, Tensor]]:
+    """A checkpoint's metadata and tensors; no network is loaded.
+
+    Raises:
+        DataError: If the file is missing, damaged, no checkpoint, or of another version.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get("stimloop")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise _refused(
+            path, "the encoder file is missing or damaged", "a whole safetensors file", error
+        ) from None
+    values = _metadata(path, text)
+    try:
+        return Checkpoint.model_validate(values), tensors
+    except ValidationError as error:
+        raise _refused(
+            path, "the encoder file's metadata are damaged", "what save_encoder writes", error
+        ) from None
+
+
+def _metadata(path: Path, text: str | None) -> dict[str, Any]:
+    try:
+        values = json.loads(text or "")
+    except json.JSONDecodeError:
+        values = None
+    if not isinstance(values, dict):
+        raise _refused(
+            path, "the file is no encoder of stimloop", "metadata 'stimloop' in JSON", text
+        )
+    if values.get("checkpoint_version") != CHECKPOINT_VERSION:
+        raise _refused(
+            path,
+            "the encoder file is of another version",
+            f"checkpoint_version {CHECKPOINT_VERSION}",
+            values.get("checkpoint_version"),
+        )
+    return values
+
+
+def _extractor(path: Path, member: Member, device: str, load: Loader) -> FeatureExtractor:
+    """The member's network, if it is still the same."""
+    extractor = FeatureExtractor(member.tap, device=device, load=load)
+    found = extractor.backbone.weights_digest
+    if found != member.weights_digest:
+        raise _refused(
+            path,
+            f"the weights of {member.tap.backbone} are not those that the encoder was fitted with",
+            f"sha256 {member.weights_digest}",
+            found,
+        )
+    if extractor.digest != member.features_digest:
+        raise _refused(
+            path,
+            f"{member.tap.label} no longer gives the features that the encoder was fitted with",
+            f"sha256 {member.features_digest}",
+            extractor.digest,
+        )
+    return extractor
+
+
+def _member(
+    path: Path,
+    number: int,
+    about: Checkpoint,
+    tensors: dict[str, Tensor],
+    extractor: FeatureExtractor,
+) -> TwoStageEncoder:
+    def named(name: str, *shape: int) -> Tensor:
+        return _tensor(path, tensors, f"members.{number}.{name}", shape)
+
+    n_sites = len(about.site_ids)
+    prefix = f"members.{number}"
+    channels = named("mixing", n_sites, -1).shape[1]
+    readout = Readout(
+        named("masks", n_sites, -1, -1), named("mixing", n_sites, -1), named("bias", n_sites)
+    )
+    return TwoStageEncoder(
+        extractor,
+        _scaling(path, tensors, f"{prefix}.channels", (channels,)),
+        readout,
+        _scaling(path, tensors, f"{prefix}.responses", (n_sites,)),
+        about.site_ids,
+    )
+
+
+def _members(encoder: TwoStageEncoder | EnsembleEncoder) -> list[TwoStageEncoder]:
+    members = encoder.members if isinstance(encoder, EnsembleEncoder) else (encoder,)
+    two_stage = [each for each in members if isinstance(each, TwoStageEncoder)]
+    if len(two_stage) < len(members):
+        raise DataError(
+            "only ensembles of two-stage encoders can be saved",
+            got=", ".join(type(each).__name__ for each in members),
+        )
+    return two_stage
+
+
+def _tensors(encoder: TwoStageEncoder) -> dict[str, Tensor]:
+    return {
+        **encoder.readout._asdict(),
+        **_named("channels", encoder.channels),
+        **_named("responses", encoder.responses),
+    }
+
+
+def _named(prefix: str, scaling: Scaling) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in scaling._asdict().items()}
+
+
+def _scaling(
+    path: Path, tensors: dict[str, Tensor], prefix: str, shape: tuple[int, ...]
+) -> Scaling:
+    return Scaling(*(_tensor(path, tensors, f"{prefix}.{f}", shape) for f in Scaling._fields))
+
+
+def _tensor(path: Path, tensors: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    """A tensor of `shape` (-1: any), finite."""
+    found = tensors.get(name)
+    fits = found is not None and found.ndim == len(shape)
+    if (
+        found is None
+        or not fits
+        or any(want not in (-1, size) for want, size in zip(shape, found.shape, strict=True))
+        or not torch.isfinite(found).all()
+    ):
+        got = "no such tensor" if found is None else f"{tuple(found.shape)}, or not finite"
+        raise _refused(path, f"the encoder file has no sound {name}", f"{shape}, -1: any size", got)
+    return found
+
+
+def _refused(path: Path, what: str, expected: str, got: object) -> DataError:
+    return DataError(
+        what,
+        where=str(path),
+        expected=expected,
+        got=str(got)[:200],
+        remedy="fit again, or restore the file and the networks' weights",
+    )
