@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn.functional import affine_grid, grid_sample
+from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, normalize
 
 from protocols.errors import DataError, SettingsError
 from protocols.settings import Frozen
@@ -35,6 +35,8 @@ TINY = 1e-8
 N_QUANTILES = 16
 N_BANDS = 8
 SHRINKAGE = 0.1
+COARSE_PX = 16
+"""Images are compared at this size: diversity of what they show, not of their noise."""
 
 
 class ApertureSettings(Frozen):
@@ -192,6 +194,16 @@ def total_variation(images: Tensor) -> Tensor:
     down, across = images.diff(dim=2), images.diff(dim=3)
     change = down.square().sum((1, 2, 3)) + across.square().sum((1, 2, 3))
     return 2 * change / images[0].numel()
+
+
+def similarity(images: Tensor) -> Tensor:
+    """`(n, 3, h, w)` → `(n,)` in -1..1: mean correlation with the others, at `COARSE_PX`; 0 if alone."""
+    if len(images) < 2:
+        return images.new_zeros(len(images))
+    coarse = adaptive_avg_pool2d(images, min(COARSE_PX, images.shape[2])).flatten(1)
+    unit = normalize(coarse - coarse.mean(dim=1, keepdim=True), dim=1)
+    correlations = (unit[:, None] * unit[None, :]).sum(dim=2)
+    return (correlations.sum(dim=1) - correlations.diagonal()) / (len(images) - 1)
 
 
 class NaturalDistance:

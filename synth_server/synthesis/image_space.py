@@ -46,7 +46,10 @@ class ImageSpace(Protocol):
         ...
 
     def images(self, parameters: Tensor) -> Tensor:
-        """`(n, …)` → `(n, 3, size_px, size_px)` RGB in 0..1; differentiable."""
+        """`(n, …)` → `(n, 3, size_px, size_px)` RGB; differentiable.
+
+        Values beyond 0..1 are left to the constraints, which clip.
+        """
         ...
 
     def project_(self, parameters: Tensor) -> None:
@@ -101,6 +104,11 @@ class FourierSpaceSettings(Frozen):
         default=NATURAL_RMS_CONTRAST, gt=0, le=1, description="RMS of a start, before squashing"
     )
     mean: float = Field(default=NATURAL_MEAN, gt=0, lt=1, description="around which it starts")
+    squash: bool = Field(
+        default=True,
+        description="a sigmoid keeps values in 0..1; without, they are left to be clipped: better "
+        "where constraints set mean and contrast anyway, since nothing saturates",
+    )
 
 
 class GeneratorSpaceSettings(Frozen):
@@ -142,7 +150,8 @@ class FourierSpace:
     """Fourier coefficients in units of their natural amplitude.
 
     `(n, 1 or 3, size, size // 2 + 1, 2)`: opponent axis, vertical and horizontal frequency, real and
-    imaginary part. The image is `sigmoid(4 x + logit(mean))`, whose slope at mid-gray is 1.
+    imaginary part. The image is `sigmoid(4 x + logit(mean))`, whose slope at mid-gray is 1, or, if
+    not squashed, `mean + x`.
     """
 
     def __init__(self, settings: FourierSpaceSettings) -> None:
@@ -165,12 +174,12 @@ class FourierSpace:
         return torch.randn(shape, generator=generator)
 
     def images(self, parameters: Tensor) -> Tensor:
-        """`(n, axes, size, size // 2 + 1, 2)` → `(n, 3, size, size)` in 0..1."""
-        size, mean = self._settings.size_px, self._settings.mean
+        """`(n, axes, size, size // 2 + 1, 2)` → `(n, 3, size, size)`, in 0..1 if squashed."""
+        size, mean, squash = self._settings.size_px, self._settings.mean, self._settings.squash
         spectrum = torch.view_as_complex(parameters) * self._amplitude.to(parameters.device)
         planes = torch.fft.irfft2(spectrum, s=(size, size), norm="forward")
         mixed = torch.stack([_weighted(planes, row) for row in self._mixing.tolist()], dim=1)
-        return torch.sigmoid(4 * mixed + log(mean / (1 - mean)))
+        return torch.sigmoid(4 * mixed + log(mean / (1 - mean))) if squash else mean + mixed
 
     def project_(self, parameters: Tensor) -> None:
         """This space has no end."""

@@ -102,6 +102,15 @@ def test_fourier_starts_have_the_asked_slope():
         assert height == pytest.approx(np.log(power[3, 4] * 25), abs=0.4)
 
 
+def test_what_is_not_squashed_is_linear_in_its_parameters():
+    space = FourierSpace(FourierSpaceSettings(size_px=32, squash=False))
+    one, other = space.initial(2, seeded()).split(1)
+    gray = space.images(0 * one)
+    sum_of_both = space.images(one) + space.images(other) - gray
+    assert torch.allclose(space.images(one + other), sum_of_both, atol=1e-5)
+    assert gray.mean().item() == pytest.approx(NATURAL_MEAN)
+
+
 def test_gray_spaces_are_gray():
     for name in ("pixels", "gray fourier"):
         images = SPACES[name].images(SPACES[name].initial(1, seeded()))

@@ -1,0 +1,397 @@
+"""Gradient ascent: images that an encoder predicts to drive its sites as an objective asks.
+
+All targets × seeds climb together, a batch at a time. An image depends on its objective, its seed and
+the settings, on nothing else in its batch (unless `diversity` is asked for): all that is random
+about it comes from its own streams, and nothing is averaged over the batch. Batches of another size
+may still round otherwise, see `AscentSettings.batch_size`.
+
+What is returned is the best image met on the way, judged as it will be shown: in gray levels, with
+all constraints, and not moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import cos, pi
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from protocols.errors import SettingsError
+from protocols.interfaces import Objective
+from protocols.seeds import derived_seed
+from protocols.settings import Frozen
+from protocols.vocabulary import Images, Rates
+from synth_server.synthesis.constraints import (
+    Constraints,
+    ConstraintSettings,
+    NaturalDistance,
+    PenaltySettings,
+    TransformSettings,
+    draw_transforms,
+    similarity,
+    total_variation,
+    transformed,
+)
+from synth_server.synthesis.image_space import (
+    NATURAL_MEAN,
+    NATURAL_RMS_CONTRAST,
+    FourierSpace,
+    FourierSpaceSettings,
+    ImageSpace,
+    PixelSpace,
+    PixelSpaceSettings,
+)
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with (image steps done, image steps in all); may raise, to stop."""
+
+
+class DifferentiableEncoder(Protocol):
+    """An `Encoder` that can be climbed. A row's rates depend on no other row."""
+
+    @property
+    def site_ids(self) -> tuple[str, ...]:
+        """Names of the sites that it predicts."""
+        ...
+
+    def predict(self, images: Images) -> Rates:
+        """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s."""
+        ...
+
+    def rates(self, pixels: Tensor) -> Tensor:
+        """`(n, 3, h, w)` in 0..1 → `(n, n_sites)`, as `predict`; differentiable."""
+        ...
+
+
+class AscentSettings(Frozen):
+    """How images climb, and what holds for them."""
+
+    n_steps: int = Field(default=200, ge=1, le=100_000)
+    optimizer: Literal["adam", "gradient"] = Field(
+        default="adam", description="'gradient': plain steps of learning_rate × gradient"
+    )
+    learning_rate: float = Field(default=0.1, gt=0, description="of the first step")
+    cosine_decay: bool = Field(default=True, description="the rate falls to 0; or it stays")
+    normalise_gradient: bool = Field(
+        default=True, description="divide each image's gradient by its standard deviation"
+    )
+    diversity: float = Field(
+        default=0,
+        ge=0,
+        description="weight of an image's mean similarity (-1..1) to those of "
+        "the same target, in the objective's unit",
+    )
+    evaluate_every: int = Field(default=10, ge=1, description="steps between looks at the image")
+    max_restarts: int = Field(default=3, ge=0, description="new starts for a diverged image")
+    batch_size: int = Field(
+        default=16,
+        ge=1,
+        le=4096,
+        description="images that climb together; a target's stay "
+        "together if they are to be diverse",
+    )
+    device: str = Field(default="cpu", description="where images are kept, as torch names it")
+    constraints: ConstraintSettings = ConstraintSettings()
+    transforms: TransformSettings = TransformSettings()
+    penalties: PenaltySettings = PenaltySettings()
+
+
+class Synthesized(NamedTuple):
+    """The images, and where each came from; `targets` are in order, seeds within each."""
+
+    images: Images
+    """`(n, size, size, 3) uint8`."""
+    targets: tuple[str, ...]
+    """The name of each image's objective."""
+    seeds: NDArray[np.int64]
+    predicted: Rates
+    """`(n, n_sites)` spikes/s, by the encoder, of the images as returned."""
+    scores: NDArray[np.float64]
+    """`(n,)`: what each image's objective makes of them."""
+    restarts: NDArray[np.int64]
+    """`(n,)`: how often an image diverged, or could not leave its start."""
+
+
+class Recipe(NamedTuple):
+    """An image space, and how to climb in it."""
+
+    space: ImageSpace
+    settings: AscentSettings
+
+
+def stimloop_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
+    """Ours: decorrelated Fourier space, natural mean and contrast, jitter and scale."""
+    settings = AscentSettings(
+        constraints=ConstraintSettings(
+            mean=NATURAL_MEAN, rms_contrast=NATURAL_RMS_CONTRAST, grayscale=not colour
+        ),
+        transforms=TransformSettings(jitter_px=size_px / 14, scale=0.1),
+    )
+    space = FourierSpaceSettings(size_px=size_px, colour=colour, squash=False)
+    return Recipe(FourierSpace(space), settings)
+
+
+def npc_recipe(size_px: int = 299) -> Recipe:
+    """That of Bashivan, Kar & DiCarlo (2019), from their public code (`dicarlolab/npc`).
+
+    Gray pixels from uniform noise of at most ±0.5 in -1..1; 200 steps of 0.01 × gradient ÷ its
+    standard deviation; rolled by up to ±19 px; total variation weighs 500; clipped to -1..1.
+    """
+    settings = AscentSettings(
+        optimizer="gradient",
+        learning_rate=0.01,
+        cosine_decay=False,
+        transforms=TransformSettings(jitter_px=19),
+        penalties=PenaltySettings(total_variation=500),
+    )
+    return Recipe(PixelSpace(PixelSpaceSettings(size_px=size_px)), settings)
+
+
+RECIPES: Mapping[str, Callable[[int], Recipe]] = {"stimloop": stimloop_recipe, "npc": npc_recipe}
+
+
+def synthesize(
+    encoder: DifferentiableEncoder,
+    objectives: Mapping[str, Objective],
+    space: ImageSpace,
+    settings: AscentSettings,
+    seeds: Sequence[int],
+    *,
+    natural: NaturalDistance | None = None,
+    progress: Progress | None = None,
+) -> Synthesized:
+    """One image for each target and seed.
+
+    Args:
+        encoder: Predicts rates; its parameters are left alone.
+        objectives: Name of a target → what its images maximise; must work on tensors.
+        space: What images are written in.
+        settings: How they climb.
+        seeds: One image of each target for each; the same seed starts all targets alike.
+        natural: Needed if `settings.penalties.unnaturalness` is above 0.
+        progress: Told of every step.
+
+    Raises:
+        SettingsError: If a target's site is not predicted, or there is nothing to do.
+    """
+    _check(encoder, objectives, settings, seeds, natural)
+    jobs = [_Job(name, seed) for name in objectives for seed in seeds]
+    done, total = 0, len(jobs) * settings.n_steps
+    found: list[tuple[Tensor, list[int]]] = []
+    size = _batch_size(settings, len(seeds))
+    for batch in (jobs[start : start + size] for start in range(0, len(jobs), size)):
+        climb = _Climb(encoder, objectives, space, settings, batch, natural)
+        for step in range(settings.n_steps):
+            climb.step(step)
+            done += len(batch)
+            if progress is not None:
+                progress(done, total)
+        found.append(climb.best())
+    return _collected(encoder, objectives, jobs, found, settings.batch_size)
+
+
+def starting_images(
+    space: ImageSpace, constraints: ConstraintSettings, seeds: Sequence[int]
+) -> Images:
+    """`(len(seeds), size, size, 3) uint8`: where ascents of these seeds begin, as a control."""
+    starts = torch.cat([_start(space, seed, 0) for seed in seeds])
+    return np.asarray(Constraints(constraints, space.size_px).levels(space.images(starts)).numpy())
+
+
+class _Job(NamedTuple):
+    target: str
+    seed: int
+
+
+class _Climb:
+    """One batch on its way up: parameters `(n, …)`, and the best image of each so far."""
+
+    def __init__(
+        self,
+        encoder: DifferentiableEncoder,
+        objectives: Mapping[str, Objective],
+        space: ImageSpace,
+        settings: AscentSettings,
+        jobs: Sequence[_Job],
+        natural: NaturalDistance | None,
+    ) -> None:
+        self._encoder, self._space, self._settings = encoder, space, settings
+        self._jobs, self._natural = jobs, natural
+        self._groups = [(objectives[name], rows) for name, rows in _rows_by_target(jobs).items()]
+        self._constraints = Constraints(settings.constraints, space.size_px)
+        self._streams = [_stream(job.seed, "transforms") for job in jobs]
+        starts = torch.cat([_start(space, job.seed, 0) for job in jobs])
+        self._leaf = starts.to(settings.device).requires_grad_()
+        self._optimizer = _optimizer(self._leaf, settings)
+        self._restarts = [0] * len(jobs)
+        self._fresh = torch.ones(len(jobs), dtype=torch.bool, device=settings.device)
+        self._best_levels = self._constraints.levels(space.images(self._leaf))
+        self._best_value = torch.full((len(jobs),), -torch.inf, device=settings.device)
+
+    def step(self, number: int) -> None:
+        """One step up for every image; those that cannot go on start anew."""
+        settings = self._settings
+        if number % settings.evaluate_every == 0:
+            self._look()
+        images = self._constraints(self._space.images(self._leaf))
+        moves = draw_transforms(settings.transforms, self._streams)
+        value = self._value(images, transformed(images, moves, settings.transforms))
+        (gradient,) = torch.autograd.grad(value.sum(), self._leaf)
+        self._move(gradient, _rate(settings, number))
+        self._restart(~self._sound(gradient))
+
+    def best(self) -> tuple[Tensor, list[int]]:
+        """The best images `(n, size, size, 3)` uint8, and how often each was restarted."""
+        self._look()
+        return self._best_levels.cpu(), self._restarts
+
+    def _value(self, images: Tensor, seen: Tensor) -> Tensor:
+        """`(n,)`: the objective on what is `seen`, less the penalties on `images`."""
+        rates = self._encoder.rates(seen).to(images.device)
+        site_ids, penalties = self._encoder.site_ids, self._settings.penalties
+        scores = [_score(objective, rates[rows], site_ids) for objective, rows in self._groups]
+        value = torch.cat(scores)
+        if penalties.total_variation:
+            value = value - penalties.total_variation * total_variation(images)
+        if penalties.unnaturalness and self._natural is not None:
+            excess = (self._natural(images) - 1).clamp_min(0)
+            value = value - penalties.unnaturalness * excess
+        if self._settings.diversity:
+            alike = [similarity(images[rows]) for _, rows in self._groups]
+            value = value - self._settings.diversity * torch.cat(alike)
+        return value
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        """Keep what is better than the best so far, judged in gray levels and not moved."""
+        levels = self._constraints.levels(self._space.images(self._leaf))
+        pixels = levels.permute(0, 3, 1, 2).float() / 255
+        value = self._value(pixels, pixels)
+        better = value > self._best_value
+        self._best_levels[better] = levels[better]
+        self._best_value[better] = value[better]
+
+    def _sound(self, gradient: Tensor) -> Tensor:
+        """`(n,)`: finite, and not stuck on flat ground at its very start."""
+        rows = gradient.flatten(1)
+        stuck = self._fresh & (rows == 0).all(dim=1)
+        return rows.isfinite().all(dim=1) & self._leaf.flatten(1).isfinite().all(dim=1) & ~stuck
+
+    @torch.no_grad()
+    def _move(self, gradient: Tensor, rate: float) -> None:
+        finite = gradient.flatten(1).isfinite().all(dim=1)
+        gradient = torch.where(_rowwise(finite, gradient), gradient, 0)
+        if self._settings.normalise_gradient:
+            gradient = gradient / _rowwise(gradient.flatten(1).std(dim=1) + 1e-8, gradient)
+        self._leaf.grad = gradient
+        self._optimizer.param_groups[0]["lr"] = rate
+        self._optimizer.step()
+        self._space.project_(self._leaf)
+
+    @torch.no_grad()
+    def _restart(self, lost: Tensor) -> None:
+        """Put `lost` rows on a new start, without momentum; beyond `max_restarts` they rest there."""
+        self._fresh = lost.clone()
+        for row in lost.nonzero().flatten().tolist():
+            if self._restarts[row] < self._settings.max_restarts:
+                self._restarts[row] += 1
+            start = _start(self._space, self._jobs[row].seed, self._restarts[row])
+            self._leaf[row] = start[0].to(self._leaf.device)
+            for moment in self._optimizer.state[self._leaf].values():
+                if isinstance(moment, Tensor) and moment.shape == self._leaf.shape:
+                    moment[row] = 0
+
+
+def _score(objective: Objective, rates: Tensor, site_ids: Sequence[str]) -> Tensor:
+    """Objectives are declared for counts; those of stimloop take tensors as well."""
+    score: Callable[[Tensor, Sequence[str]], Tensor] = objective  # type: ignore[assignment]
+    return score(rates, site_ids)
+
+
+def _optimizer(leaf: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
+    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
+    return kind([leaf], lr=settings.learning_rate, maximize=True)
+
+
+def _rate(settings: AscentSettings, step: int) -> float:
+    if not settings.cosine_decay:
+        return settings.learning_rate
+    return settings.learning_rate * 0.5 * (1 + cos(pi * step / settings.n_steps))
+
+
+def _start(space: ImageSpace, seed: int, attempt: int) -> Tensor:
+    return space.initial(1, _stream(seed, "start", attempt))
+
+
+def _stream(seed: int, *path: str | int) -> torch.Generator:
+    """An image's own random stream; all targets share it, so that a seed starts them alike."""
+    return torch.Generator().manual_seed(derived_seed(seed, "synthesis", *path) % 2**63)
+
+
+def _rowwise(values: Tensor, like: Tensor) -> Tensor:
+    """`(n,)` as `(n, 1, …)`, to go with the rows of `like`."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _rows_by_target(jobs: Sequence[_Job]) -> dict[str, slice]:
+    """Targets are in order, so that each has a run of rows."""
+    names = [job.target for job in jobs]
+    firsts = {name: names.index(name) for name in dict.fromkeys(names)}
+    return {name: slice(first, first + names.count(name)) for name, first in firsts.items()}
+
+
+def _batch_size(settings: AscentSettings, n_seeds: int) -> int:
+    if not settings.diversity:
+        return settings.batch_size
+    return max(1, settings.batch_size // n_seeds) * n_seeds
+
+
+def _collected(
+    encoder: DifferentiableEncoder,
+    objectives: Mapping[str, Objective],
+    jobs: Sequence[_Job],
+    found: Sequence[tuple[Tensor, list[int]]],
+    batch_size: int,
+) -> Synthesized:
+    images = torch.cat([levels for levels, _ in found]).numpy()
+    starts = range(0, len(images), batch_size)
+    predicted = np.concatenate([encoder.predict(images[i : i + batch_size]) for i in starts])
+    rows = _rows_by_target(jobs)
+    scores = [objectives[name](predicted[rows[name]], encoder.site_ids) for name in rows]
+    return Synthesized(
+        images,
+        tuple(job.target for job in jobs),
+        np.array([job.seed for job in jobs], np.int64),
+        predicted,
+        np.concatenate(scores),
+        np.array([n for _, restarts in found for n in restarts], np.int64),
+    )
+
+
+def _check(
+    encoder: DifferentiableEncoder,
+    objectives: Mapping[str, Objective],
+    settings: AscentSettings,
+    seeds: Sequence[int],
+    natural: NaturalDistance | None,
+) -> None:
+    if not objectives or not seeds or len(set(seeds)) < len(seeds):
+        raise SettingsError(
+            "there is nothing to synthesise, or something twice",
+            where="synthesize(objectives, seeds)",
+            expected="at least one target, at least one seed, all seeds different",
+            got=f"{len(objectives)} target(s), seeds {list(seeds)}",
+        )
+    for objective in objectives.values():
+        objective.sites(encoder.site_ids)
+    if settings.penalties.unnaturalness and natural is None:
+        raise SettingsError(
+            "distance from natural statistics needs natural images",
+            where="penalties.unnaturalness",
+            remedy="give natural=NaturalDistance(images), or set it to 0",
+        )
