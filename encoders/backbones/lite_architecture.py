@@ -133,6 +133,11 @@ class LiteNetwork(nn.Module):
         logits: Tensor = self.units(x)
         return logits
 
+    @property
+    def unit_names(self) -> tuple[str, ...]:
+        """One for each of `units`, in order."""
+        return self._names
+
     def layer_names(self) -> tuple[str, ...]:
         """`stem`, `blocks.0` … `blocks.6`, `head`, `classifier`, and single blocks (`blocks.3.1`)."""
         stages = tuple(f"blocks.{number}" for number in range(len(STAGES)))
