@@ -85,8 +85,8 @@ def test_squeeze_and_excitation_sees_the_whole_image():
 
 
 def test_layers_of_a_table_can_be_loaded():
-    for row in catalogue("resnet18").layers:
-        backbone = load_backbone("resnet18", row.name, weights="random", device="cpu")
+    for row in catalogue("squeezenet1_1").layers[::3]:
+        backbone = load_backbone("squeezenet1_1", row.name, weights="random", device="cpu")
         shape = backbone(torch.zeros(1, 3, 224, 224)).shape[1:]
         assert tuple(shape) == row.shape
 
