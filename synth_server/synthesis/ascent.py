@@ -3,7 +3,7 @@
 All targets × seeds climb together, a batch at a time. An image depends on its objective, its seed and
 the settings, on nothing else in its batch (unless `diversity` is asked for): all that is random
 about it comes from its own streams, and nothing is averaged over the batch. Batches of another size
-may still round otherwise, see `AscentSettings.batch_size`.
+may still round otherwise, which a deep network's ascent can amplify.
 
 What is returned is the best image met on the way, judged as it will be shown: in gray levels, with
 all constraints, and not moved.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import cos, pi
-from typing import Literal, NamedTuple, Protocol, TypeAlias
+from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from protocols.errors import SettingsError
+from protocols.errors import DataError, SettingsError
 from protocols.interfaces import Objective
-from protocols.seeds import derived_seed
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, Rates
 from synth_server.synthesis.constraints import (
@@ -45,8 +44,11 @@ from synth_server.synthesis.image_space import (
     ImageSpace,
     PixelSpace,
     PixelSpaceSettings,
+    image_stream,
+    seeded_start,
 )
 
+CHECKED_STEP_RMS = 1e-4
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (image steps done, image steps in all); may raise, to stop."""
 
@@ -110,7 +112,7 @@ class Synthesized(NamedTuple):
     """The name of each image's objective."""
     seeds: NDArray[np.int64]
     predicted: Rates
-    """`(n, n_sites)` spikes/s, by the encoder, of the images as returned."""
+    """`(n, n_sites)` spikes/s, of the images as returned."""
     scores: NDArray[np.float64]
     """`(n,)`: what each image's objective makes of them."""
     restarts: NDArray[np.int64]
@@ -178,12 +180,15 @@ def synthesize(
 
     Raises:
         SettingsError: If a target's site is not predicted, or there is nothing to do.
+        DataError: If the encoder's gradient is wrong.
     """
     _check(encoder, objectives, settings, seeds, natural)
     jobs = [_Job(name, seed) for name in objectives for seed in seeds]
     done, total = 0, len(jobs) * settings.n_steps
     found: list[tuple[Tensor, list[int]]] = []
-    size = _batch_size(settings, len(seeds))
+    size = settings.batch_size
+    if settings.diversity:
+        size = max(1, size // len(seeds)) * len(seeds)
     for batch in (jobs[start : start + size] for start in range(0, len(jobs), size)):
         climb = _Climb(encoder, objectives, space, settings, batch, natural)
         for step in range(settings.n_steps):
@@ -195,12 +200,8 @@ def synthesize(
     return _collected(encoder, objectives, jobs, found, settings.batch_size)
 
 
-def starting_images(
-    space: ImageSpace, constraints: ConstraintSettings, seeds: Sequence[int]
-) -> Images:
-    """`(len(seeds), size, size, 3) uint8`: where ascents of these seeds begin, as a control."""
-    starts = torch.cat([_start(space, seed, 0) for seed in seeds])
-    return np.asarray(Constraints(constraints, space.size_px).levels(space.images(starts)).numpy())
+_Score: TypeAlias = Callable[[Tensor, Sequence[str]], Tensor]
+"""Objectives are declared for counts; those of stimloop score tensors as well."""
 
 
 class _Job(NamedTuple):
@@ -222,12 +223,14 @@ class _Climb:
     ) -> None:
         self._encoder, self._space, self._settings = encoder, space, settings
         self._jobs, self._natural = jobs, natural
-        self._groups = [(objectives[name], rows) for name, rows in _rows_by_target(jobs).items()]
+        rows_by_target = _rows_by_target(jobs).items()
+        self._groups = [(cast(_Score, objectives[name]), rows) for name, rows in rows_by_target]
         self._constraints = Constraints(settings.constraints, space.size_px)
-        self._streams = [_stream(job.seed, "transforms") for job in jobs]
-        starts = torch.cat([_start(space, job.seed, 0) for job in jobs])
+        self._streams = [image_stream(job.seed, "transforms") for job in jobs]
+        starts = torch.cat([seeded_start(space, job.seed, 0) for job in jobs])
         self._leaf = starts.to(settings.device).requires_grad_()
-        self._optimizer = _optimizer(self._leaf, settings)
+        kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
+        self._optimizer = kind([self._leaf], lr=settings.learning_rate, maximize=True)
         self._restarts = [0] * len(jobs)
         self._fresh = torch.ones(len(jobs), dtype=torch.bool, device=settings.device)
         self._best_levels = self._constraints.levels(space.images(self._leaf))
@@ -240,7 +243,10 @@ class _Climb:
             self._look()
         images = self._constraints(self._space.images(self._leaf))
         moves = draw_transforms(settings.transforms, self._streams)
-        value = self._value(images, transformed(images, moves, settings.transforms))
+        seen = transformed(images, moves, settings.transforms)
+        if number == 0:
+            self._check_gradient(seen.detach())
+        value = self._value(images, seen)
         (gradient,) = torch.autograd.grad(value.sum(), self._leaf)
         self._move(gradient, _rate(settings, number))
         self._restart(~self._sound(gradient))
@@ -252,10 +258,7 @@ class _Climb:
 
     def _value(self, images: Tensor, seen: Tensor) -> Tensor:
         """`(n,)`: the objective on what is `seen`, less the penalties on `images`."""
-        rates = self._encoder.rates(seen).to(images.device)
-        site_ids, penalties = self._encoder.site_ids, self._settings.penalties
-        scores = [_score(objective, rates[rows], site_ids) for objective, rows in self._groups]
-        value = torch.cat(scores)
+        value, penalties = self._scores(seen), self._settings.penalties
         if penalties.total_variation:
             value = value - penalties.total_variation * total_variation(images)
         if penalties.unnaturalness and self._natural is not None:
@@ -265,6 +268,34 @@ class _Climb:
             alike = [similarity(images[rows]) for _, rows in self._groups]
             value = value - self._settings.diversity * torch.cat(alike)
         return value
+
+    def _scores(self, seen: Tensor) -> Tensor:
+        rates = self._encoder.rates(seen).to(seen.device)
+        names = self._encoder.site_ids
+        return torch.cat([score(rates[rows], names) for score, rows in self._groups])
+
+    def _check_gradient(self, seen: Tensor) -> None:
+        """A small step must change the scores as the gradient says.
+
+        (torch 2.15, CPU: batch norm in evaluation mode has wrong ones for some memory layouts.)
+        """
+        (gradient,) = torch.autograd.grad(self._scores(seen.requires_grad_()).sum(), seen)
+        length = gradient.square().sum((1, 2, 3), keepdim=True).sqrt()
+        step = gradient / length.clamp_min(1e-30) * CHECKED_STEP_RMS * seen[0].numel() ** 0.5
+        with torch.no_grad():
+            up, down = self._scores(seen + step), self._scores(seen - step)
+        told, found = 2 * (gradient * step).sum((1, 2, 3)), up - down
+        visible = (
+            told.isfinite() & found.isfinite() & (told > 1e-4 * (up.abs() + down.abs()) + 1e-6)
+        )
+        wrong = visible & ((found - told).abs() > 0.5 * told)
+        if 2 * int(wrong.sum()) > int(visible.sum()):
+            raise DataError(
+                "the encoder's gradient is not that of its rates",
+                expected=f"scores that change by {told[wrong][0].item():.4g} at a small step",
+                got=f"{found[wrong][0].item():.4g}",
+                remedy="another batch_size or version of torch may help",
+            )
 
     @torch.no_grad()
     def _look(self) -> None:
@@ -298,39 +329,17 @@ class _Climb:
         """Put `lost` rows on a new start, without momentum; beyond `max_restarts` they rest there."""
         self._fresh = lost.clone()
         for row in lost.nonzero().flatten().tolist():
-            if self._restarts[row] < self._settings.max_restarts:
-                self._restarts[row] += 1
-            start = _start(self._space, self._jobs[row].seed, self._restarts[row])
+            self._restarts[row] = min(self._restarts[row] + 1, self._settings.max_restarts)
+            start = seeded_start(self._space, self._jobs[row].seed, self._restarts[row])
             self._leaf[row] = start[0].to(self._leaf.device)
             for moment in self._optimizer.state[self._leaf].values():
                 if isinstance(moment, Tensor) and moment.shape == self._leaf.shape:
                     moment[row] = 0
 
 
-def _score(objective: Objective, rates: Tensor, site_ids: Sequence[str]) -> Tensor:
-    """Objectives are declared for counts; those of stimloop take tensors as well."""
-    score: Callable[[Tensor, Sequence[str]], Tensor] = objective  # type: ignore[assignment]
-    return score(rates, site_ids)
-
-
-def _optimizer(leaf: Tensor, settings: AscentSettings) -> torch.optim.Optimizer:
-    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
-    return kind([leaf], lr=settings.learning_rate, maximize=True)
-
-
 def _rate(settings: AscentSettings, step: int) -> float:
-    if not settings.cosine_decay:
-        return settings.learning_rate
-    return settings.learning_rate * 0.5 * (1 + cos(pi * step / settings.n_steps))
-
-
-def _start(space: ImageSpace, seed: int, attempt: int) -> Tensor:
-    return space.initial(1, _stream(seed, "start", attempt))
-
-
-def _stream(seed: int, *path: str | int) -> torch.Generator:
-    """An image's own random stream; all targets share it, so that a seed starts them alike."""
-    return torch.Generator().manual_seed(derived_seed(seed, "synthesis", *path) % 2**63)
+    decay = 0.5 * (1 + cos(pi * step / settings.n_steps)) if settings.cosine_decay else 1
+    return settings.learning_rate * decay
 
 
 def _rowwise(values: Tensor, like: Tensor) -> Tensor:
@@ -343,12 +352,6 @@ def _rows_by_target(jobs: Sequence[_Job]) -> dict[str, slice]:
     names = [job.target for job in jobs]
     firsts = {name: names.index(name) for name in dict.fromkeys(names)}
     return {name: slice(first, first + names.count(name)) for name, first in firsts.items()}
-
-
-def _batch_size(settings: AscentSettings, n_seeds: int) -> int:
-    if not settings.diversity:
-        return settings.batch_size
-    return max(1, settings.batch_size // n_seeds) * n_seeds
 
 
 def _collected(
@@ -383,7 +386,6 @@ def _check(
     if not objectives or not seeds or len(set(seeds)) < len(seeds):
         raise SettingsError(
             "there is nothing to synthesise, or something twice",
-            where="synthesize(objectives, seeds)",
             expected="at least one target, at least one seed, all seeds different",
             got=f"{len(objectives)} target(s), seeds {list(seeds)}",
         )
@@ -391,7 +393,6 @@ def _check(
         objective.sites(encoder.site_ids)
     if settings.penalties.unnaturalness and natural is None:
         raise SettingsError(
-            "distance from natural statistics needs natural images",
-            where="penalties.unnaturalness",
+            "penalties.unnaturalness needs natural images",
             remedy="give natural=NaturalDistance(images), or set it to 0",
         )

@@ -14,6 +14,7 @@ channels together, so that colour spends contrast too; with an aperture, weighte
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, n
 from protocols.errors import DataError, SettingsError
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, check_images
+from synth_server.synthesis.image_space import ImageSpace, seeded_start
 
 MAX_PASSES = 60
 """Of the search for gain and offset; a handful suffices unless most pixels are clipped."""
@@ -325,3 +327,11 @@ def natural_moments(natural: Images) -> tuple[float, float]:
     check_images(natural, where="natural images")
     values: NDArray[np.float64] = natural.reshape(len(natural), -1) / 255
     return float(np.median(values.mean(axis=1))), float(np.median(values.std(axis=1)))
+
+
+def starting_images(
+    space: ImageSpace, constraints: ConstraintSettings, seeds: Sequence[int]
+) -> Images:
+    """`(len(seeds), size, size, 3) uint8`: where ascents of these seeds begin, as a control."""
+    starts = torch.cat([seeded_start(space, seed, 0) for seed in seeds])
+    return np.asarray(Constraints(constraints, space.size_px).levels(space.images(starts)).numpy())

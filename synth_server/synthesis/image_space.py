@@ -19,7 +19,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from protocols.seeds import random_stream
+from protocols.seeds import derived_seed, random_stream
 from protocols.settings import Frozen
 from protocols.vocabulary import Codes
 from synth_server.synthesis.generators.fourier import AXIS_POWER, OPPONENT_TO_RGB
@@ -216,6 +216,16 @@ class GeneratorSpace:
             return
         rms = parameters.square().mean(dim=1, keepdim=True).sqrt()
         parameters.mul_((self._settings.max_rms / rms.clamp_min(1e-12)).clamp_max(1))
+
+
+def seeded_start(space: ImageSpace, seed: int, attempt: int = 0) -> Tensor:
+    """Where the image of `seed` starts, `(1, …)`: the same for every target."""
+    return space.initial(1, image_stream(seed, "start", attempt))
+
+
+def image_stream(seed: int, *path: str | int) -> torch.Generator:
+    """The random stream that `path` names, of the images of `seed`; all targets share it."""
+    return torch.Generator().manual_seed(derived_seed(seed, "synthesis", *path) % SEED_RANGE)
 
 
 def _amplitude(settings: FourierSpaceSettings) -> Tensor:
