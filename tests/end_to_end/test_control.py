@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
 from protocols.documents import Control, EventKind, SessionEnded
+from protocols.errors import Refusal
 from protocols.vocabulary import BlockResponses
 from synth_server.control import ask
 from synth_server.session.recovery import verify_replay
@@ -79,7 +81,6 @@ def test_pause_and_resume(
             alive=[server, rig],
         )
         assert "block" not in [kind for kind, _ in witness.heard[since:]]
-        told(lab, "status", state="paused")
         told(lab, "pause", state="paused")
         told(lab, "annotate", "the monkey yawns", state="paused")
         told(lab, "resume", state="running")
@@ -100,7 +101,8 @@ def test_a_pause_outlives_the_server(
     told(lab, "pause", state="paused")
     server.kill9()
     server = lab.serve()
-    told(lab, "status", state="paused")
+    (line,) = ask("status", lab.addresses["control"])
+    assert line.state == "paused"
     told(lab, "resume", state="running")
     assert rig.ended() == 0, rig.output
     assert server.ended() == 0, server.output
@@ -126,7 +128,7 @@ def test_stop_shows_what_is_proposed_and_ends(new_lab: Callable[..., Lab]) -> No
 @pytest.mark.parametrize("threads", [("site-00",), ("site-00", "site-01")])
 def test_abort_within_a_block(new_lab: Callable[..., Lab], threads: tuple[str, ...]) -> None:
     """The rig reports what it has shown, though with two threads it has its next block already."""
-    recipe = Recipe(**{**vars(LONG_BLOCKS), "threads": threads})
+    recipe = replace(LONG_BLOCKS, threads=threads)
     lab = new_lab(recipe)
     server, rig = lab.serve(), lab.rig()
     eventually(lambda: lab.trials_shown() >= 2, "a few trials", alive=[server, rig])
@@ -155,10 +157,12 @@ def test_an_ended_session_takes_no_commands(new_lab: Callable[..., Lab]) -> None
     server, rig = lab.serve(), lab.rig()
     assert rig.ended() == 0, rig.output
     before = lab.count()
-    for command in ("pause", "resume", "stop", "abort"):
-        done = lab.control(command)
-        assert done.returncode == 1
-        assert "the session is over" in done.stderr
+    for command in ("pause", "resume", "stop", "annotate"):
+        with pytest.raises(Refusal, match="the session is over"):
+            ask(command, lab.addresses["control"], text="too late")
+    done = lab.control("abort")
+    assert done.returncode == 1
+    assert "the session is over" in done.stderr
     told(lab, "status", state="finished")
     assert lab.count() == before
     assert server.stop() == 0, server.output

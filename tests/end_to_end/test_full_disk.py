@@ -38,14 +38,13 @@ def limit_files(pid: int, size: int) -> None:
 
 
 @needs_prlimit
-@pytest.mark.parametrize("moment", [5, 8, 15])
 def test_the_server_cannot_write(
-    new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str], moment: int
+    new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]
 ) -> None:
-    """A real process meets a real error of its file system, at an event or within one."""
+    """A real process meets a real error of its file system."""
     lab = new_lab(RECIPE)
     server, rig = lab.serve(), lab.rig()
-    eventually(lambda: lab.count(*PROGRESS) >= moment, "a few blocks", alive=[server, rig])
+    eventually(lambda: lab.count(*PROGRESS) >= 6, "a few blocks", alive=[server, rig])
     limit_files(server.pid, 4096)
     eventually(lambda: UNWRITABLE in rig.output, "the rig says so", alive=[server, rig])
     assert "the rig keeps its responses" in server.output
@@ -133,7 +132,7 @@ def test_each_event_can_be_the_one_that_fails(
 
 
 @needs_prlimit
-@pytest.mark.parametrize("room", [0, 10, 100])
+@pytest.mark.parametrize("room", [0, 10])
 def test_the_rig_cannot_write(
     new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str], room: int
 ) -> None:
