@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from encoders.backbones import Backbone, load_backbone, pixels_of
+from encoders.backbones.frozen import freeze_batch_norms
 from encoders.progress import Progress, silent
 from protocols.settings import Frozen
 from protocols.vocabulary import (
@@ -73,6 +74,7 @@ class FeatureExtractor(nn.Module):
             input_px=tap.input_px,
             device=device,
         )
+        freeze_batch_norms(self.backbone.network)
 
     @property
     def device(self) -> torch.device:
