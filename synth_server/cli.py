@@ -12,6 +12,7 @@ from rich.console import Console
 
 from protocols import command_line
 from protocols.command_line import stderr
+from synth_server import encoder_commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -291,6 +292,9 @@ def annotate(
 ) -> None:
     """Write a line into the session log."""
     _control("annotate", connect, session, keys, text)
+
+
+encoder_commands.register(app)
 
 
 def main() -> None:

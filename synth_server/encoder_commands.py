@@ -1,0 +1,268 @@
+"""`synth-server backbones | fit | evaluate | synthesize`: encoders from the command line."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from protocols.command_line import stderr
+
+ImagesOption = Annotated[
+    Path,
+    typer.Option(help="Zip or folder of images (sorted by number), or .npy (n, h, w, 3) uint8."),
+]
+Responses = Annotated[
+    Path, typer.Option(help=".npy: (sites, images) means, or (sites, images, repeats) with NaN.")
+]
+EncoderFile = Annotated[Path, typer.Argument(help="Written by `synth-server fit`.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout and nothing else.")]
+SizePx = Annotated[int, typer.Option(min=16, help="Images are brought to this size.")]
+
+
+def backbones(
+    name: Annotated[str | None, typer.Argument(help="Show this network's layers.")] = None,
+    input_px: SizePx = 224,
+) -> None:
+    """List the pretrained networks, or one network's layers."""
+    from encoders.backbones import known_backbones
+    from encoders.backbones.catalogue import catalogue
+
+    if name is None:
+        sys.stdout.write("\n".join(known_backbones()) + "\n")
+        return
+    found = catalogue(name, input_px=input_px)
+    table = Table("layer", title=f"{name}: {found.parameters / 1e6:.1f} M parameters", box=None)
+    for column in ("shape", "stride", "field, px", "memory, MB", "parameters"):
+        table.add_column(column, justify="right")
+    for row in found.layers:
+        field = row.published_field_px or row.receptive_field_px
+        cells = ("×".join(map(str, row.shape)), row.stride, field)
+        figures = (f"{row.memory_mb:.2f}", f"{row.parameters:,}")
+        table.add_row(row.name, *("–" if c is None else str(c) for c in cells), *figures)
+    console = Console()
+    console.print(table)
+    if found.note:
+        console.print(found.note)
+
+
+def fit(
+    images: ImagesOption,
+    responses: Responses,
+    out: Annotated[Path, typer.Option(help="The encoder, .safetensors.")],
+    sites: Annotated[
+        str, typer.Option(help="Rows of the responses, such as 0,1,2; or all.")
+    ] = "all",
+    backbone: Annotated[
+        str, typer.Option(help="Of one network; default: an ensemble of layers and networks.")
+    ] = "",
+    layer: Annotated[
+        str, typer.Option(help="With --backbone; auto: by cross-validation.")
+    ] = "auto",
+    size_px: SizePx = 112,
+    held_out: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Part of the images kept out, to score the fit.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Fit a two-stage encoder to recorded responses (Bashivan, Kar & DiCarlo 2019)."""
+    from encoders.checkpoint import Provenance, Split, save_encoder
+    from encoders.fitting import fit as fitted
+    from encoders.validation import evaluate as evaluated
+    from protocols.seeds import random_stream
+
+    recording = _recording(images, responses, size_px).of_sites(_rows(sites, responses))
+    order = random_stream(seed, "held-out images").permutation(recording.n_images)
+    test, train = order[: (n := round(held_out * len(order)))], order[n:]
+    settings = _fit_settings(backbone, layer, seed)
+    with _bar("fitting") as progress:
+        done = fitted(recording.of_images(train), settings, progress=progress)
+    scores = None
+    if len(test) > 2:
+        random = random_stream(seed, "reliability")
+        scores = evaluated(done.encoder, recording.of_images(test), random)
+        _tell_scores(scores)
+    provenance = Provenance(
+        data_digest=recording.digest,
+        split=Split(train=tuple(map(int, train)), held_out=tuple(map(int, test))),
+        settings=settings,
+        candidates=done.candidates,
+        scores=scores,
+    )
+    save_encoder(out, done.encoder, provenance)
+    stderr.print(f"encoder  {out}", highlight=False)
+
+
+def evaluate(
+    encoder: EncoderFile,
+    images: ImagesOption,
+    responses: Responses,
+    size_px: SizePx = 112,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split halves.")] = 0,
+    json: Json = False,
+) -> None:
+    """Score an encoder on images that it was not fitted to."""
+    from encoders.checkpoint import load_encoder
+    from encoders.validation import evaluate as evaluated
+    from protocols.seeds import random_stream
+
+    loaded = load_encoder(encoder)
+    recording = _recording(images, responses, size_px)
+    scores = evaluated(loaded.encoder, recording, random_stream(seed, "reliability"))
+    if json:
+        sys.stdout.write(scores.model_dump_json(indent=2) + "\n")
+    else:
+        _tell_scores(scores)
+
+
+def synthesize(
+    encoder: EncoderFile,
+    out: Annotated[Path, typer.Option(help="Folder for the images.")],
+    objective: Annotated[str, typer.Option(help="stretch or one-hot-population.")] = "stretch",
+    sites: Annotated[str, typer.Option(help="Names, separated by commas; or all.")] = "all",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Images for each site.")] = 5,
+    recipe: Annotated[str, typer.Option(help="stimloop, or npc as published.")] = "stimloop",
+    size_px: SizePx = 112,
+    json: Json = False,
+) -> None:
+    """Make images that an encoder predicts to drive chosen sites.
+
+    Leaves PNG files, images.npy and index.json (a row of images.npy each) in the output folder.
+    """
+    from encoders.checkpoint import load_encoder
+    from protocols.errors import SettingsError
+    from synth_server.synthesis.ascent import RECIPES
+    from synth_server.synthesis.ascent import synthesize as ascend
+
+    if objective not in _OBJECTIVES or recipe not in RECIPES:
+        raise SettingsError(
+            "no such objective or recipe",
+            expected=f"{', '.join(_OBJECTIVES)}; {', '.join(RECIPES)}",
+            got=f"{objective}; {recipe}",
+        )
+    loaded = load_encoder(encoder).encoder
+    names = loaded.site_ids if sites == "all" else tuple(sites.split(","))
+    space, settings = RECIPES[recipe](size_px)
+    with _bar("synthesizing") as progress:
+        made = ascend(
+            loaded,
+            {name: _objective(objective, name) for name in names},
+            space,
+            settings,
+            list(range(seeds)),
+            progress=lambda done, total: progress(done, total, ""),
+        )
+    index = _write(made, loaded.site_ids, out)
+    if json:
+        sys.stdout.write(json_module.dumps(index, indent=2) + "\n")
+    stderr.print(f"{len(index)} images in {out}", highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `synth-server`."""
+    for command in (backbones, fit, evaluate, synthesize):
+        app.command()(command)
+
+
+_OBJECTIVES = {"stretch": "site", "one-hot-population": "one_hot_population"}
+
+
+def _objective(name: str, site: str) -> Any:
+    from protocols import plugins
+    from protocols.settings import PluginChoice
+
+    choice = PluginChoice(name=_OBJECTIVES[name], options={"site": site})
+    return plugins.create("stimloop.objectives", choice)
+
+
+def _recording(images: Path, responses: Path, size_px: int) -> Any:
+    import numpy as np
+
+    from encoders.recording import Recording
+    from synth_server.synthesis.photographs import load_photographs
+
+    stored = images.suffix == ".npy"
+    pixels = _array(images) if stored else load_photographs(images, None, size_px).images
+    return Recording.of(pixels, np.asarray(_array(responses), dtype=np.float64))
+
+
+def _array(path: Path) -> Any:
+    import numpy as np
+
+    from protocols.errors import DataError
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError("the array cannot be read", where=str(path), got=error) from None
+
+
+def _rows(sites: str, responses: Path) -> tuple[str, ...]:
+    if sites == "all":
+        return tuple(str(row) for row in range(len(_array(responses))))
+    return tuple(sites.split(","))
+
+
+def _fit_settings(backbone: str, layer: str, seed: int) -> Any:
+    from encoders.features import Tap
+    from encoders.fitting import LAYERS, FitSettings
+    from protocols.errors import SettingsError
+
+    if not backbone:
+        return FitSettings(seed=seed)
+    if layer != "auto":
+        return FitSettings(taps=(Tap(backbone=backbone, layer=layer),), seed=seed)
+    taps = tuple(tap for tap in LAYERS if tap.backbone == backbone)
+    if not taps:
+        raise SettingsError(
+            f"no candidate layers are known for {backbone}",
+            remedy=f"name one with --layer; see: synth-server backbones {backbone}",
+        )
+    return FitSettings(taps=taps, combine="best", seed=seed)
+
+
+def _tell_scores(scores: Any) -> None:
+    shown = {
+        "median r": scores.median("r"),
+        "noise-corrected": scores.median("r_noise_corrected"),
+        "reliability": scores.median("reliability"),
+        "explained variance": scores.median("explained_variance"),
+    }
+    text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
+    stderr.print(f"{scores.n_images} held-out images, {len(scores.sites)} sites: {text}")
+
+
+def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, Any]]:
+    import numpy as np
+    from PIL import Image
+
+    out.mkdir(parents=True, exist_ok=True)
+    index = []
+    for row, (site, seed) in enumerate(zip(made.targets, made.seeds, strict=True)):
+        file = f"{site}-seed{seed}.png"
+        Image.fromarray(made.images[row]).save(out / file)
+        predicted = float(made.predicted[row, site_ids.index(site)])
+        index.append({"site": site, "seed": int(seed), "predicted": predicted, "file": file})
+    np.save(out / "images.npy", made.images)
+    (out / "index.json").write_text(json_module.dumps(index, indent=2) + "\n", "utf-8")
+    return index
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=stderr) as bar:
+        task = bar.add_task(what, total=None)
+
+        def step(done: int, total: int, doing: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{what} {doing}".strip())
+
+        yield step

@@ -1,0 +1,91 @@
+"""From recorded responses to images, by command: fit, evaluate, synthesize."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from synth_server.synthesis.photographs import load_photographs
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "synth_server.cli", *map(str, arguments)]
+    return subprocess.run(line, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sites that answer to redness and to brightness, of 32 photographs."""
+    folder = tmp_path_factory.mktemp("recorded")
+    images = load_photographs("embedded", None, 64).images
+    means = images.astype(float).mean(axis=(1, 2))
+    responses = np.stack([means[:, 0] - means[:, 2], means.mean(axis=1)])
+    np.save(folder / "images.npy", images)
+    np.save(folder / "responses.npy", responses - responses.min(axis=1, keepdims=True))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(recorded: Path) -> Path:
+    path = recorded / "encoder.safetensors"
+    data = ["--images", recorded / "images.npy", "--responses", recorded / "responses.npy"]
+    network = ["--backbone", "efficientnet_lite0", "--layer", "blocks.1"]
+    done = command("fit", *data, *network, "--held-out", "0.2", "--out", path)
+    assert done.returncode == 0, done.stderr
+    assert "held-out images, 2 sites" in done.stderr
+    return path
+
+
+def test_scores_are_one_json_document(encoder: Path, recorded: Path) -> None:
+    data = ["--images", recorded / "images.npy", "--responses", recorded / "responses.npy"]
+    done = command("evaluate", encoder, *data, "--size-px", "64", "--json")
+    assert done.returncode == 0, done.stderr
+    sites = json.loads(done.stdout)["sites"]
+    assert [site["site"] for site in sites] == ["0", "1"]
+    assert all(site["r"] > 0.5 for site in sites)
+
+
+def test_images_for_every_site_and_seed(encoder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = command("synthesize", encoder, "--out", out, "--seeds", "2", "--size-px", "64", "--json")
+    assert done.returncode == 0, done.stderr
+    index = json.loads(done.stdout)
+    assert index == json.loads((out / "index.json").read_text())
+    assert [(row["site"], row["seed"]) for row in index] == [("0", 0), ("0", 1), ("1", 0), ("1", 1)]
+    images = np.load(out / "images.npy")
+    assert (images.shape, images.dtype) == ((4, 64, 64, 3), np.uint8)
+    for image, row in zip(images, index, strict=True):
+        assert np.array_equal(np.asarray(Image.open(out / row["file"])), image)
+
+
+def test_bad_input_is_named(encoder: Path, recorded: Path, tmp_path: Path) -> None:
+    responses = np.load(recorded / "responses.npy")
+    np.save(tmp_path / "fewer.npy", responses[:, :-1])
+    cut = tmp_path / "cut.zip"
+    cut.write_bytes(b"PK\x03\x04 and no more")
+    images, good = recorded / "images.npy", recorded / "responses.npy"
+    for wrong_images, wrong_responses in ((images, tmp_path / "fewer.npy"), (cut, good)):
+        data = ["--images", wrong_images, "--responses", wrong_responses]
+        done = command("fit", *data, "--out", tmp_path / "e.safetensors")
+        assert done.returncode == 1
+        assert "error:" in done.stderr
+        assert "Traceback" not in done.stderr
+    half = tmp_path / "half.safetensors"
+    half.write_bytes(encoder.read_bytes()[:-100])
+    done = command("synthesize", half, "--out", tmp_path / "x")
+    assert done.returncode == 1
+    assert "half.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_lectures_table_of_vgg16() -> None:
+    done = command("backbones", "vgg16")
+    assert done.returncode == 0, done.stderr
+    assert "138.4 M parameters" in done.stdout
+    assert "efficientnet_lite0" in command("backbones").stdout
