@@ -60,6 +60,12 @@ def told(lab: Lab, *command: str, state: str) -> None:
     assert done.stdout.split()[:2] == ["session", state]
 
 
+def pressed(lab: Lab, command: str, *, state: str) -> None:
+    """The same from this process: a session goes on while a command line starts."""
+    (line,) = ask(command, lab.addresses["control"])
+    assert line.state == state
+
+
 def test_pause_and_resume(
     new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]
 ) -> None:
@@ -72,7 +78,7 @@ def test_pause_and_resume(
     try:
         rig = lab.rig(server=proxy.address)
         eventually(lambda: lab.count(*PROGRESS) >= 8, "a few blocks", alive=[server, rig])
-        told(lab, "pause", state="paused")
+        pressed(lab, "pause", state="paused")
         eventually(lambda: "client: paused" in rig.output, "the rig says so", alive=[server, rig])
         since = len(witness.heard)
         eventually(
@@ -98,7 +104,7 @@ def test_a_pause_outlives_the_server(
     lab = new_lab(RECIPE)
     server, rig = lab.serve(), lab.rig()
     eventually(lambda: lab.count(*PROGRESS) >= 8, "a few blocks", alive=[server, rig])
-    told(lab, "pause", state="paused")
+    pressed(lab, "pause", state="paused")
     server.kill9()
     server = lab.serve()
     (line,) = ask("status", lab.addresses["control"])
@@ -113,7 +119,7 @@ def test_stop_shows_what_is_proposed_and_ends(new_lab: Callable[..., Lab]) -> No
     lab = new_lab(RECIPE)
     server, rig = lab.serve(), lab.rig()
     eventually(lambda: lab.count(*PROGRESS) >= 8, "a few blocks", alive=[server, rig])
-    told(lab, "stop", state="stopping")
+    pressed(lab, "stop", state="stopping")
     proposed = lab.count(EventKind.BLOCK_PROPOSED)
     assert rig.ended() == 0, rig.output
     assert server.ended() == 0, server.output
@@ -132,7 +138,7 @@ def test_abort_within_a_block(new_lab: Callable[..., Lab], threads: tuple[str, .
     lab = new_lab(recipe)
     server, rig = lab.serve(), lab.rig()
     eventually(lambda: lab.trials_shown() >= 2, "a few trials", alive=[server, rig])
-    told(lab, "abort", state="aborted")
+    pressed(lab, "abort", state="aborted")
     assert rig.ended() == 0, rig.output
     assert server.ended() == 0, server.output
     with opened(lab.log) as log:
