@@ -111,6 +111,11 @@ class RigClient:
             logger.info("handing in block %d from the spool", responses.block_index)
             self._submit(responses)
             index = max(index, responses.block_index + 1)
+        self._await_submission()
+        if self._is_aborted():
+            for responses in self._spool.unfinished(acquisition.site_ids):
+                logger.info("handing in what was shown of block %d", responses.block_index)
+                self._submit(responses)
         return index
 
     def _show_blocks(

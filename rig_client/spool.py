@@ -68,6 +68,17 @@ class Spool:
                     remedy="mend or move the file; the server lacks these responses",
                 ) from None
 
+    def unfinished(self, site_ids: tuple[str, ...]) -> Iterator[BlockResponses]:
+        """What was shown of blocks that will not be gone on with, in the order of the blocks."""
+        for path in sorted(self._folder.glob("block-*.trials")):
+            trials = _read(path)
+            if trials:
+                yield BlockResponses(
+                    block_index=int(path.stem.removeprefix("block-")),
+                    site_ids=site_ids,
+                    presentations=tuple(shown for trial in trials for shown in trial),
+                )
+
     def acknowledged(self, block_index: int) -> None:
         """The server has them."""
         self._path(block_index).unlink(missing_ok=True)
@@ -132,7 +143,8 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-def _read(path: Path, block_digest: str) -> list[tuple[Presentation, ...]]:
+def _read(path: Path, block_digest: str | None = None) -> list[tuple[Presentation, ...]]:
+    """The trials of a journal, up to a torn line; of any block if no digest is given."""
     head, *lines = path.read_bytes().split(b"\n")
     if not head:
         return []
@@ -140,7 +152,7 @@ def _read(path: Path, block_digest: str) -> list[tuple[Presentation, ...]]:
         known = json.loads(head)["block_digest"]
     except (ValueError, KeyError, TypeError):
         known = "unreadable"
-    if known != block_digest:
+    if block_digest is not None and known != block_digest:
         raise SpoolError(
             "the spool holds trials of another block under this session's name",
             where=str(path),

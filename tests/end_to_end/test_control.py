@@ -131,6 +131,26 @@ def test_stop_shows_what_is_proposed_and_ends(new_lab: Callable[..., Lab]) -> No
 
 
 @pytest.mark.slow
+def test_a_rig_that_dies_as_the_session_is_aborted_hands_in_what_it_showed(
+    new_lab: Callable[..., Lab],
+) -> None:
+    lab = new_lab(LONG_BLOCKS)
+    server, rig = lab.serve(), lab.rig()
+    eventually(lambda: lab.trials_shown() >= 2, "a few trials", alive=[server, rig])
+    pressed(lab, "abort", state="aborted")
+    shown = lab.trials_shown()
+    rig.kill9()
+    rig = lab.rig()
+    assert rig.ended() == 0, rig.output
+    assert server.ended() == 0, server.output
+    with opened(lab.log) as log:
+        (event,) = log.events(EventKind.RESPONSES_RECEIVED)
+    assert len(BlockResponses.model_validate(event.document).presentations) >= shown
+    assert list(lab.spool.iterdir()) == []
+    assert verify_replay(lab.log).end == "aborted"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [("site-00",), ("site-00", "site-01")])
 def test_abort_within_a_block(new_lab: Callable[..., Lab], threads: tuple[str, ...]) -> None:
     """The rig reports what it has shown, though with two threads it has its next block already."""

@@ -66,6 +66,18 @@ def test_a_journal_of_another_block_is_refused(tmp_path, block):
         Spool(tmp_path, "s").journal(other)
 
 
+def test_what_was_shown_of_an_unfinished_block_can_be_handed_in(tmp_path, block):
+    journal = Spool(tmp_path, "s").journal(block)
+    journal.add((_shown(0),))
+    journal.add((_shown(1),))
+    Spool(tmp_path, "s").journal(block.at(5, "t"))
+    (found,) = Spool(tmp_path, "s").unfinished(("x",))
+    assert found.block_index == 4
+    assert found.presentations == (_shown(0), _shown(1))
+    Spool(tmp_path, "s").acknowledged(4)
+    assert list(Spool(tmp_path, "s").unfinished(("x",))) == []
+
+
 def test_refused_responses_are_kept_out_of_the_way(tmp_path, block):
     spool = Spool(tmp_path, "s")
     spool.put(_responses(4), spool.journal(block))
