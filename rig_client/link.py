@@ -21,11 +21,11 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from protocols.errors import MalformedMessage, Refusal
+from protocols.errors import MalformedMessage
 from protocols.vocabulary import Block
 from protocols.wire import messages as msg
 from protocols.wire.channels import Context, Doorbell, Socket, connect
-from protocols.wire.codec import Message, block_from, decode, encode
+from protocols.wire.codec import Message, as_error, block_from, decode, encode
 from protocols.wire.security import HANDSHAKE_FAILURES, ClientKeys, not_admitted
 
 logger = logging.getLogger(__name__)
@@ -195,7 +195,7 @@ class Link(threading.Thread):
                 self._again(request, after_s=RETRY_S)
             case msg.Refused() as refused:
                 del self._pending[request.id]
-                request.answer.set_exception(_refusal(refused))
+                request.answer.set_exception(as_error(refused))
             case _:
                 self._deliver(request, message)
 
@@ -242,13 +242,3 @@ def _block_or_end(index: int, message: Message) -> Block | msg.Finished:
     if block.index != index:
         raise MalformedMessage("this is another block", expected=index, got=block.index)
     return block
-
-
-def _refusal(refused: msg.Refused) -> Refusal:
-    return Refusal(
-        refused.reason,
-        refused.what,
-        expected=refused.expected,
-        got=refused.got,
-        remedy=refused.remedy,
-    )

@@ -10,10 +10,10 @@ from typing import Any
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from protocols.errors import LinkLost, Refusal, StimloopError
+from protocols.errors import LinkLost, StimloopError
 from protocols.wire import messages as msg
 from protocols.wire.channels import Context, Socket, connect
-from protocols.wire.codec import decode, encode
+from protocols.wire.codec import as_error, decode, encode
 from protocols.wire.security import HANDSHAKE_FAILURES, load_client_keys, not_admitted
 
 PATIENCE_S = 5.0
@@ -47,7 +47,7 @@ def ask(
     if isinstance(answer, msg.StatusReport):
         return answer.sessions
     if isinstance(answer, msg.Refused):
-        raise Refusal(answer.reason, answer.what, expected=answer.expected, got=answer.got)
+        raise as_error(answer)
     raise LinkLost("the server gave a strange answer", where=address, got=answer.kind)
 
 

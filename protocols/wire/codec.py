@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from protocols.errors import MalformedMessage, StimloopError
+from protocols.errors import MalformedMessage, Refusal, StimloopError
 from protocols.vocabulary import MAX_STIMULI, Block, Images, image_id
 from protocols.wire.messages import (
     WIRE_VERSION,
@@ -165,6 +165,17 @@ def refusal(error: StimloopError, reason: RefusalReason) -> Refused:
         expected=_sendable(error.expected, 1000),
         got=_sendable(error.got, 1000),
         remedy=_sendable(error.remedy, 1000),
+    )
+
+
+def as_error(refused: Refused) -> Refusal:
+    """The error that a peer's refusal is on this side, nothing of it left out."""
+    return Refusal(
+        refused.reason,
+        refused.what,
+        expected=refused.expected,
+        got=refused.got,
+        remedy=refused.remedy,
     )
 
 
