@@ -66,7 +66,7 @@ def new_id():
     return "request-%d" % n_requests
 
 
-def send(socket, kind, body, session="plain", wire=1, id=None):
+def send(socket, kind, body, session="plain", wire=2, id=None):
     id = id or new_id()
     header = {"wire": wire, "kind": kind, "id": id, "session": session, "body": body}
     socket.send_multipart([json.dumps(header).encode("utf-8")])
@@ -76,7 +76,7 @@ def send(socket, kind, body, session="plain", wire=1, id=None):
 def receive(socket, id):
     header, *frames = socket.recv_multipart()
     header = json.loads(header)
-    assert header["wire"] == 1 and header["reply_to"] == id, header
+    assert header["wire"] == 2 and header["reply_to"] == id, header
     return header["kind"], header["body"], frames
 
 
@@ -152,7 +152,7 @@ events.subscribe(b"plain")
 refusals, published, reported, n_images = [], [], {}, 0
 
 # Before the session: what is no request of this protocol is refused, not ignored.
-refused(work, "hello", {}, wire=2)
+refused(work, "hello", {}, wire=1)
 refused(work, "good_morning", {})
 refused(work, "hello", {"name": "rig"})
 refused(work, "hello", {}, session="another")

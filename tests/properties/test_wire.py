@@ -185,18 +185,18 @@ def test_a_block_arrives_whole(block: Block) -> None:
 @example([b"\xff\xfe{"])
 @example([b"[" * 100_000])
 @example([b'{"body":' * 5_000])
-@example([b'{"wire":1,"kind":"hello","body":' + b'{"a":' * 900 + b"1" + b"}" * 901])
-@example([b'{"wire":1,"kind":"hello","\\ud800":1}'])
-@example([b'{"wire":1,"kind":"hello","body":{"\\ud800":1}}'])
-@example([b'{"wire":1,"kind":"hello","body":{"a":"\\ud800"}}'])
-@example([b'{"wire":1,"kind":"\\ud800"}'])
+@example([b'{"wire":2,"kind":"hello","body":' + b'{"a":' * 900 + b"1" + b"}" * 901])
+@example([b'{"wire":2,"kind":"hello","\\ud800":1}'])
+@example([b'{"wire":2,"kind":"hello","body":{"\\ud800":1}}'])
+@example([b'{"wire":2,"kind":"hello","body":{"a":"\\ud800"}}'])
+@example([b'{"wire":2,"kind":"\\ud800"}'])
 @example([b'{"wire":"\\ud800"}'])
-@example([b'{"wire":1,"kind":7,"id":"\\ud800"}'])
+@example([b'{"wire":2,"kind":7,"id":"\\ud800"}'])
 @example([b'"\\ud800"'])
-@example([b'{"wire":1,"kind":"hello","id":' + b"9" * 5_000 + b"}"])
+@example([b'{"wire":2,"kind":"hello","id":' + b"9" * 5_000 + b"}"])
 @example([b'{"wire":1e999,"kind":"hello"}'])
 @example([b'{"wire":NaN,"kind":"hello","body":{"a":NaN}}'])
-@example([b'{"wire":1,"kind":"annotate","body":{"text":null}}'])
+@example([b'{"wire":2,"kind":"annotate","body":{"text":null}}'])
 def test_random_bytes_are_refused(frames: list[bytes]) -> None:
     assert read(frames) is None
 
@@ -280,9 +280,9 @@ def test_no_depth_is_too_deep(depths: Sequence[int]) -> None:
     """JSON nested so deep that reading it, or quoting it in the refusal, meets Python's limit."""
     for depth in depths:
         nested = b'{"a":' * depth + b"1" + b"}" * depth
-        read([b'{"wire":1,"kind":"block","body":{"block":' + nested + b"}}"])
-        read([b'{"wire":1,"kind":"hello","body":' + nested + b"}"])
-        read([b'{"wire":1,"kind":"hello","id":' + nested + b"}"])
+        read([b'{"wire":2,"kind":"block","body":{"block":' + nested + b"}}"])
+        read([b'{"wire":2,"kind":"hello","body":' + nested + b"}"])
+        read([b'{"wire":2,"kind":"hello","id":' + nested + b"}"])
         read([b"[" * depth + b"]" * depth])
 
 
@@ -292,7 +292,7 @@ def test_other_messages_are_no_blocks() -> None:
 
 
 def test_another_version_is_told_so() -> None:
-    frames = [json.dumps({"wire": 2, "kind": "hello", "id": "7"}).encode()]
+    frames = [json.dumps({"wire": 1, "kind": "hello", "id": "7"}).encode()]
     with pytest.raises(BadRequest) as caught:
         decode(frames, msg.WORK_REQUESTS)
     assert caught.value.reason is msg.RefusalReason.WIRE_VERSION
