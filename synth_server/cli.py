@@ -13,6 +13,7 @@ from rich.console import Console
 from protocols import command_line
 from protocols.command_line import stderr
 from synth_server import encoder_commands
+from synth_server.encoder_service import commands as encoder_service_commands
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -128,11 +129,21 @@ def serve(
     keys: KeysFolder = None,
     announce: Announce = None,
     exit_when_over: ExitWhenOver = False,
+    encoder: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=FILE", help="Host it beside; repeatable.")
+    ] = None,
+    encoders_port: Annotated[int, typer.Option(help="For clients of the encoders.")] = 5573,
 ) -> None:
-    """Serve sessions to rigs: new ones from session.toml, interrupted ones from their logs."""
+    """Serve sessions to rigs: new ones from session.toml, interrupted ones from their logs.
+
+    Encoders are hosted by a process of their own, for any client, while the sessions run.
+    """
+    import contextlib
+
     from protocols.documents import SessionSettings
     from protocols.errors import SettingsError
     from protocols.settings import read_toml
+    from synth_server.encoder_service.process import EncoderProcess
     from synth_server.serve import Listening
     from synth_server.serve import serve as run
     from synth_server.session.build import new_session
@@ -143,20 +154,27 @@ def serve(
     files, logs = settings or [], log or []
     if not files and not resume:
         raise SettingsError(
-            "nothing to serve", expected="session.toml files, or --resume session.sqlite"
+            "nothing to serve",
+            expected="session.toml files, or --resume session.sqlite",
+            remedy="for encoders without a session: synth-server host-encoders NAME=FILE",
         )
     if logs and len(logs) != len(files):
         raise SettingsError(
             "one --log for each new session", expected=len(files), got=f"{len(logs)} --log"
         )
-    sessions = [resumed_session(path) for path in resume or []]
-    for place, file in enumerate(files):
-        chosen = read_toml(SessionSettings, file)
-        path = logs[place] if logs else Path(chosen.session_id) / "session.sqlite"
-        sessions.append(new_session(chosen, path))
-    for session in sessions:
-        stderr.print(f"{session.session_id}: {session.log.path}", highlight=False)
-    run(sessions, listening, exit_when_over=exit_when_over)
+    with contextlib.ExitStack() as beside:
+        address = ""
+        if encoder:
+            hosting = EncoderProcess(encoder, host=host, port=encoders_port, keys=keys)
+            address = beside.enter_context(hosting).address
+        sessions = [resumed_session(path) for path in resume or []]
+        for place, file in enumerate(files):
+            chosen = read_toml(SessionSettings, file)
+            path = logs[place] if logs else Path(chosen.session_id) / "session.sqlite"
+            sessions.append(new_session(chosen, path))
+        for session in sessions:
+            stderr.print(f"{session.session_id}: {session.log.path}", highlight=False)
+        run(sessions, listening, exit_when_over=exit_when_over, encoders=address)
 
 
 @app.command()
@@ -295,6 +313,7 @@ def annotate(
 
 
 encoder_commands.register(app)
+encoder_service_commands.register(app)
 
 
 def main() -> None:

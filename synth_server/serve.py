@@ -12,7 +12,7 @@ from types import FrameType
 
 from protocols.errors import SettingsError
 from protocols.wire.security import ServerKeys, check_interface, load_server_keys
-from synth_server.endpoint import Addresses, Endpoint, Ports
+from synth_server.endpoint import Endpoint, Ports
 from synth_server.session.session import Session
 
 
@@ -48,8 +48,13 @@ def serve(
     listening: Listening,
     *,
     exit_when_over: bool = False,
+    encoders: str = "",
 ) -> None:
-    """Serve `sessions`; SIGINT and SIGTERM end it, with every log in order."""
+    """Serve `sessions`; SIGINT and SIGTERM end it, with every log in order.
+
+    Args:
+        encoders: Where the encoders are that a process beside this one hosts; it is announced too.
+    """
     names = [session.session_id for session in sessions]
     if len(set(names)) < len(names):
         raise SettingsError("two sessions have the same id", got=", ".join(names))
@@ -68,12 +73,13 @@ def serve(
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)
     if listening.announce is not None:
-        _announce(listening.announce, endpoint.addresses)
+        addresses = asdict(endpoint.addresses) | ({"encoders": encoders} if encoders else {})
+        _announce(listening.announce, addresses)
     endpoint.run()
 
 
-def _announce(path: Path, addresses: Addresses) -> None:
+def _announce(path: Path, addresses: dict[str, str]) -> None:
     """Write the addresses in one piece: who finds the file can read it whole."""
     unfinished = path.with_name(path.name + ".new")
-    unfinished.write_text(json.dumps(asdict(addresses)), "utf-8")
+    unfinished.write_text(json.dumps(addresses), "utf-8")
     unfinished.replace(path)

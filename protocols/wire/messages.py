@@ -148,6 +148,11 @@ class RefusalReason(StrEnum):
     SESSION_OVER = "session_over"
     LOG_UNWRITABLE = "log_unwritable"
     SERVER_FAILED = "server_failed"
+    UNKNOWN_ENCODER = "unknown_encoder"
+    SETTINGS_REFUSED = "settings_refused"
+    BUSY = "busy"
+    CANCELLED = "cancelled"
+    TOO_LATE = "too_late"
 
 
 class Refused(Body):

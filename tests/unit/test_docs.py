@@ -30,6 +30,7 @@ from protocols.vocabulary import (
     Timing,
     image_id,
 )
+from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
@@ -43,7 +44,10 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "CONTRIBUTING.md"])
 REFERENCE = DOCS / "reference"
-ALL_MESSAGES = (*msg.WORK_REQUESTS, *msg.CONTROL_REQUESTS, *msg.REPLIES, *msg.PUBLISHED)
+REQUESTS = (*msg.WORK_REQUESTS, *msg.CONTROL_REQUESTS, *encoder_messages.ENCODER_REQUESTS)
+ALL_MESSAGES = tuple(
+    dict.fromkeys((*REQUESTS, *msg.REPLIES, *msg.PUBLISHED, *encoder_messages.ENCODER_REPLIES))
+)
 GROUP_HEADINGS = {
     "stimloop.protocols": "Protocols",
     "stimloop.generators": "Generators",
@@ -96,7 +100,7 @@ def table_rows(part: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("body", ALL_MESSAGES, ids=lambda body: body.kind)
 def test_every_message_has_a_section_that_names_its_fields(body):
-    direction = ">" if body in (*msg.WORK_REQUESTS, *msg.CONTROL_REQUESTS) else "<"
+    direction = ">" if body in REQUESTS else "<"
     found = sections(REFERENCE / "wire.md", 3)
     part = found[f"`{body.kind}` {direction}"]
     missing = [name for name in body.model_fields if f'"{name}"' not in part]

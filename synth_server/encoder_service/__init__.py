@@ -1,0 +1,1 @@
+"""Encoders for any client, in a process of their own: predictions and syntheses while sessions run."""

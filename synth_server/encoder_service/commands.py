@@ -1,0 +1,98 @@
+"""`synth-server host-encoders`: encoders for any client, with or without a server beside them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+NICENESS = 10
+LINUX_OOM = Path("/proc/self/oom_score_adj")
+
+
+def host_encoders(
+    encoders: Annotated[
+        list[str], typer.Argument(metavar="NAME=FILE...", help="Written by `synth-server fit`.")
+    ],
+    host: Annotated[str, typer.Option(help="Interface; beyond loopback --keys is needed.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(help="For clients; 0: let the system choose.")] = 5573,
+    threads: Annotated[
+        int, typer.Option(min=0, help="That computing may use; 0: half the cores.")
+    ] = 0,
+    keys: Annotated[
+        Path | None, typer.Option(help="Key folder; needed to listen beyond loopback.")
+    ] = None,
+    end_with_stdin: Annotated[
+        bool, typer.Option("--end-with-stdin", help="End when standard input is closed.")
+    ] = False,
+) -> None:
+    """Answer predictions and syntheses for any client, at low priority.
+
+    Prints its address as one line of JSON when it can be reached. With a session, use
+    `synth-server serve --encoder NAME=FILE`, which starts this process, and again if it dies.
+    """
+    if end_with_stdin:
+        _end_with_stdin()
+    _be_modest()
+    from protocols.wire.security import check_interface, load_server_keys
+    from synth_server.encoder_service.endpoint import EncoderEndpoint
+    from synth_server.encoder_service.hosted import load_all
+    from synth_server.encoder_service.process import named_files
+
+    server_keys = load_server_keys(keys) if keys else None
+    check_interface(host, server_keys)
+    files = named_files(encoders)
+    n_threads = threads or max(1, (os.cpu_count() or 1) // 2)
+    endpoint = EncoderEndpoint(
+        load_all(files), host=host, port=port, keys=server_keys, n_threads=n_threads
+    )
+    _stop_on_signals(endpoint.close)
+    sys.stdout.write(json.dumps({"encoders": endpoint.address}) + "\n")
+    sys.stdout.flush()
+    endpoint.run()
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `synth-server`."""
+    app.command("host-encoders")(host_encoders)
+
+
+def _be_modest() -> None:
+    """Sessions on this computer come first: for the processor, and when memory runs out."""
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    if LINUX_OOM.exists():
+        LINUX_OOM.write_text("1000")
+
+
+def _end_with_stdin() -> None:
+    """Tie this process to the one that holds the other end; there is nothing to be saved.
+
+    Ctrl-C goes to all processes of a terminal; this one leaves it to the other.
+    """
+
+    def watch() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=watch, name="stdin", daemon=True).start()
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop()
+
+    signal.signal(signal.SIGTERM, handle)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, handle)
