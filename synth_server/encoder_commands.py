@@ -40,7 +40,8 @@ def backbones(
         sys.stdout.write("\n".join(known_backbones()) + "\n")
         return
     found = catalogue(name, input_px=input_px)
-    table = Table("layer", title=f"{name}: {found.parameters / 1e6:.1f} M parameters", box=None)
+    table = Table(title=f"{name}: {found.parameters / 1e6:.1f} M parameters", box=None)
+    table.add_column("layer", no_wrap=True)
     for column in ("shape", "stride", "field, px", "memory, MB", "parameters"):
         table.add_column(column, justify="right")
     for row in found.layers:

@@ -21,6 +21,7 @@ from torchvision.models.resnet import Bottleneck
 from encoders.backbones.lite_architecture import LiteNetwork, SameConv
 from encoders.backbones.loading import GROUP, TORCHVISION, known_backbones
 from encoders.backbones.torchvision_networks import names as torchvision_names
+from encoders.backbones.vonenet_architecture import ComplexCells, GaborConv
 from encoders.backbones.walk import ReceptiveFields, Seen
 from protocols import plugins
 from protocols.errors import PluginError, SettingsError
@@ -101,6 +102,9 @@ def catalogue(name: str, *, input_px: int = 224, depth: int | None = None) -> Ca
     network = architecture(name)
     layers = _rows(network, name, input_px, depth)
     parameters = sum(weight.numel() for weight in network.parameters())
+    if name in plugins.names(GROUP):
+        note = getattr(plugins.load(GROUP, name), "note", "")
+        return Catalogue(name, input_px, parameters, layers, note)
     if not _moves_strides(network):
         return Catalogue(name, input_px, parameters, layers)
     published = _rows(network, name, input_px, depth)
@@ -159,7 +163,7 @@ class _Node(NamedTuple):
 
 def _traced(network: nn.Module, name: str, input_px: int) -> Iterator[_Node]:
     """Every tensor that the network computes, in order, and what it sees of the image."""
-    tracer = NodePathTracer(leaf_modules=[SameConv])
+    tracer = NodePathTracer(leaf_modules=[SameConv, GaborConv, ComplexCells])
     try:
         graph = tracer.trace(network)
         walk = ReceptiveFields(fx.GraphModule(tracer.root, graph))

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 import torchvision
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from encoders.backbones.backbone import Backbone
 from encoders.backbones.preprocessing import Preprocessing
 from encoders.backbones.settings import BackboneSettings
+from encoders.backbones.truncated import Truncated
 from encoders.backbones.weights import read_state_dict, untrained, weights_digest
 from protocols.errors import InstallationError, SettingsError
 
@@ -43,34 +43,13 @@ def torchvision_backbone(name: str, settings: BackboneSettings) -> Backbone:
     return Backbone(
         name=PREFIX + name,
         layer=settings.layer,
-        network=_Truncated(network, name, settings.layer),
+        network=Truncated(network, name, settings.layer),
         preprocessing=Preprocessing(
             mean=tuple(preset.mean), std=tuple(preset.std), input_px=settings.input_px
         ),
         weights_digest=weights_digest(network),
         device=settings.torch_device,
     )
-
-
-class _Truncated(nn.Module):
-    """The part of a torchvision network that one graph node depends on."""
-
-    def __init__(self, network: nn.Module, name: str, layer: str) -> None:
-        super().__init__()
-        _, nodes = get_graph_node_names(network, suppress_diff_warning=True)
-        known = [node for node in nodes if node != nodes[0]]
-        if not any(f"{node}.".startswith(f"{layer}.") for node in known):
-            raise SettingsError(
-                f"{name} has no layer {layer!r}", expected=", ".join(known), got=layer
-            )
-        self.graph = create_feature_extractor(
-            network, {layer: "features"}, suppress_diff_warning=True
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """`(n, 3, h, w)` preprocessed → the node's output."""
-        features: Tensor = self.graph(x)["features"]
-        return features
 
 
 def _filled(name: str, settings: BackboneSettings, pretrained: Any) -> nn.Module:

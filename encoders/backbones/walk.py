@@ -140,6 +140,7 @@ def _of_module(module: Any, is_map: bool) -> tuple[Window, Window] | None:
         or isinstance(module, POINTWISE_MODULES)
         or type(module).__name__
         in {
+            "ComplexCells",
             "FrozenBatchNorm2d",
             "LayerNorm2d",
             "StochasticDepth",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,14 @@ from protocols.seeds import derived_seed
 
 Network = TypeVar("Network", bound=nn.Module)
 
+N_NAMED = 3
+"""Of the tensors that do not fit, so many are named in an error."""
+
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """The tensors of a state-dict file, on the CPU; no code in it is run.
+
+    A training checkpoint that holds them as its `state_dict` does as well.
 
     Raises:
         SettingsError: If there is no such file, or it is no state dict.
@@ -29,23 +34,38 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             where=str(path),
             expected="'default', 'random', a name that the network knows, or a state-dict file",
         )
+    state = _safely_loaded(path)
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise SettingsError(
+            "the weights file holds no state dict",
+            where=str(path),
+            expected="tensors by name, or a dict with such a 'state_dict'",
+            got=type(state).__name__,
+        )
+    return dict(state)
+
+
+def _safely_loaded(path: Path) -> Any:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        holds_objects = "Unsupported" in str(error)
         raise SettingsError(
             "the weights file cannot be read as a state dict",
             where=str(path),
             expected="a file written by torch.save(network.state_dict(), ...)",
             got=f"{type(error).__name__}: {error}"[:200],
+            remedy=_WITH_OBJECTS if holds_objects else "",
         ) from None
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SettingsError(
-            "the weights file holds no state dict",
-            where=str(path),
-            expected="tensors by name",
-            got=type(state).__name__,
-        )
-    return dict(state)
+
+
+_WITH_OBJECTS = (
+    "the file holds Python objects, and loading those would run code from it, which is never done "
+    "here: ask for a file of tensors, or, where you trust this one, write its 'state_dict' alone "
+    "to a new file with torch.save"
+)
 
 
 def fill_by_order(network: nn.Module, state: Mapping[str, Tensor], *, where: str) -> None:
@@ -73,6 +93,55 @@ def fill_by_order(network: nn.Module, state: Mapping[str, Tensor], *, where: str
                 got=f"{other} {tuple(value.shape)}",
             )
         tensor.copy_(value)
+
+
+def fill_by_name(
+    own: Mapping[str, Tensor],
+    given: Mapping[str, Tensor],
+    *,
+    where: str,
+    ignored: Collection[str] = (),
+) -> None:
+    """Copy each tensor of `given` into that of the same name in `own`.
+
+    The prefix `module.`, which data-parallel training leaves, may stand before the given names. Batch
+    norm's `num_batches_tracked`, which does nothing here, may be missing.
+
+    Args:
+        own: A network's weights by name.
+        given: A file's.
+        where: The file, for errors.
+        ignored: Names in `given` that nothing here corresponds to.
+
+    Raises:
+        SettingsError: If a tensor is missing, unexpected or of another shape; the first few are named.
+    """
+    own = _weights(own)
+    given = _weights({name.removeprefix("module."): tensor for name, tensor in given.items()})
+    wrong = {
+        "missing": [name for name in own if name not in given],
+        "unexpected": [name for name in given if name not in own and name not in ignored],
+        "of another shape": [
+            f"{name} {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
+            for name in own
+            if name in given and given[name].shape != own[name].shape
+        ],
+    }
+    if any(wrong.values()):
+        raise SettingsError(
+            "the weights are those of another network",
+            where=where,
+            expected=f"{len(own)} tensors such as {', '.join(list(own)[:N_NAMED])}",
+            got="; ".join(f"{kind}: {_first(names)}" for kind, names in wrong.items() if names),
+            remedy="check that the file is the one that belongs to this network",
+        )
+    for name, tensor in own.items():
+        tensor.copy_(given[name])
+
+
+def _first(names: list[str]) -> str:
+    rest = len(names) - N_NAMED
+    return ", ".join(names[:N_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def weights_digest(network: nn.Module) -> str:
