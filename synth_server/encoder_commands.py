@@ -26,6 +26,9 @@ Responses = Annotated[
 EncoderFile = Annotated[Path, typer.Argument(help="Written by `synth-server fit`.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout and nothing else.")]
 SizePx = Annotated[int, typer.Option(min=16, help="Images are brought to this size.")]
+FigureFile = Annotated[
+    Path | None, typer.Option(help="PNG to draw: masks, predictions of three sites, all scores.")
+]
 
 
 def backbones(
@@ -73,17 +76,21 @@ def fit(
         float, typer.Option(min=0, max=0.5, help="Part of the images kept out, to score the fit.")
     ] = 0.1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    figure: FigureFile = None,
 ) -> None:
     """Fit a two-stage encoder to recorded responses (Bashivan, Kar & DiCarlo 2019)."""
     from encoders.checkpoint import Provenance, Split, save_encoder
     from encoders.fitting import fit as fitted
     from encoders.validation import evaluate as evaluated
+    from protocols.errors import SettingsError
     from protocols.seeds import random_stream
 
     recording = _recording(images, responses, size_px).of_sites(_rows(sites, responses))
     order = random_stream(seed, "held-out images").permutation(recording.n_images)
     test, train = order[: (n := round(held_out * len(order)))], order[n:]
     settings = _fit_settings(backbone, layer, seed)
+    if figure and len(test) <= 2:
+        raise SettingsError("a figure needs held-out images", where="--held-out", got=held_out)
     with _bar("fitting") as progress:
         done = fitted(recording.of_images(train), settings, progress=progress)
     scores = None
@@ -91,6 +98,7 @@ def fit(
         random = random_stream(seed, "reliability")
         scores = evaluated(done.encoder, recording.of_images(test), random)
         _tell_scores(scores)
+        _draw(done.encoder, recording.of_images(test), scores, figure)
     provenance = Provenance(
         data_digest=recording.digest,
         split=Split(train=tuple(map(int, train)), held_out=tuple(map(int, test))),
@@ -108,20 +116,32 @@ def evaluate(
     responses: Responses,
     size_px: SizePx = 112,
     seed: Annotated[int, typer.Option(min=0, help="Of the split halves.")] = 0,
+    px_per_deg: Annotated[
+        float | None,
+        typer.Option(help="Of the images as shown; gives receptive fields in degrees."),
+    ] = None,
+    figure: FigureFile = None,
     json: Json = False,
 ) -> None:
-    """Score an encoder on images that it was not fitted to."""
+    """Score an encoder on images that it was not fitted to, and say where its sites look."""
     from encoders.checkpoint import load_encoder
+    from encoders.masks import estimated_fields
     from encoders.validation import evaluate as evaluated
     from protocols.seeds import random_stream
+    from synth_server.readers.encoder_report import encoder_report
 
     loaded = load_encoder(encoder)
     recording = _recording(images, responses, size_px)
+    shape_px = recording.images.shape[1:3]
+    fields = estimated_fields(loaded.encoder, shape_px, px_per_deg)
     scores = evaluated(loaded.encoder, recording, random_stream(seed, "reliability"))
+    report = encoder_report(scores, fields)
     if json:
-        sys.stdout.write(scores.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(report.model_dump_json(indent=2) + "\n")
     else:
         _tell_scores(scores)
+        stderr.print(report.fields_text, highlight=False)
+    _draw(loaded.encoder, recording, scores, figure, px_per_deg)
 
 
 def synthesize(
@@ -239,6 +259,16 @@ def _tell_scores(scores: Any) -> None:
     }
     text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
     stderr.print(f"{scores.n_images} held-out images, {len(scores.sites)} sites: {text}")
+
+
+def _draw(
+    encoder: Any, held_out: Any, scores: Any, out: Path | None, px_per_deg: float | None = None
+) -> None:
+    from synth_server.readers.encoder_figure import draw_encoder
+
+    if out is not None:
+        draw_encoder(encoder, held_out, scores, out, px_per_deg=px_per_deg)
+        stderr.print(f"figure   {out}", highlight=False)
 
 
 def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, Any]]:

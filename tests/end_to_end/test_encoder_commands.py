@@ -49,6 +49,25 @@ def test_scores_are_one_json_document(encoder: Path, recorded: Path) -> None:
     sites = json.loads(done.stdout)["sites"]
     assert [site["site"] for site in sites] == ["0", "1"]
     assert all(site["r"] > 0.5 for site in sites)
+    assert all(0 < site["receptive_field"]["diameter_px"] < 70 for site in sites)
+
+
+def test_the_figure_is_drawn_and_fields_are_told_in_degrees(
+    encoder: Path, recorded: Path, tmp_path: Path
+) -> None:
+    data = ["--images", recorded / "images.npy", "--responses", recorded / "responses.npy"]
+    figure = tmp_path / "figure.png"
+    done = command("evaluate", encoder, *data, "--px-per-deg", "8", "--figure", figure)
+    assert done.returncode == 0, done.stderr
+    assert "receptive fields: median diameter" in done.stderr
+    assert "°" in done.stderr
+    with Image.open(figure) as drawn:
+        assert drawn.width > 1000
+    refused = command(
+        "fit", *data, "--out", tmp_path / "e", "--held-out", 0, "--figure", tmp_path / "f.png"
+    )
+    assert refused.returncode == 1
+    assert "a figure needs held-out images" in refused.stderr
 
 
 def test_images_for_every_site_and_seed(encoder: Path, tmp_path: Path) -> None:
