@@ -15,7 +15,13 @@ from typing import Annotated, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, SkipValidation, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    SkipValidation,
+    model_serializer,
+    model_validator,
+)
 
 from protocols.errors import DataError
 from protocols.settings import Frozen
@@ -45,6 +51,9 @@ class Role(StrEnum):
     NATURAL = "natural"
     STRETCH = "stretch"
     ONE_HOT_POPULATION = "one_hot_population"
+    BEST_NATURAL = "best_natural"
+    CONTRAST_ENHANCED = "contrast_enhanced"
+    NOISE = "noise"
     CONTROL = "control"
 
 
@@ -83,11 +92,24 @@ class Timing(Frozen):
 
 
 class Stimulus(Frozen):
-    """One image of a block: its hash, why it is there, and a name for people."""
+    """One image of a block: its hash, why it is there, a name for people, and for which sites it is.
+
+    A document without `targets` is that of a stimulus that aims at no site.
+    """
 
     id: StimulusId
     role: Role
     label: str = Field(default="", max_length=200)
+    targets: tuple[SiteId, ...] = Field(
+        default=(), description="sites that it was made or chosen for"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_empty_targets(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        if not self.targets:
+            document.pop("targets", None)
+        return document
 
 
 class Cue(Frozen):
@@ -169,6 +191,7 @@ class Block(Frozen):
         roles: Role | Sequence[Role],
         order: Iterable[int] | None = None,
         labels: Sequence[str] = (),
+        targets: Sequence[Sequence[str]] = (),
         label: str = "",
         generation: int | None = None,
         codes: Codes | None = None,
@@ -177,20 +200,21 @@ class Block(Frozen):
         """A block of `images` `(n, h, w, 3) uint8`; each shown once in row order if `order` is not given.
 
         Raises:
-            DataError: If the images, codes, roles or order do not fit together.
+            DataError: If the images, codes, roles, labels, targets or order do not fit together.
         """
         check_images(images)
         each_role = [roles] * len(images) if isinstance(roles, Role) else list(roles)
         names = list(labels) or [""] * len(images)
-        if not len(images) == len(each_role) == len(names):
+        aims = [tuple(each) for each in targets] or [()] * len(images)
+        if not len(images) == len(each_role) == len(names) == len(aims):
             raise DataError(
-                "a block needs one role and one label an image",
+                "a block needs one role, one label and one tuple of targets an image",
                 expected=f"{len(images)} of each",
-                got=f"{len(each_role)} roles, {len(names)} labels",
+                got=f"{len(each_role)} roles, {len(names)} labels, {len(aims)} targets",
             )
         stimuli = tuple(
-            Stimulus(id=image_id(image), role=role, label=name)
-            for image, role, name in zip(images, each_role, names, strict=True)
+            Stimulus(id=image_id(image), role=role, label=name, targets=aim)
+            for image, role, name, aim in zip(images, each_role, names, aims, strict=True)
         )
         return cls(
             label=label,

@@ -141,3 +141,18 @@ def test_the_digest_says_what_was_counted_and_not_when():
 
     assert digest(1, 0.5) == digest(1, 99.0)
     assert digest(1, 0.5) != digest(2, 0.5)
+
+
+def test_a_stimulus_names_its_targets_and_otherwise_has_the_document_it_always_had(images):
+    block = Block.of(images[:2], roles=Role.STRETCH, targets=[("A-001", "A-002"), ()])
+    first, second = block.document()["stimuli"]
+    assert first["targets"] == ["A-001", "A-002"]
+    assert set(second) == {"id", "role", "label"}
+    again = Block.model_validate({**block.document(), "images": images[:2]})
+    assert again.digest == block.digest
+    assert [stimulus.targets for stimulus in again.stimuli] == [("A-001", "A-002"), ()]
+
+
+def test_targets_must_fit_the_images(images):
+    with pytest.raises(DataError, match="targets an image"):
+        Block.of(images, roles=Role.STRETCH, targets=[("A-001",)])
