@@ -17,7 +17,9 @@ retina.jpg             Mikael Häggström; CC0
 rocket.jpg             SpaceX; public domain
 =====================  ==================================================================
 
-The first twenty crops are the most varied.
+The first twenty crops are the most varied. Beyond the crops chosen by hand, further ones are drawn
+at random: any place, any scale, mirrored or not, always the same ones. They overlap, and come from
+few photographs: enough to rehearse a fit that needs hundreds of images, not to publish one.
 """
 
 from __future__ import annotations
@@ -37,8 +39,15 @@ from PIL import Image, ImageOps
 
 from protocols.errors import DataError, InstallationError, SettingsError
 from protocols.interfaces import PhotographSet
+from protocols.seeds import random_stream
 
 EMBEDDED = "embedded"
+MAX_EMBEDDED = 5000
+"""With those drawn at random; more would hardly be different."""
+LEAST_SIDE_PX = 80
+"""Of a crop drawn at random, in the photograph's pixels."""
+LEAST_CONTRAST = 15
+"""Of a crop drawn at random: standard deviation over pixels and channels, of 255."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 
 
@@ -94,7 +103,7 @@ def load_photographs(source: str | Path, n: int | None, size_px: int) -> Photogr
     Args:
         source: `"embedded"`, a folder, or a zip file. Members are sorted by the numbers in their
             names ("im2" before "im10"); images are cut to their central square.
-        n: How many; None for all.
+        n: How many; None for all, of `"embedded"` those that were chosen by hand.
         size_px: Side of the result.
 
     Returns:
@@ -123,7 +132,7 @@ def load_photographs(source: str | Path, n: int | None, size_px: int) -> Photogr
 
 
 def _embedded(n: int | None) -> Iterator[tuple[str, Image.Image]]:
-    count = _how_many(n, len(EMBEDDED_CROPS), EMBEDDED)
+    count = len(EMBEDDED_CROPS) if n is None else _how_many(n, MAX_EMBEDDED, EMBEDDED)
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         raise InstallationError(
@@ -131,10 +140,31 @@ def _embedded(n: int | None) -> Iterator[tuple[str, Image.Image]]:
             remedy="pip install 'stimloop[server]', or name a folder of photographs",
         )
     folder = Path(spec.origin).parent / "data"
-    for crop in EMBEDDED_CROPS[:count]:
-        picture = _from_file(folder / crop.file)
-        corners = (crop.left, crop.top, crop.left + crop.side, crop.top + crop.side)
-        yield crop.name, picture.crop(corners)
+    files = list(dict.fromkeys(crop.file for crop in EMBEDDED_CROPS))
+    pictures = {file: _from_file(folder / file) for file in files}
+    for number in range(count):
+        if number < len(EMBEDDED_CROPS):
+            crop = EMBEDDED_CROPS[number]
+            yield crop.name, _cut(pictures[crop.file], crop)
+        else:
+            file = files[number % len(files)]
+            yield f"{Path(file).stem} {number}", _drawn(number, file, pictures[file])
+
+
+def _drawn(number: int, file: str, picture: Image.Image) -> Image.Image:
+    """Crop `number` of those beyond `EMBEDDED_CROPS`: log-uniform side, and not a blank sky."""
+    random = random_stream(0, "embedded photographs", number)
+    largest = min(picture.size) - 1  # the whole was chosen by hand
+    while True:
+        side = round(largest * (LEAST_SIDE_PX / largest) ** random.uniform())
+        left, top = (int(random.integers(0, length - side + 1)) for length in picture.size)
+        cut = _cut(picture, Crop("", file, left, top, side))
+        if np.asarray(cut).std() >= LEAST_CONTRAST:
+            return ImageOps.mirror(cut) if random.integers(2) else cut
+
+
+def _cut(picture: Image.Image, crop: Crop) -> Image.Image:
+    return picture.crop((crop.left, crop.top, crop.left + crop.side, crop.top + crop.side))
 
 
 def _from_folder(folder: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from protocols.errors import DataError, SettingsError
-from synth_server.synthesis.photographs import EMBEDDED_CROPS, load_photographs
+from synth_server.synthesis.photographs import EMBEDDED_CROPS, MAX_EMBEDDED, load_photographs
 
 
 def png(level, size=(20, 12)):
@@ -35,9 +35,21 @@ def test_embedded_photographs_are_many_varied_and_the_same_every_time():
     assert np.array_equal(first.images[:3], load_photographs("embedded", 3, 64).images)
 
 
+def test_embedded_photographs_beyond_those_chosen_by_hand_are_drawn_the_same_every_time():
+    pytest.importorskip("skimage")
+    some, more = (load_photographs("embedded", n, 32) for n in (60, 90))
+    assert np.array_equal(some.images, more.images[:60])
+    assert some.names == more.names[:60]
+    assert np.array_equal(
+        some.images[: len(EMBEDDED_CROPS)], load_photographs("embedded", None, 32).images
+    )
+    assert len(np.unique(more.images.reshape(90, -1), axis=0)) == 90
+    assert len(set(more.names)) == 90
+
+
 def test_embedded_has_an_end():
-    with pytest.raises(SettingsError, match=f"at most {len(EMBEDDED_CROPS)}"):
-        load_photographs("embedded", 1000, 64)
+    with pytest.raises(SettingsError, match=f"at most {MAX_EMBEDDED}"):
+        load_photographs("embedded", MAX_EMBEDDED + 1, 64)
 
 
 def test_none_asked_none_given():
