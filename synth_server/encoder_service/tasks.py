@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from protocols.errors import MalformedMessage, Refusal, SettingsError, StimloopError
+from protocols.errors import DataError, MalformedMessage, Refusal, SettingsError, StimloopError
 from protocols.settings import validated
 from protocols.vocabulary import MAX_STIMULI
 from protocols.wire.arrays import check_image_frames, float_frame, images_from
@@ -70,7 +70,10 @@ def _prediction(body: Predict, frames: Sequence[bytes], hosted: Hosted) -> Task:
         for start in range(0, len(frames), IMAGES_AT_ONCE):
             tick(start, len(frames))
             part = images_from(frames[start : start + IMAGES_AT_ONCE], body.image_shape)
-            rates.append(hosted.encoder.predict(part))
+            try:
+                rates.append(hosted.encoder.predict(part))
+            except DataError as error:
+                raise _refused(RefusalReason.MALFORMED, error) from None
         found = float_frame(np.concatenate(rates))
         said = Prediction(n_images=len(frames), site_ids=hosted.encoder.site_ids)
         return Answer(said, (found,))

@@ -7,6 +7,7 @@ a rig in another language would have to write.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,10 +17,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from protocols.documents import EventKind
 from synth_server.session.log import SessionLog, verify_chain
+from tests.encoder_files import small_encoder, write_small_encoder
 
 STARTUP_S = 60.0
 END_S = 60.0
@@ -44,10 +47,10 @@ timing = { presentations_per_trial = 2, max_attempts = 3 }
 """
 
 CLIENT = '''
-import hashlib, json, random, sys
+import hashlib, json, random, struct, sys
 import zmq
 
-work_address, control_address, events_address, *sites = sys.argv[1:]
+work_address, control_address, events_address, encoders_address, *sites = sys.argv[1:]
 context = zmq.Context()
 n_requests = 0
 
@@ -66,10 +69,10 @@ def new_id():
     return "request-%d" % n_requests
 
 
-def send(socket, kind, body, session="plain", wire=2, id=None):
+def send(socket, kind, body, session="plain", wire=2, id=None, frames=()):
     id = id or new_id()
     header = {"wire": wire, "kind": kind, "id": id, "session": session, "body": body}
-    socket.send_multipart([json.dumps(header).encode("utf-8")])
+    socket.send_multipart([json.dumps(header).encode("utf-8"), *frames])
     return id
 
 
@@ -144,7 +147,78 @@ def responses(block, shown):
     return {"responses": body}
 
 
+def answered(id):
+    """The answer of the encoders; until then, they say that they are at work."""
+    while True:
+        kind, body, frames = receive(encoders, id)
+        if kind != "working":
+            return kind, body, frames
+        assert body["state"] in ("queued", "running") and body["done"] <= body["total"], body
+
+
+def numbers(frame, n):
+    return struct.unpack("<%dd" % n, frame)
+
+
+def refused_by_encoders(kind, body, frames=()):
+    answer, body, _ = answered(send(encoders, kind, body, frames=frames))
+    assert answer == "refused" and body["what"], (answer, body)
+    told.append(body["reason"])
+
+
+def ask_encoders():
+    """Everything that can be asked of encoders; returns what they said."""
+    kind, body, _ = answered(send(encoders, "list_encoders", {}))
+    assert kind == "encoders"
+    (about,) = body["encoders"]
+    names = about["site_ids"]
+    pixels = [bytes(chance.randrange(256) for _ in range(32 * 32 * 3)) for _ in range(2)]
+    asked = {"encoder": "v4", "image_shape": [32, 32, 3]}
+    id = send(encoders, "predict", asked, frames=pixels)
+    kind, body, frames = answered(id)
+    assert (kind, body["n_images"], body["site_ids"], len(frames)) == ("prediction", 2, names, 1)
+    rates = numbers(frames[0], 2 * len(names))
+    send(encoders, "predict", asked, frames=pixels, id=id)  # the same question again
+    assert answered(id) == (kind, body, frames)
+
+    wanted = {"encoder": "v4", "objective": {"name": "suppress", "options": {}},
+              "targets": names[:1], "seeds": [4, 5], "size_px": 32, "settings": {"n_steps": 3}}
+    kind, body, frames = answered(send(encoders, "synthesize", wanted))
+    assert kind == "synthesized" and body["image_shape"] == [32, 32, 3], (kind, body)
+    assert (body["targets"], body["seeds"]) == (names[:1] * 2, [4, 5])
+    *images, predicted, scores = frames
+    assert [len(image) for image in images] == [32 * 32 * 3] * 2
+    predicted, scores = numbers(predicted, 2 * len(names)), numbers(scores, 2)
+    assert [-score for score in scores] == [predicted[0], predicted[len(names)]]
+    kind, body, frames = answered(send(encoders, "predict", asked, frames=images))
+    assert numbers(frames[0], 2 * len(names)) == predicted
+
+    endless = send(encoders, "synthesize", dict(wanted, settings={"n_steps": 100000}))
+    assert receive(encoders, endless)[0] == "working"
+    cancel = send(encoders, "cancel", {"request": endless})
+    said = {}
+    while len(said) < 2:
+        header, *_ = encoders.recv_multipart()
+        header = json.loads(header)
+        if header["kind"] != "working":
+            said[header["reply_to"]] = header["kind"], header["body"]
+    assert said[cancel] == ("cancelled", {"request": endless, "found": True})
+    assert said[endless][0] == "refused"
+    told.append(said[endless][1]["reason"])
+
+    refused_by_encoders("predict", dict(asked, encoder="it"), pixels)
+    refused_by_encoders("predict", asked, [pixels[0][1:]])
+    refused_by_encoders("predict", dict(asked, image_shape=[32, 32, 4]), pixels)
+    refused_by_encoders("synthesize", dict(wanted, targets=["nowhere"]))
+    refused_by_encoders("synthesize", dict(wanted, recipe="cake"))
+    refused_by_encoders("synthesize", dict(wanted, seeds=list(range(4096))))
+    refused_by_encoders("synthesize", dict(wanted, settings={"n_steps": 100000}, deadline_s=0.1))
+    refused_by_encoders("hello", {})
+    return {"pixels": [frame.hex() for frame in pixels], "rates": rates, "about": about}
+
+
 chance = random.Random(1)
+encoders, told = connected(zmq.DEALER, encoders_address), []
 work = connected(zmq.DEALER, work_address)
 control = connected(zmq.DEALER, control_address)
 events = connected(zmq.SUB, events_address)
@@ -188,6 +262,7 @@ while True:
         send(work, "next_block", {"block_index": 0}, id=id)
         first, second = receive(work, id), receive(work, id)
         assert first == second and first[2] == frames
+        predicted = ask_encoders()
     # In block 0, the first image of the second trial is broken off, and with it its neighbour.
     shown = show(block, lambda trial, repetition, attempt:
                  "fixation_break" if index == 0 and trial == 1 else "completed")
@@ -225,6 +300,7 @@ json.dump({
     "imported": sorted(ours & set(sys.modules)), "refusals": refusals, "end": end,
     "status": status, "reported": reported, "n_images": n_images,
     "published": [message["body"] for message in published],
+    "predicted": predicted, "told_by_encoders": told,
 }, sys.stdout)
 '''
 
@@ -251,7 +327,10 @@ def exchange(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], 
 @contextlib.contextmanager
 def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], list[str]]]:
     arguments = ["serve", "session.toml", "--log", "session.sqlite", "--announce", "at.json"]
-    arguments += ["--work-port", "0", "--control-port", "0", "--events-port", "0"]
+    for name in ("work", "control", "events", "encoders"):
+        arguments += [f"--{name}-port", "0"]
+    encoder = write_small_encoder(folder / "v4.safetensors")
+    arguments += ["--encoder", f"v4={encoder}"]
     with (folder / "server.log").open("wb") as output:
         server = subprocess.Popen(
             [sys.executable, "-m", "synth_server.cli", *arguments, "--exit-when-over"],
@@ -276,7 +355,7 @@ def _announced(server: subprocess.Popen[bytes], folder: Path) -> list[str]:
         if server.poll() is not None or time.monotonic() > deadline:
             pytest.fail((folder / "server.log").read_text())
     addresses = json.loads((folder / "at.json").read_text("utf-8"))
-    return [addresses["work"], addresses["control"], addresses["events"]]
+    return [addresses[name] for name in ("work", "control", "events", "encoders")]
 
 
 def test_the_client_used_nothing_of_ours(exchange):
@@ -300,6 +379,29 @@ def test_what_does_not_fit_was_refused_with_its_reason(exchange):
         "out_of_order",
         "already_answered",
         "session_over",
+    ]
+
+
+def test_the_encoders_answered_as_they_would_here(exchange):
+    predicted = exchange[0]["predicted"]
+    pixels = [np.frombuffer(bytes.fromhex(frame), np.uint8) for frame in predicted["pixels"]]
+    rates = small_encoder().predict(np.stack(pixels).reshape(2, 32, 32, 3))
+    assert predicted["rates"] == rates.ravel().tolist()
+    file = (exchange[1].parent / "v4.safetensors").read_bytes()
+    assert predicted["about"]["digest"] == hashlib.sha256(file).hexdigest()
+
+
+def test_the_encoders_refused_with_their_reasons(exchange):
+    assert exchange[0]["told_by_encoders"] == [
+        "cancelled",
+        "unknown_encoder",
+        "malformed",
+        "malformed",
+        "unknown_site",
+        "settings_refused",
+        "too_large",
+        "too_late",
+        "unknown_kind",
     ]
 
 

@@ -14,8 +14,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocols.errors import MalformedMessage
+from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, BlockResponses, Outcome, Presentation, Role, Timing
+from protocols.wire import encoder_messages as enc
 from protocols.wire import messages as msg
+from protocols.wire.arrays import float_frame, floats_from, images_from
 from protocols.wire.codec import (
     MAX_FRAMES,
     BadRequest,
@@ -27,7 +30,14 @@ from protocols.wire.codec import (
     refusal,
 )
 
-SOCKETS = (msg.WORK_REQUESTS, msg.CONTROL_REQUESTS, msg.REPLIES, msg.PUBLISHED)
+SOCKETS = (
+    msg.WORK_REQUESTS,
+    msg.CONTROL_REQUESTS,
+    msg.REPLIES,
+    msg.PUBLISHED,
+    enc.ENCODER_REQUESTS,
+    enc.ENCODER_REPLIES,
+)
 ALL = tuple(kind for socket in SOCKETS for kind in socket)
 
 hashes = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -77,7 +87,51 @@ status_lines = st.builds(
     blocks_answered=indices,
     last_event=indices,
 )
+shapes = st.tuples(st.integers(1, 16_384), st.integers(1, 16_384), st.just(3))
+seeds = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=3).map(tuple)
+deadlines = st.none() | st.floats(0, 86_400, exclude_min=True)
+summaries = st.builds(
+    enc.EncoderSummary,
+    name=names,
+    site_ids=sites,
+    digest=words,
+    networks=st.lists(words, max_size=2).map(tuple),
+    data_digest=words,
+    n_trained=indices,
+    n_held_out=indices,
+    median_r=st.none() | finite,
+    versions=st.dictionaries(words, words, max_size=2),
+    notes=words,
+)
+encoder_bodies: st.SearchStrategy[msg.Body] = st.one_of(
+    st.just(enc.ListEncoders()),
+    st.builds(enc.Predict, encoder=names, image_shape=shapes, deadline_s=deadlines),
+    st.builds(
+        enc.Synthesize,
+        encoder=names,
+        objective=st.builds(PluginChoice, name=st.text(min_size=1, max_size=9), options=documents),
+        targets=sites,
+        seeds=seeds,
+        recipe=names,
+        size_px=st.integers(16, 2048),
+        settings=documents,
+        deadline_s=deadlines,
+    ),
+    st.builds(enc.Cancel, request=st.text(min_size=1, max_size=64)),
+    st.builds(enc.Encoders, encoders=st.lists(summaries, max_size=2).map(tuple)),
+    st.builds(
+        enc.Working,
+        state=st.sampled_from(["queued", "running"]),
+        ahead=indices,
+        done=indices,
+        total=indices,
+    ),
+    st.builds(enc.Prediction, n_images=st.integers(1, 4096), site_ids=sites),
+    st.builds(enc.Synthesized, image_shape=shapes, targets=sites, seeds=seeds, site_ids=sites),
+    st.builds(enc.Cancelled, request=names, found=st.booleans()),
+)
 bodies: st.SearchStrategy[msg.Body] = st.one_of(
+    encoder_bodies,
     st.just(msg.Hello()),
     st.builds(msg.Attach, rig_id=st.text(min_size=1, max_size=64), site_ids=sites, software=words),
     st.builds(msg.NextBlock, block_index=indices),
@@ -176,6 +230,29 @@ def test_a_block_arrives_whole(block: Block) -> None:
     assert arrived.digest == block.digest
     assert np.array_equal(arrived.images, block.images)
     assert list(arrived.cues()) == list(block.cues())
+
+
+@given(st.lists(finite, min_size=6, max_size=6))
+def test_numbers_arrive_to_the_last_bit(values: list[float]) -> None:
+    numbers = np.array(values).reshape(2, 3)
+    frame = bytes(float_frame(numbers.T))
+    assert np.array_equal(floats_from(frame, (3, 2)), numbers.T)
+    for wrong in (frame[:-1], frame + b"0", b""):
+        with pytest.raises(MalformedMessage, match="48 bytes"):
+            floats_from(wrong, (3, 2))
+
+
+@given(blocks(), st.integers(-3, 3))
+def test_images_arrive_or_are_refused(block: Block, excess: int) -> None:
+    frames = [bytes(frame) for frame in image_frames(block.images)]
+    shape = (block.images.shape[1], block.images.shape[2], 3)
+    assert np.array_equal(images_from(frames, shape), block.images)
+    frames[-1] = frames[-1] + bytes(excess) if excess > 0 else frames[-1][: excess or None]
+    if excess:
+        with pytest.raises(MalformedMessage, match="image_shape"):
+            images_from(frames, shape)
+    with pytest.raises(MalformedMessage, match="no frames"):
+        images_from([], shape)
 
 
 @given(st.lists(st.binary(max_size=200), max_size=4))
