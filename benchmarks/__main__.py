@@ -5,7 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("turnaround", "log_commit", "waiting", "evolution_gain")
+BENCHMARKS = (
+    "turnaround",
+    "log_commit",
+    "waiting",
+    "evolution_gain",
+    "encoder_service",
+    "encoder_accuracy",
+    "encoder_speed",
+)
 
 for name in BENCHMARKS:
     print(f"--- {name}", flush=True)

@@ -1,0 +1,409 @@
+"""How long encoders take: fits, features and synthesis, beside other ways to do the same.
+
+Session 210325, one layer, one thread; all that is compared is timed in turn in one run. Peers
+(neuralpredictors, torch-lucent) are compared where `--peers` finds them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.encoder_data import (
+    DEVELOPMENT,
+    SINGLE,
+    Problem,
+    Split,
+    Timed,
+    common_arguments,
+    feature_store,
+    problem,
+    recording_or_leave,
+    report,
+    side_by_side,
+    split,
+)
+from benchmarks.peers import (
+    fit_factorised,
+    lucent_climb,
+    lucent_scene,
+    missing,
+    use_peers,
+)
+from benchmarks.plain_loop import fit_site
+from benchmarks.results import table
+from encoders.alternating import fit_alternating
+from encoders.backbones import load_backbone, pixels_of
+from encoders.backbones.frozen import freeze_batch_norms
+from encoders.encoder import TwoStageEncoder
+from encoders.features import FeatureStore, Tap
+from encoders.fitting import LAYERS, FitSettings, fit
+from encoders.two_stage import Penalties, Readout
+from protocols.vocabulary import Rates
+from synth_server.synthesis.ascent import AscentSettings, stimloop_recipe, synthesize
+from synth_server.synthesis.constraints import TransformSettings
+from synth_server.synthesis.objectives import SiteObjective, SiteSettings
+
+SOLVER: Mapping[str, Any] = {
+    "max_sweeps": FitSettings().max_sweeps,
+    "tolerance": FitSettings().tolerance,
+}
+FACTORISED_STRENGTHS = (1e-4, 3e-4, 1e-3)
+"""Of neuralpredictors' penalty; its best on the inner validation images is taken."""
+SITES = (10, 100, 1000)
+IMAGES = (100, 200, 400, 600)
+BATCHES = (1, 4, 16, 64)
+CLIMBED = 16
+"""Images that are synthesised, each for another site."""
+
+
+class Run(NamedTuple):
+    """What all parts need."""
+
+    parts: Split
+    store: FeatureStore
+    repeats: int
+    n_steps: int
+    is_quick: bool
+
+
+def main() -> None:
+    """Measure and write the sections."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--split", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=60, help="of ascent")
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=os.environ.get("STIMLOOP_PEERS"),
+        help="folder with neuralpredictors and torch-lucent; default: STIMLOOP_PEERS",
+    )
+    parser.add_argument("--quick", action="store_true", help="a try-out: small sizes, no writing")
+    common_arguments(parser)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    use_peers(options.peers)
+    run = Run(
+        split(recording_or_leave(), options.split),
+        feature_store(options.cache),
+        1 if options.quick else options.repeats,
+        8 if options.quick else options.steps,
+        options.quick,
+    )
+    is_draft = options.draft or options.quick or options.split >= DEVELOPMENT
+    for name in options.parts:
+        heading, measure = PARTS[name]
+        command = f"python -m benchmarks.encoder_speed --parts {name} --peers PEERS"
+        circumstances = (
+            f"{options.threads} torch thread; medians of {run.repeats} runs in turn; "
+            f"{SINGLE.label}; session 210325, split {options.split}."
+        )
+        report(heading, command, f"{measure(run)}\n\n{circumstances}", draft=is_draft)
+
+
+# --- fits --------------------------------------------------------------------------------------
+
+
+def fits(run: Run) -> str:
+    """All sites at once, one at a time, and neuralpredictors."""
+    posed, penalties = problem(run.parts, SINGLE, run.store), Penalties()
+    n_sites = posed.responses.shape[1]
+    one_layer = FitSettings(taps=(SINGLE,))
+    tasks: dict[str, Callable[[], Any]] = {
+        "all sites at once": lambda: _ours(posed, penalties),
+        "one site at a time": lambda: _one_by_one(posed, penalties),
+        "all sites at once, penalties chosen": lambda: fit(run.parts.train, one_layer, run.store),
+    }
+    without = missing("neuralpredictors")
+    if not without:
+        tasks |= {
+            f"neuralpredictors, L1 {strength:g}": _factorised_task(posed, strength)
+            for strength in FACTORISED_STRENGTHS
+        }
+    fit(run.parts.train, one_layer, run.store)  # loads the network, which is not to be timed
+    timed = side_by_side(tasks, run.repeats)
+    ours, loop, chosen = (timed[name] for name in list(tasks)[:3])
+    rows = [
+        _fit_row(run, "all sites at once", ours, ours.result(posed.held_out_features).numpy()),
+        _fit_row(run, "the same, one site at a time", loop, _looped(posed, loop), ours),
+        _fit_row(
+            run,
+            f"all at once, best of {len(one_layer.penalties)} penalties in {one_layer.n_folds} folds",
+            chosen,
+            chosen.result.encoder.predict(run.parts.test.images, run.store),
+        ),
+    ]
+    if not without:
+        rows += _factorised_rows(run, posed, timed, ours, chosen)
+    head = ["fit", "s", "÷ ours", "median r", "noise-corrected"]
+    agreement = _agreement(ours.result(posed.held_out_features).numpy(), _looped(posed, loop))
+    text = (
+        f"{n_sites} sites, {len(posed.features)} images, features at hand "
+        f"({'×'.join(map(str, posed.features.shape[1:]))}), held-out accuracy beside. The loop over "
+        f"sites does the same maths in numpy; its predictions agree with ours to r ≥ {agreement:.4f}. "
+        "neuralpredictors' `FullFactorized2d`: Adam, its own early stopping on a tenth of the "
+        "images, the penalty that does best there; 'search' is the time of all penalties, and is "
+        "compared with our choice of penalties."
+    )
+    return f"{text}\n\n{table(head, rows)}\n\n{without}".strip()
+
+
+def _ours(posed: Problem, penalties: Penalties) -> Readout:
+    return fit_alternating(posed.features, posed.responses, posed.weights, penalties, **SOLVER)
+
+
+def _one_by_one(posed: Problem, penalties: Penalties) -> list[Any]:
+    features, responses, weights = (tensor.numpy() for tensor in posed[:3])
+    return [
+        fit_site(features, responses[:, site], weights[:, site], penalties, **SOLVER)
+        for site in range(responses.shape[1])
+    ]
+
+
+def _looped(posed: Problem, loop: Timed) -> Rates:
+    """Predictions of the sites' own fits, `(n, n_sites)`."""
+    features = posed.held_out_features.numpy()
+    return np.stack([site(features) for site in loop.result], axis=1).astype(np.float64)
+
+
+def _agreement(a: Any, b: Any) -> float:
+    """The lowest correlation over sites of two predictions."""
+    return min(float(np.corrcoef(x, y)[0, 1]) for x, y in zip(a.T, b.T, strict=True))
+
+
+def _factorised_task(posed: Problem, strength: float) -> Callable[[], Any]:
+    return lambda: fit_factorised(posed.features, posed.responses, posed.weights, strength)
+
+
+def _factorised_rows(
+    run: Run, posed: Problem, timed: Mapping[str, Timed], ours: Timed, chosen: Timed
+) -> list[list[str]]:
+    tried = [timed[name] for name in timed if name.startswith("neuralpredictors")]
+    best = max(range(len(tried)), key=lambda i: tried[i].result.validation_r)
+    predicted = tried[best].result(posed.held_out_features)
+    name = f"neuralpredictors, its best penalty (L1 {FACTORISED_STRENGTHS[best]:g})"
+    search = Timed(sum(each.seconds for each in tried), None)
+    return [
+        _fit_row(run, name, tried[best], predicted, ours),
+        _fit_row(run, "neuralpredictors, search", search, predicted, chosen),
+    ]
+
+
+def _fit_row(
+    run: Run, name: str, timed: Timed, predicted: Any, reference: Timed | None = None
+) -> list[str]:
+    r, corrected = run.parts.median_r(np.asarray(predicted, dtype=np.float64))
+    ratio = "" if reference is None else f"**{timed.seconds / reference.seconds:.1f}**"
+    return [name, f"{timed.seconds:.2f}", ratio, f"{r:.3f}", f"{corrected:.3f}"]
+
+
+# --- features ----------------------------------------------------------------------------------
+
+
+def features(run: Run) -> str:
+    """Networks cut at the layer, against whole ones whose layer is read on the way."""
+    images = run.parts.train.images[: 16 if run.is_quick else 64]
+    rows = []
+    taps = LAYERS[:2] if run.is_quick else (*LAYERS, VGG)
+    for tap in taps:
+        cut = run.store.extractor(tap).backbone
+        whole = _whole(tap)
+        timed = side_by_side(
+            {"cut": _through(cut, images), "whole": _through(whole, images)}, run.repeats
+        )
+        each = [1000 * timed[name].seconds / len(images) for name in ("cut", "whole")]
+        rows.append([tap.label, *(f"{ms:.1f}" for ms in each), f"**{each[1] / each[0]:.2f}**"])
+    head = ["layer", "cut at it, ms an image", "whole network", "whole ÷ cut"]
+    return f"{table(head, rows)}\n\nBatches of 8 images; VGG-16 untrained (its speed is the same)."
+
+
+VGG = Tap(backbone="torchvision:vgg16", layer="features.15", input_px=112, weights="random")
+
+
+def _whole(tap: Tap) -> torch.nn.Module:
+    last = "classifier.6" if "vgg" in tap.backbone else "classifier"
+    whole = load_backbone(
+        tap.backbone, last, input_px=tap.input_px, weights=tap.weights, device="cpu"
+    )
+    freeze_batch_norms(whole.network)
+    return whole
+
+
+def _through(network: torch.nn.Module, images: Any) -> Callable[[], None]:
+    @torch.no_grad()
+    def task() -> None:
+        for at in range(0, len(images), 8):
+            network(pixels_of(images[at : at + 8], torch.device("cpu")))
+
+    return task
+
+
+# --- synthesis ---------------------------------------------------------------------------------
+
+
+def synthesis(run: Run) -> str:
+    """A step of ascent, an image, against lucent on the same network, readout and size."""
+    encoder = _single_encoder(run)
+    n_images = 4 if run.is_quick else CLIMBED
+    recipe = stimloop_recipe(encoder.tap.input_px or 112)
+    turning = TransformSettings(**{**recipe.settings.transforms.model_dump(), "rotate_deg": 10})
+    turned = recipe.settings.model_copy(update={"transforms": turning})
+    tasks: dict[str, Callable[[], Any]] = {
+        "ours": _climb(encoder, n_images, recipe.settings, run.n_steps),
+        "ours, turned by up to 10° as well": _climb(encoder, n_images, turned, run.n_steps),
+        "ours, one image at a time": _climb(encoder, 1, recipe.settings, run.n_steps),
+    }
+    n_of = dict(zip(tasks, (n_images, n_images, 1), strict=True))
+    without = missing("lucent")
+    if not without:
+        lucent = {
+            "torch-lucent": _lucent(encoder, 1, run.n_steps, whole=True),
+            "torch-lucent, network cut for it": _lucent(encoder, 1, run.n_steps, whole=False),
+            f"torch-lucent, network cut, batch of {n_images}": _lucent(
+                encoder, n_images, run.n_steps, whole=False
+            ),
+        }
+        n_of |= dict(zip(lucent, (1, 1, n_images), strict=True))
+        tasks |= lucent
+    timed = side_by_side(tasks, run.repeats)
+    each = {name: 1000 * timed[name].seconds / (n_of[name] * run.n_steps) for name in tasks}
+    rows = [
+        [name, str(n_of[name]), f"{ms:.2f}", f"**{ms / each['ours']:.2f}**"]
+        for name, ms in each.items()
+    ]
+    text = (
+        f"{run.n_steps} steps, {encoder.tap.input_px} px, each image for one site of the same "
+        "encoder; all that either does for an image is counted. Ours with the default recipe "
+        "(natural contrast, jitter, scale, looks at the best image on the way); lucent with its own "
+        "(pad, jitter, scale, turn, jitter), its Adam and its Fourier space."
+    )
+    head = ["synthesis", "images at once", "ms a step an image", "÷ ours"]
+    return f"{text}\n\n{table(head, rows)}\n\n{without}".strip()
+
+
+def _single_encoder(run: Run) -> TwoStageEncoder:
+    settings = FitSettings(taps=(SINGLE,), penalties=(Penalties(),))
+    encoder = fit(run.parts.train, settings, run.store).encoder
+    if not isinstance(encoder, TwoStageEncoder):
+        raise TypeError("one tap makes one encoder")
+    return encoder
+
+
+def _climb(
+    encoder: TwoStageEncoder, n_images: int, settings: AscentSettings, n_steps: int
+) -> Callable[[], Any]:
+    """One batch; where there are more images than sites, of several seeds."""
+    n_seeds = -(-n_images // len(encoder.site_ids))
+    names = encoder.site_ids[: n_images // n_seeds]
+    targets = {name: SiteObjective(SiteSettings(site=name)) for name in names}
+    chosen = settings.model_copy(update={"n_steps": n_steps, "batch_size": n_images})
+    space = stimloop_recipe(encoder.tap.input_px or 112).space
+    return lambda: synthesize(encoder, targets, space, chosen, range(n_seeds))
+
+
+def _lucent(
+    encoder: TwoStageEncoder, n_images: int, n_steps: int, *, whole: bool
+) -> Callable[[], Any]:
+    scene = lucent_scene(encoder, list(range(n_images)), whole=whole)
+    return lambda: lucent_climb(scene, n_images, n_steps)
+
+
+# --- growth ------------------------------------------------------------------------------------
+
+
+def growth(run: Run) -> str:
+    """Time of a fit over sites and images, of an image's step over the batch."""
+    posed = problem(run.parts, SINGLE, run.store)
+    tables = [
+        _growth_table("sites", "s", _growth_in_sites(run, posed)),
+        _growth_table("images", "s", _growth_in_images(run, posed)),
+        _growth_table("images in a batch", "ms a step an image", _growth_in_batch(run)),
+    ]
+    note = (
+        f"Fits with one set of penalties; {posed.responses.shape[1]} sites unless said otherwise "
+        "(more are mixtures of the recorded ones), "
+        f"{len(posed.features)} images (more are recorded ones with noise)."
+    )
+    return "\n\n".join([*tables, note])
+
+
+def _growth_table(what: str, unit: str, found: Mapping[int, float]) -> str:
+    sizes = list(found)
+    rows = []
+    for before, size in zip([None, *sizes[:-1]], sizes, strict=True):
+        order = ""
+        if before is not None:
+            order = f"{np.log(found[size] / found[before]) / np.log(size / before):.2f}"
+        rows.append([str(size), f"{found[size]:.3g}", order])
+    return table([what, unit, "grows with the power"], rows)
+
+
+def _growth_in_sites(run: Run, posed: Problem) -> dict[int, float]:
+    sizes = SITES[:2] if run.is_quick else SITES
+    return _timed_fits({size: _with_sites(posed, size) for size in sizes}, run.repeats)
+
+
+def _growth_in_images(run: Run, posed: Problem) -> dict[int, float]:
+    sizes = IMAGES[:2] if run.is_quick else IMAGES
+    return _timed_fits({size: _with_images(posed, size) for size in sizes}, run.repeats)
+
+
+def _growth_in_batch(run: Run) -> dict[int, float]:
+    encoder, sizes = _single_encoder(run), BATCHES[:2] if run.is_quick else BATCHES
+    settings = stimloop_recipe(encoder.tap.input_px or 112).settings
+    tasks = {str(size): _climb(encoder, size, settings, run.n_steps) for size in sizes}
+    timed = side_by_side(tasks, run.repeats)
+    return {size: 1000 * timed[str(size)].seconds / (size * run.n_steps) for size in sizes}
+
+
+def _timed_fits(problems: Mapping[int, Problem], repeats: int) -> dict[int, float]:
+    tasks = {str(size): _fit_task(posed) for size, posed in problems.items()}
+    timed = side_by_side(tasks, repeats)
+    return {size: timed[str(size)].seconds for size in problems}
+
+
+def _fit_task(posed: Problem) -> Callable[[], Readout]:
+    return lambda: _ours(posed, Penalties())
+
+
+def _with_sites(posed: Problem, n_sites: int) -> Problem:
+    """Mixtures of two recorded sites each: as hard to fit, and all different."""
+    random = torch.Generator().manual_seed(0)
+    n = posed.responses.shape[1]
+    first, second = torch.randint(n, (2, n_sites), generator=random)
+    mixed = posed.responses[:, first] + 0.5 * posed.responses[:, second]
+    return posed._replace(responses=mixed / mixed.std(0), weights=posed.weights[:, first])
+
+
+def _with_images(posed: Problem, n_images: int) -> Problem:
+    """The first images, or with noise on their features if more are asked for."""
+    random = torch.Generator().manual_seed(0)
+    rows = torch.arange(n_images) % len(posed.features)
+    taken = posed.features[rows]
+    noise = 0.1 * torch.randn(taken.shape, generator=random)
+    weights: Tensor = posed.weights[rows]
+    return posed._replace(
+        features=taken + noise,
+        responses=posed.responses[rows],
+        weights=weights / weights.sum(0),
+    )
+
+
+PARTS: Mapping[str, tuple[str, Callable[[Run], str]]] = {
+    "fits": ("Speed of fits", fits),
+    "features": ("Speed of features", features),
+    "synthesis": ("Speed of synthesis", synthesis),
+    "growth": ("Growth of fits and of synthesis", growth),
+}
+
+if __name__ == "__main__":
+    main()
