@@ -14,7 +14,8 @@ from typing import Annotated
 
 import typer
 
-NICENESS = 10
+NICENESS = 19
+"""The lowest: beside a busy session, a processor gives it one hundredth of its time."""
 LINUX_OOM = Path("/proc/self/oom_score_adj")
 
 
@@ -36,14 +37,14 @@ def host_encoders(
         bool, typer.Option("--end-with-stdin", help="End when standard input is closed.")
     ] = False,
 ) -> None:
-    """Answer predictions and syntheses for any client, at low priority.
+    """Answer predictions and syntheses for any client, at the lowest priority.
 
     Prints its address as one line of JSON when it can be reached. With a session, use
     `synth-server serve --encoder NAME=FILE`, which starts this process, and again if it dies.
     """
+    _be_modest()
     if end_with_stdin:
         _end_with_stdin()
-    _be_modest()
     from protocols.wire.security import check_interface, load_server_keys
     from synth_server.encoder_service.endpoint import EncoderEndpoint
     from synth_server.encoder_service.hosted import load_all
@@ -68,7 +69,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _be_modest() -> None:
-    """Sessions on this computer come first: for the processor, and when memory runs out."""
+    """Sessions on this computer come first: for the processor, and when memory runs out.
+
+    Threads inherit it, and so this comes before all of them.
+    """
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     if LINUX_OOM.exists():
