@@ -6,7 +6,7 @@ called with its own frozen `Settings` first, then with what its group is given; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -106,6 +106,51 @@ class Objective(Protocol):
         ...
 
 
+class EncoderFit(Protocol):
+    """Fits encoders to responses; made before the first block, so that wrong settings are told then."""
+
+    def __call__(
+        self, images: Images, responses: NDArray[np.float64], site_ids: Sequence[str]
+    ) -> Encoder:
+        """An encoder of the sites that can be fitted; a site that never varies is left out.
+
+        Args:
+            images: `(n_images, h, w, 3) uint8`.
+            responses: `(n_sites, n_images, n_repetitions)` spikes/s, NaN where not measured.
+            site_ids: A name for each site.
+
+        Raises:
+            DataError: If no site can be fitted.
+        """
+        ...
+
+
+class SyntheticImages(NamedTuple):
+    """Images made by an encoder, and where each came from."""
+
+    images: Images
+    """`(n, size, size, 3) uint8`."""
+    targets: tuple[str, ...]
+    """The name of each image's objective."""
+    seeds: tuple[int, ...]
+    predicted: Rates
+    """`(n, n_sites)` spikes/s, sites in the encoder's order."""
+
+
+class Synthesis(Protocol):
+    """Makes images that an encoder predicts to do what objectives ask."""
+
+    def __call__(
+        self, encoder: Encoder, objectives: Mapping[str, PluginChoice], seeds: Sequence[int]
+    ) -> SyntheticImages:
+        """One image for each objective and seed; objectives in order, seeds within each."""
+        ...
+
+    def starting_images(self, seeds: Sequence[int]) -> Images:
+        """Where the images of these seeds begin: noise of the same mean and contrast."""
+        ...
+
+
 class Apparatus(Protocol):
     """What the server puts at a plan's disposal; one for each thread."""
 
@@ -121,6 +166,18 @@ class Apparatus(Protocol):
 
     def logged_blocks(self, session: str) -> Iterator[Block]:
         """The blocks of an earlier session's log, images included, in order."""
+        ...
+
+    def encoder(self, file: str) -> Encoder:
+        """The encoder in a file of `synth-server fit`."""
+        ...
+
+    def encoder_fit(self, choice: PluginChoice) -> EncoderFit:
+        """The chosen way to fit encoders."""
+        ...
+
+    def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
+        """The chosen recipe, for images of the size of `natural`, and of their mean and contrast."""
         ...
 
     def random_stream(self, purpose: str) -> np.random.Generator:

@@ -167,7 +167,7 @@ def serve(
         if encoder:
             hosting = EncoderProcess(encoder, host=host, port=encoders_port, keys=keys)
             address = beside.enter_context(hosting).address
-        sessions = [resumed_session(path) for path in resume or []]
+        sessions = [resumed_session(path, advance=False) for path in resume or []]
         for place, file in enumerate(files):
             chosen = read_toml(SessionSettings, file)
             path = logs[place] if logs else Path(chosen.session_id) / "session.sqlite"
@@ -182,6 +182,9 @@ def replay(
     session: Annotated[Path, typer.Argument(help="A session log, session.sqlite.")],
     verify: Annotated[
         bool, typer.Option("--verify", help="Draw the session anew and compare with the log.")
+    ] = False,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="With --verify: fit and synthesise anew, too.")
     ] = False,
     serve: Annotated[
         bool, typer.Option("--serve", help="Show the same blocks again, as a new session.")
@@ -205,7 +208,7 @@ def replay(
     if verify == serve:
         raise SettingsError("choose one", expected="--verify or --serve")
     if verify:
-        _verify(session)
+        _verify(session, recompute=recompute)
         return
     from synth_server.serve import Listening
     from synth_server.serve import serve as run
@@ -218,10 +221,10 @@ def replay(
     run([again], listening, exit_when_over=exit_when_over)
 
 
-def _verify(session: Path) -> None:
+def _verify(session: Path, *, recompute: bool) -> None:
     from synth_server.session.recovery import verify_replay
 
-    found = verify_replay(session)
+    found = verify_replay(session, products=not recompute)
     console = Console()
     console.print(
         f"[green]verified[/] {found.n_events} events, {found.n_blocks} blocks, "

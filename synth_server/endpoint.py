@@ -111,6 +111,8 @@ class Endpoint:
         for socket in (self._work, self._control, self._doorbell.socket):
             poller.register(socket, zmq.POLLIN)
         self._worker.start()
+        for session in self._sessions.values():
+            self._try_again(session)
         try:
             while not self._closing and not self._all_over():
                 ready = dict(poller.poll(TURN_MS))
@@ -304,6 +306,8 @@ class Endpoint:
         return everybody_left or time.monotonic() > self._over_since + FAREWELL_S
 
     def _shut_down(self) -> None:
+        for session in self._sessions.values():
+            session.halt()
         self._worker.finish()
         self._worker.join()
         for session in self._sessions.values():

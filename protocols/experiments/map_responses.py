@@ -1,13 +1,14 @@
-"""Map responses: natural images × repetitions in random order; what an encoder is fitted to."""
+"""Map responses: natural images in random order, so that an encoder can be fitted to the counts."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
 from protocols.experiments.experiment import experiment
+from protocols.experiments.passes import StimulusSet, passes
 from protocols.interfaces import Apparatus, Plan
 from protocols.settings import Frozen
-from protocols.vocabulary import Block, Role, Timing
+from protocols.vocabulary import Role, Timing
 
 
 class MapResponsesSettings(Frozen):
@@ -29,15 +30,10 @@ class MapResponsesSettings(Frozen):
 def map_responses(settings: MapResponsesSettings, apparatus: Apparatus) -> Plan:
     """Pass after pass over the whole set, cut into blocks."""
     natural = apparatus.photographs(settings.images, settings.n_images, settings.image_size_px)
-    shuffle = apparatus.random_stream("presentation order")
-    for repetition in range(settings.repetitions):
-        order = shuffle.permutation(len(natural.images))
-        for start in range(0, len(order), settings.images_per_block):
-            chosen = order[start : start + settings.images_per_block]
-            yield Block.of(
-                natural.images[chosen],
-                roles=Role.NATURAL,
-                labels=[natural.names[i] for i in chosen],
-                label=f"repetition {repetition}, images {start}–{start + len(chosen) - 1}",
-                timing=settings.timing,
-            )
+    yield from passes(
+        StimulusSet.of(natural.images, Role.NATURAL, natural.names),
+        settings.repetitions,
+        settings.images_per_block,
+        apparatus.random_stream("presentation order"),
+        settings.timing,
+    )

@@ -15,18 +15,22 @@ from protocols.documents import LOG_VERSION, EventKind, SessionSettings, Session
 from protocols.errors import SettingsError
 from protocols.interfaces import (
     Apparatus,
+    Encoder,
+    EncoderFit,
     ImageGenerator,
     Objective,
     Optimizer,
     PhotographSet,
     Plan,
+    Synthesis,
 )
 from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Block, array_digest, canonical_json
+from protocols.vocabulary import Block, Images, array_digest, canonical_json
 from protocols.wire import WIRE_VERSION
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog
+from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 from synth_server.synthesis.photographs import load_photographs
 
@@ -34,16 +38,21 @@ VERSIONED = ("stimloop", "numpy", "torch", "torchvision", "scipy", "pydantic", "
 
 
 class Equipment:
-    """Generators, objectives and photographs, shared by a session's threads.
+    """Generators, objectives, photographs and encoders, shared by a session's threads.
+
+    Args:
+        products: Where fits and syntheses are kept; None for nowhere.
 
     Attributes:
         digests: What was handed out → its digest; logged, since it decides what is proposed.
         objectives: Those handed out, to be checked against the recorded sites.
+        products: Where fits and syntheses are kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, products: Products | None = None) -> None:
         self.digests: dict[str, str] = {}
         self.objectives: list[Objective] = []
+        self.products = products or Products()
         self._generators: dict[bytes, ImageGenerator] = {}
 
     def generator(self, choice: PluginChoice) -> ImageGenerator:
@@ -73,6 +82,33 @@ class Equipment:
                 yield log.block(event)
         finally:
             log.close()
+
+    # Torch is imported only where an encoder is asked for.
+
+    def encoder(self, file: str) -> Encoder:
+        """The encoder in `file`."""
+        from synth_server.session.encoders import SessionEncoder
+
+        encoder = SessionEncoder.of(Path(file), self.products)
+        self.digests[f"encoder {file}"] = encoder.digest
+        return encoder
+
+    def encoder_fit(self, choice: PluginChoice) -> EncoderFit:
+        """The chosen way to fit encoders; its networks are loaded now, and must be there."""
+        from synth_server.session.encoders import SessionFit
+
+        fit = SessionFit(choice, self.products)
+        self.digests[f"fit {canonical_json(choice.model_dump(mode='json')).decode()}"] = fit.digest
+        return fit
+
+    def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
+        """The chosen recipe, at the mean and contrast of `natural`."""
+        from synth_server.session.encoders import SessionSynthesis
+
+        made = SessionSynthesis(choice, natural, self.products)
+        name = canonical_json(choice.model_dump(mode="json")).decode()
+        self.digests[f"synthesis {name}, {natural.shape[1]} px"] = made.digest
+        return made
 
 
 class ThreadApparatus:
@@ -110,6 +146,18 @@ class ThreadApparatus:
     def logged_blocks(self, session: str) -> Iterator[Block]:
         """See `Equipment.logged_blocks`."""
         return self._equipment.logged_blocks(session)
+
+    def encoder(self, file: str) -> Encoder:
+        """See `Equipment.encoder`."""
+        return self._equipment.encoder(file)
+
+    def encoder_fit(self, choice: PluginChoice) -> EncoderFit:
+        """See `Equipment.encoder_fit`."""
+        return self._equipment.encoder_fit(choice)
+
+    def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
+        """See `Equipment.synthesis`."""
+        return self._equipment.synthesis(choice, natural)
 
     def random_stream(self, purpose: str) -> np.random.Generator:
         """The thread's stream for `purpose`, derived from the session's seed."""
@@ -155,7 +203,7 @@ def new_session(settings: SessionSettings, path: Path) -> Session:
         SettingsError, PluginError: If the settings cannot be carried out.
     """
     settings = resolved(settings)
-    equipment = Equipment()
+    equipment = Equipment(Products(products_folder(path)))
     conductor = Conductor(build_plans(settings, equipment))
     start = SessionStarted(
         log_version=LOG_VERSION,
@@ -167,6 +215,7 @@ def new_session(settings: SessionSettings, path: Path) -> Session:
     )
     log = SessionLog.create(path, start)
     session = Session(settings, log, conductor, equipment.objectives)
+    equipment.products.interrupted = session.is_told_to_end
     session.advance()
     return session
 

@@ -27,6 +27,7 @@ from protocols.vocabulary import Block, BlockResponses, Codes, Images, array_dig
 from synth_server.session.build import Equipment, build_plans, installed_versions
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog, verify_chain
+from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 
 PIXEL_TOLERANCE = 2
@@ -81,7 +82,7 @@ class LoggedEquipment(Equipment):
     """Equipment whose generators draw from the log."""
 
     def __init__(self, log: SessionLog) -> None:
-        super().__init__()
+        super().__init__(Products(products_folder(log.path)))
         self._log = log
         self._logged: dict[int, LoggedImages] = {}
 
@@ -116,8 +117,12 @@ def read_start(log: SessionLog) -> SessionStarted:
     return validated(SessionStarted, first.document, where=f"{log.path}, event 0")
 
 
-def resumed_session(path: Path) -> Session:
+def resumed_session(path: Path, *, advance: bool = True) -> Session:
     """The session of a log, ready to go on where it stopped.
+
+    Args:
+        path: The log.
+        advance: Whether to compute what comes next; if not, the first `Session.advance` does.
 
     Raises:
         LogCorrupted: If the log was altered.
@@ -126,7 +131,12 @@ def resumed_session(path: Path) -> Session:
     """
     log = SessionLog(path, writable=True)
     try:
-        return _refilled(log)
+        session = _refilled(log)
+        if not session.has_ended:
+            log.append(EventKind.SERVER_RESUMED, ServerResumed(versions=installed_versions()))
+            if advance:
+                session.advance()
+        return session
     except BaseException:
         log.close()
         raise
@@ -139,15 +149,26 @@ def _refilled(log: SessionLog) -> Session:
     conductor = Conductor(build_plans(start.settings, equipment))
     _check_equipment(start, equipment, log.path)
     session = Session(start.settings, log, conductor, equipment.objectives)
+    equipment.products.interrupted = session.is_told_to_end
+    last_block = _last_block(log)
+    unanswered = []
     for event in log.events(after=0):
-        for logged, proposed in driven(conductor, event, log):
-            if proposed.digest != logged.digest:
-                raise _mismatch(event, "the block", logged.digest, proposed.digest)
+        if event.seq > last_block and event.kind is EventKind.RESPONSES_RECEIVED:
+            unanswered.append(BlockResponses.model_validate(event.document))
+        else:
+            for logged, proposed in driven(conductor, event, log):
+                if proposed.digest != logged.digest:
+                    raise _mismatch(event, "the block", logged.digest, proposed.digest)
         session.restore(event)
-    if not session.has_ended:
-        log.append(EventKind.SERVER_RESUMED, ServerResumed(versions=installed_versions()))
-        session.advance()
+    if not session.has_ended and not session.is_told_to_end():
+        for responses in unanswered:
+            session.learn_later(responses)
     return session
+
+
+def _last_block(log: SessionLog) -> int:
+    """Of all events; what plans make of later responses is not in the log, and may take long."""
+    return max((event.seq for event in log.events(EventKind.BLOCK_PROPOSED)), default=-1)
 
 
 def driven(conductor: Conductor, event: Event, log: SessionLog) -> Iterator[tuple[Block, Block]]:
@@ -178,11 +199,20 @@ class Verification:
     notes: list[str] = field(default_factory=list)
 
 
-def verify_replay(path: Path, tolerance: int = PIXEL_TOLERANCE) -> Verification:
+def verify_replay(
+    path: Path, tolerance: int = PIXEL_TOLERANCE, *, products: bool = True
+) -> Verification:
     """Check the log's hashes, then draw the whole session anew and compare.
 
     Codes must be equal; images must have the logged digests or, on other hardware, differ by at
     most `tolerance` of 255 at any pixel.
+
+    Args:
+        path: The log.
+        tolerance: In gray levels.
+        products: Whether fits and syntheses that lie beside the log are taken from there. If not,
+            or if they are gone, they are computed anew: minutes, and other hardware may come to
+            other images.
 
     Raises:
         LogCorrupted: If the log was altered; names the event.
@@ -192,16 +222,20 @@ def verify_replay(path: Path, tolerance: int = PIXEL_TOLERANCE) -> Verification:
     try:
         report = Verification(n_events=verify_chain(log))
         start = read_start(log)
-        equipment = Equipment()
+        kept = Products(products_folder(path) if products else None, writable=False)
+        equipment = Equipment(kept)
         conductor = Conductor(build_plans(start.settings, equipment))
         _check_equipment(start, equipment, path)
         session = Session(start.settings, log, conductor)
+        last_block = _last_block(log)
         for event in log.events(after=0):
-            for logged, proposed in driven(conductor, event, log):
-                _compare(event, logged, proposed, tolerance, report)
+            if event.seq < last_block or event.kind is not EventKind.RESPONSES_RECEIVED:
+                for logged, proposed in driven(conductor, event, log):
+                    _compare(event, logged, proposed, tolerance, report)
             session.restore(event)
             if event.kind is EventKind.SESSION_ENDED:
                 _check_end(event, session, report)
+        report.notes += [f"{name} was taken from {products_folder(path)}" for name in kept.found]
         if not report.end:
             report.notes.append("the session has not ended: its log may be longer elsewhere")
     finally:

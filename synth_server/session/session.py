@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,8 +23,10 @@ from protocols.vocabulary import Block, BlockResponses, combined_digest, documen
 from protocols.wire.messages import Accepted, Attach, RefusalReason, SessionState, SessionStatus
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog
+from synth_server.session.products import Interrupted
 from synth_server.session.validation import check_responses
 
+logger = logging.getLogger(__name__)
 COMMANDS = ("pause", "resume", "stop", "abort", "annotate")
 
 
@@ -59,12 +62,16 @@ class Session:
         self._block_digests: list[str] = []
         self._response_digests: dict[int, str] = {}
         self._undurable: Block | None = None
+        self._unlearned: list[BlockResponses] = []
+        self._halted = False
         self._ended = False
 
     # --- the worker's -------------------------------------------------------------------------
 
     def advance(self) -> None:
         """Commit every block that can be proposed now; end the session when it is over."""
+        while self._unlearned:
+            self.learn(self._unlearned.pop(0))
         while self._propose():
             pass
         if self.is_over and self.state != "aborted":
@@ -128,8 +135,14 @@ class Session:
         return Accepted(block_index=index, responses_digest=responses.digest, duplicate=False)
 
     def learn(self, responses: BlockResponses) -> None:
-        """Send durable responses into their plan."""
-        self.conductor.accept(responses)
+        """Send durable responses into their plan.
+
+        A plan that computes at length is broken off when the session is told to end.
+        """
+        try:
+            self.conductor.accept(responses)
+        except Interrupted as interrupted:
+            logger.info("session %s: %s", self.session_id, interrupted)
 
     def end(self) -> None:
         """Write the last event, once."""
@@ -153,6 +166,14 @@ class Session:
             self._ended = True
 
     # --- anybody's ----------------------------------------------------------------------------
+
+    def is_told_to_end(self) -> bool:
+        """Whether what a plan computes now is in vain."""
+        return self._halted or self.state in ("stopping", "aborted")
+
+    def halt(self) -> None:
+        """The server ends: break off what is computed. The log goes on from here another time."""
+        self._halted = True
 
     @property
     def session_id(self) -> str:
@@ -260,6 +281,10 @@ class Session:
             case EventKind.SESSION_ENDED:
                 self.state = SessionEnded.model_validate(document).state
                 self._ended = True
+
+    def learn_later(self, responses: BlockResponses) -> None:
+        """Have responses sent into their plan by the next `advance`."""
+        self._unlearned.append(responses)
 
     def _log_block(self, block: Block) -> None:
         arrays: dict[str, Any] = dict(zip(block.stimulus_ids, block.images, strict=True))

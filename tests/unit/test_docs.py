@@ -22,6 +22,7 @@ import synth_server.cli
 from protocols import conformance, plugins
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError
+from protocols.experiments.control import ComparisonSettings, MappingSettings
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import (
     BlockResponses,
@@ -218,6 +219,8 @@ def test_every_field_of_the_summary_is_named(model):
         ("Sessions", 3, SessionSettings),
         ("threads", 3, ThreadSettings),
         ("timing", 3, Timing),
+        ("mapping", 3, MappingSettings),
+        ("comparison", 3, ComparisonSettings),
         ("rig.toml", 2, RigSettings),
     ],
 )
@@ -248,11 +251,11 @@ def _plugin_section(group_heading: str, name: str) -> str | None:
 
 def _compare(where: str, part: str, model: type[BaseModel]) -> None:
     listed = {name: cells[0] for name, cells in table_rows(part).items() if len(cells) == 3}
-    actual = {name: _default(field) for name, field in model.model_fields.items()}
+    actual = {name: _default(name, field) for name, field in model.model_fields.items()}
     assert listed == actual, f"docs/reference/settings.md, {where}"
 
 
-def _default(field: Any) -> str:
+def _default(name: str, field: Any) -> str:
     """What the column `default` says of a field."""
     if field.is_required():
         return "required"
@@ -260,9 +263,9 @@ def _default(field: Any) -> str:
         return "`{}`" if field.default_factory is dict else "this computer's name"
     if field.default is None:
         return "not given"
-    return (
-        "[see there](#timing)" if isinstance(field.default, Timing) else f"`{_toml(field.default)}`"
-    )
+    if isinstance(field.default, BaseModel) and not isinstance(field.default, PluginChoice):
+        return f"[see there](#{name})"
+    return f"`{_toml(field.default)}`"
 
 
 def _toml(value: Any) -> str:

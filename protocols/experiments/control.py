@@ -1,0 +1,227 @@
+"""Control neurons by an encoder's images, in one session (Bashivan, Kar & DiCarlo 2019).
+
+Map responses to natural images, fit an encoder to them, synthesise images, show these among their
+controls. What an image is made for is the *aim*; `stretch` and `one_hot_population` have one each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import cache
+from typing import NamedTuple, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from protocols.errors import DataError, SettingsError
+from protocols.experiments.comparison import best_natural, compared, distinct
+from protocols.experiments.passes import Measured, StimulusSet, passes
+from protocols.interfaces import Apparatus, Encoder, EncoderFit, PhotographSet, Plan
+from protocols.settings import Frozen, ObjectiveChoice, PluginChoice
+from protocols.vocabulary import Block, BlockResponses, Role, SiteId, Timing
+
+SEED_RANGE = 2**31
+FLAT = 1e-6
+"""Spikes/s: the least standard deviation by which responses are divided."""
+
+
+class MappingSettings(Frozen):
+    """How natural images are shown for the fit."""
+
+    repetitions: int = Field(default=5, ge=1, le=1000, description="passes")
+    images_per_block: int = Field(default=50, ge=1, le=1000)
+
+
+class ComparisonSettings(Frozen):
+    """How synthesised images and their controls are shown."""
+
+    best_natural: int = Field(default=3, ge=1, le=100, description="natural images for each target")
+    contrast_gain: float = Field(
+        default=1.5, ge=1, le=10, description="RMS contrast of their enhanced versions; 1: none"
+    )
+    noise: bool = Field(default=True, description="show where the synthesis of each seed began")
+    repetitions: int = Field(default=10, ge=1, le=1000)
+    images_per_block: int = Field(default=50, ge=1, le=1000)
+
+
+class ControlSettings(Frozen):
+    """Settings of an experiment that maps, fits, synthesises and tests."""
+
+    images: str = Field(default="embedded", description="natural: 'embedded', a folder or a zip")
+    n_images: int = Field(default=400, ge=2, le=100_000, description="the first n")
+    image_size_px: int = Field(default=112, ge=16, le=2048, description="of all images")
+    targets: tuple[SiteId, ...] | None = Field(
+        default=None, min_length=1, description="sites to make images for; all if not given"
+    )
+    n_seeds: int = Field(default=5, ge=1, le=1000, description="images for each target")
+    encoder: str | None = Field(default=None, description="a file; fitted here if not given")
+    candidates: dict[SiteId, tuple[str, ...]] | None = Field(
+        default=None, description="target → its best images, by name: with `encoder`, no mapping"
+    )
+    mapping: MappingSettings = MappingSettings()
+    fit: PluginChoice = PluginChoice(name="two_stage")
+    synthesis: PluginChoice = PluginChoice(name="stimloop")
+    comparison: ComparisonSettings = ComparisonSettings()
+    timing: Timing = Timing()
+
+    @model_validator(mode="after")
+    def _candidates_go_with_an_encoder(self) -> Self:
+        if self.candidates is not None and self.encoder is None:
+            raise ValueError("candidates need an encoder: without a mapping none can be fitted")
+        if self.candidates is not None and not all(self.candidates.values()):
+            raise ValueError("every target of candidates needs at least one image")
+        if self.targets is not None and len(set(self.targets)) < len(self.targets):
+            raise ValueError("a target is named twice")
+        return self
+
+
+class Scale(NamedTuple):
+    """Mean and standard deviation over natural images, by site, spikes/s."""
+
+    mean: Mapping[str, float]
+    sd: Mapping[str, float]
+
+    @classmethod
+    def of(cls, rates: NDArray[np.float64], site_ids: Sequence[str]) -> Self:
+        """Of `rates` `(n_images, n_sites)`, NaN where not measured."""
+        mean, sd = np.nanmean(rates, axis=0), np.maximum(np.nanstd(rates, axis=0), FLAT)
+        return cls(
+            dict(zip(site_ids, mean.tolist(), strict=True)),
+            dict(zip(site_ids, sd.tolist(), strict=True)),
+        )
+
+
+class Aim(NamedTuple):
+    """What images are made for."""
+
+    role: Role
+    objective: Callable[[str, Callable[[], Scale]], ObjectiveChoice]
+    """Given a target, and how natural images drive the population, what its images maximise."""
+    least_sites: int = 1
+    """In the population."""
+
+
+Best: TypeAlias = Mapping[str, Sequence[int]]
+"""Target → which natural images drove it best."""
+Mapped: TypeAlias = Generator[Block, BlockResponses, tuple[Encoder, Best]]
+
+
+def control(settings: ControlSettings, apparatus: Apparatus, aim: Aim) -> Plan:
+    """Map, fit, synthesise; then show all images in random order, again and again."""
+    photographs = distinct(
+        apparatus.photographs(settings.images, settings.n_images, settings.image_size_px)
+    )
+    synthesis = apparatus.synthesis(settings.synthesis, photographs.images)
+    if settings.encoder is not None and settings.candidates is not None:
+        encoder, best = _given(settings, apparatus, photographs, aim)
+    else:
+        encoder, best = yield from _mapped(settings, apparatus, photographs, aim)
+
+    scale = cache(lambda: Scale.of(encoder.predict(photographs.images), encoder.site_ids))
+    objectives = {site: aim.objective(site, scale) for site in best}
+    stream = apparatus.random_stream("synthesis seeds")
+    seeds = stream.choice(SEED_RANGE, size=settings.n_seeds, replace=False).tolist()
+    made = synthesis(encoder, objectives, seeds)
+    comparison = settings.comparison
+    noise = synthesis.starting_images(seeds)
+    stimuli = compared(
+        made,
+        encoder.site_ids,
+        aim.role,
+        photographs,
+        best,
+        comparison.contrast_gain,
+        noise if comparison.noise else noise[:0],
+    )
+    yield from passes(
+        stimuli,
+        comparison.repetitions,
+        comparison.images_per_block,
+        apparatus.random_stream("presentation order"),
+        settings.timing,
+        label="test, repetition",
+    )
+
+
+def _mapped(
+    settings: ControlSettings, apparatus: Apparatus, photographs: PhotographSet, aim: Aim
+) -> Mapped:
+    """Responses to natural images; an encoder fitted to them, or the given one."""
+    known = apparatus.encoder(settings.encoder) if settings.encoder is not None else None
+    fit = apparatus.encoder_fit(settings.fit) if known is None else None
+    _require((*(settings.targets or ()), *(known.site_ids if known else ())), apparatus)
+    measured = yield from passes(
+        StimulusSet.of(photographs.images, Role.NATURAL, photographs.names),
+        settings.mapping.repetitions,
+        settings.mapping.images_per_block,
+        apparatus.random_stream("mapping order"),
+        settings.timing,
+        label="mapping, repetition",
+    )
+    start_s, stop_s = settings.timing.count_window_s
+    rates = measured.counts / (stop_s - start_s)
+    encoder = known or _fitted(fit, photographs, rates, measured.site_ids)
+    targets = _targets(settings, encoder, aim)
+    columns = [measured.site_ids.index(site) for site in encoder.site_ids]
+    means = Measured(measured.site_ids, rates).means[:, columns]
+    scale = Scale.of(means, encoder.site_ids)
+    scores = {}
+    for site in targets:
+        objective = apparatus.objective(aim.objective(site, lambda: scale))
+        scores[site] = objective(means, encoder.site_ids)
+    return encoder, best_natural(scores, settings.comparison.best_natural)
+
+
+def _fitted(
+    fit: EncoderFit | None,
+    photographs: PhotographSet,
+    rates: NDArray[np.float64],
+    site_ids: Sequence[str],
+) -> Encoder:
+    if fit is None:
+        raise DataError("there is no encoder, and no way to fit one")
+    return fit(photographs.images, rates, site_ids)
+
+
+def _given(
+    settings: ControlSettings, apparatus: Apparatus, photographs: PhotographSet, aim: Aim
+) -> tuple[Encoder, Best]:
+    """An encoder from a file, and natural images that are known to be the best."""
+    encoder = apparatus.encoder(settings.encoder or "")
+    rows = {name: row for row, name in enumerate(photographs.names)}
+    _require(encoder.site_ids, apparatus)
+    best = {}
+    for site in _targets(settings, encoder, aim):
+        names = (settings.candidates or {}).get(site, ())
+        unknown = [name for name in names if name not in rows]
+        if unknown or not names:
+            raise SettingsError(
+                f"candidates lack natural images for {site}",
+                where="candidates",
+                expected=f"names among the {len(rows)} first images of {settings.images}",
+                got=", ".join(unknown) or "none",
+            )
+        best[site] = tuple(rows[name] for name in names[: settings.comparison.best_natural])
+    return encoder, best
+
+
+def _require(site_ids: Sequence[str], apparatus: Apparatus) -> None:
+    """A rig that does not record these sites is refused before anything is shown."""
+    for site in dict.fromkeys(site_ids):
+        apparatus.objective(ObjectiveChoice(name="site", options={"site": site}))
+
+
+def _targets(settings: ControlSettings, encoder: Encoder, aim: Aim) -> tuple[str, ...]:
+    """The targets that the encoder predicts; sites that never varied were left out of the fit."""
+    found = tuple(site for site in settings.targets or encoder.site_ids if site in encoder.site_ids)
+    if not found or len(encoder.site_ids) < aim.least_sites:
+        raise DataError(
+            "there is no site that images can be made for",
+            where="targets",
+            expected=f"one of {', '.join(settings.targets or ('all sites',))}, "
+            f"among at least {aim.least_sites} that the encoder predicts",
+            got=f"predicted: {', '.join(encoder.site_ids)}",
+            remedy="choose other targets, or record more sites",
+        )
+    return found

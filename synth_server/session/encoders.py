@@ -1,0 +1,278 @@
+"""Encoders within a session: loaded, fitted to its own responses, and climbed to make images.
+
+What is made here is kept as the session's products. What is handed out is what the file says, also
+the first time: a session that was interrupted goes on with the very same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from encoders.checkpoint import Provenance, load_encoder, read_checkpoint, save_encoder
+from encoders.encoder import TwoStageEncoder
+from encoders.ensemble import EnsembleEncoder
+from encoders.features import FeatureStore
+from encoders.fitting import FitSettings, fit, published
+from encoders.recording import Recording
+from protocols import plugins
+from protocols.errors import DataError, SettingsError
+from protocols.interfaces import Encoder, SyntheticImages
+from protocols.settings import PluginChoice, validated
+from protocols.vocabulary import (
+    Images,
+    Rates,
+    array_digest,
+    check_images,
+    combined_digest,
+    document_digest,
+)
+from synth_server.session.products import Products
+from synth_server.synthesis.ascent import RECIPES, AscentSettings, Recipe, synthesize
+from synth_server.synthesis.constraints import NaturalDistance, natural_moments, starting_images
+
+logger = logging.getLogger(__name__)
+FITS: Mapping[str, Callable[[], FitSettings]] = {
+    "two_stage": FitSettings,
+    "published": published,
+}
+"""Ways to fit → their settings, which options change."""
+IMAGES_AT_ONCE = 16
+"""Between looks at whether the session was told to end."""
+
+
+@dataclass(frozen=True)
+class SessionEncoder:
+    """An `Encoder` from a file; `digest` is the sha256 of the file."""
+
+    model: TwoStageEncoder | EnsembleEncoder
+    digest: str
+    products: Products
+
+    @classmethod
+    def of(cls, path: Path, products: Products) -> Self:
+        """The encoder in a file of `synth-server fit`.
+
+        Raises:
+            DataError: If it is missing, damaged, or of other networks than those installed.
+        """
+        model = load_encoder(path).encoder
+        return cls(model, hashlib.sha256(path.read_bytes()).hexdigest(), products)
+
+    @property
+    def site_ids(self) -> tuple[str, ...]:
+        """Names of the predicted sites."""
+        return self.model.site_ids
+
+    def predict(self, images: Images) -> Rates:
+        """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s."""
+        key = combined_digest([self.digest, array_digest(images)])
+        made = self.products.file(
+            f"rates-{key[:32]}.safetensors", lambda path: self._predict(images, path)
+        )
+        return load_file(made.path)["rates"]
+
+    def _predict(self, images: Images, path: Path) -> None:
+        rates = []
+        with self.products.telling("predicting responses to natural images") as tell:
+            for start in range(0, len(images), IMAGES_AT_ONCE):
+                tell(start, len(images), "")
+                rates.append(self.model.predict(images[start : start + IMAGES_AT_ONCE]))
+        save_file({"rates": np.concatenate(rates)}, path)
+
+
+class SessionFit:
+    """Fits encoders to what the session recorded (an `EncoderFit`).
+
+    Args:
+        choice: `two_stage` or `published`, with settings of `encoders.fitting.FitSettings`.
+        products: Where encoders are kept.
+
+    Raises:
+        SettingsError: If there is no such way to fit, or a setting is wrong.
+        InstallationError: If a network's weights cannot be had.
+    """
+
+    def __init__(self, choice: PluginChoice, products: Products) -> None:
+        if choice.name not in FITS:
+            raise SettingsError(
+                "no such way to fit an encoder",
+                where="fit",
+                expected=", ".join(FITS),
+                got=choice.name,
+            )
+        base = FITS[choice.name]().model_dump()
+        self.settings = validated(FitSettings, base | choice.options, where=f"fit {choice.name}")
+        self._products = products
+        self._store = FeatureStore()
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of the settings, and of the networks with their weights."""
+        networks = [self._store.extractor(tap).digest for tap in self.settings.taps]
+        return combined_digest([document_digest(self.settings.model_dump(mode="json")), *networks])
+
+    def __call__(
+        self, images: Images, responses: NDArray[np.float64], site_ids: Sequence[str]
+    ) -> Encoder:
+        """See `protocols.interfaces.EncoderFit`."""
+        recording = _usable(Recording.of(images, responses, site_ids))
+        key = combined_digest([self.digest, recording.digest])
+        made = self._products.file(
+            f"encoder-{key[:32]}.safetensors", lambda path: self._fit(recording, path)
+        )
+        _tell_scores(made.path)
+        return SessionEncoder.of(made.path, self._products)
+
+    def _fit(self, recording: Recording, path: Path) -> None:
+        with self._products.telling("fitting") as tell:
+            for tap in self.settings.taps:
+                self._store.features(tap, recording.images, progress=tell)
+            found = fit(recording, self.settings, self._store, tell)
+        self._store.forget()
+        about = Provenance(
+            data_digest=recording.digest,
+            settings=self.settings,
+            candidates=found.candidates,
+            notes="fitted within a session",
+        )
+        save_encoder(path, found.encoder, about)
+
+
+class SessionSynthesis:
+    """Makes images by gradient ascent (a `Synthesis`).
+
+    Args:
+        choice: A recipe of `synth_server.synthesis.ascent`, with settings of its `AscentSettings`.
+        natural: Where the recipe fixes mean and RMS contrast, they are the median of these images.
+        products: Where images are kept.
+
+    Raises:
+        SettingsError: If there is no such recipe, or a setting is wrong.
+    """
+
+    def __init__(self, choice: PluginChoice, natural: Images, products: Products) -> None:
+        check_images(natural, where="natural images")
+        if choice.name not in RECIPES:
+            raise SettingsError(
+                "no such recipe", where="synthesis", expected=", ".join(RECIPES), got=choice.name
+            )
+        self._recipe = _recipe(choice, natural)
+        self._natural = natural
+        self._products = products
+        self._name = f"{choice.name}, {natural.shape[1]} px"
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of recipe and settings, and of the natural images if they are climbed towards."""
+        settings = self._recipe.settings
+        parts = [self._name, document_digest(settings.model_dump(mode="json"))]
+        if settings.penalties.unnaturalness:
+            parts.append(array_digest(self._natural))
+        return combined_digest(parts)
+
+    def __call__(
+        self, encoder: Encoder, objectives: Mapping[str, PluginChoice], seeds: Sequence[int]
+    ) -> SyntheticImages:
+        """See `protocols.interfaces.Synthesis`."""
+        if not isinstance(encoder, SessionEncoder):
+            raise DataError(
+                "this encoder cannot be climbed",
+                expected="one that the apparatus gave",
+                got=type(encoder).__name__,
+            )
+        wanted = {name: choice.model_dump(mode="json") for name, choice in objectives.items()}
+        asked = document_digest([list(wanted.items()), [int(seed) for seed in seeds]])
+        key = combined_digest([self.digest, encoder.digest, asked])
+        made = self._products.file(
+            f"images-{key[:32]}.safetensors",
+            lambda path: self._ascend(encoder, objectives, seeds, path),
+        )
+        return _read_images(made.path, list(objectives), seeds)
+
+    def starting_images(self, seeds: Sequence[int]) -> Images:
+        """See `protocols.interfaces.Synthesis`."""
+        space, settings = self._recipe
+        return starting_images(space, settings.constraints, [int(seed) for seed in seeds])
+
+    def _ascend(
+        self,
+        encoder: SessionEncoder,
+        objectives: Mapping[str, PluginChoice],
+        seeds: Sequence[int],
+        path: Path,
+    ) -> None:
+        space, settings = self._recipe
+        needs_natural = bool(settings.penalties.unnaturalness)
+        natural = NaturalDistance(self._natural) if needs_natural else None
+        n_images = len(objectives) * len(seeds)
+        with self._products.telling(f"synthesising {n_images} images") as tell:
+            made = synthesize(
+                encoder.model,
+                {n: plugins.create("stimloop.objectives", c) for n, c in objectives.items()},
+                space,
+                settings,
+                [int(seed) for seed in seeds],
+                natural=natural,
+                progress=lambda done, total: tell(done, total, ""),
+            )
+        save_file({"images": made.images, "predicted": made.predicted}, path)
+
+
+def _usable(recording: Recording) -> Recording:
+    """The sites that can be fitted; the others are named in the server's output."""
+    reasons = recording.unusable_sites()
+    for site, why in reasons.items():
+        logger.warning("site %s is left out of the fit: %s", site, why)
+    usable = [site for site in recording.site_ids if site not in reasons]
+    if not usable:
+        recording.check_usable()
+    return recording.of_sites(usable) if reasons else recording
+
+
+def _tell_scores(path: Path) -> None:
+    about, _ = read_checkpoint(path)
+    known = [each for each in about.provenance.candidates if each.median_r is not None]
+    for each in known:
+        logger.info("%s: median r %.3f, cross-validated", each.tap.label, each.median_r)
+
+
+def _recipe(choice: PluginChoice, natural: Images) -> Recipe:
+    """The recipe, at the natural images' mean and contrast, with the chosen settings in it."""
+    space, settings = RECIPES[choice.name](natural.shape[1])
+    values = settings.model_dump()
+    for name, value in zip(("mean", "rms_contrast"), natural_moments(natural), strict=True):
+        if values["constraints"][name] is not None:
+            values["constraints"][name] = round(value, 4)
+    wanted = _merged(values, choice.options)
+    return Recipe(space, validated(AscentSettings, wanted, where=f"synthesis {choice.name}"))
+
+
+def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` in it, tables within tables as well."""
+    merged = dict(base)
+    for name, value in changes.items():
+        old = merged.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            merged[name] = _merged(old, value)
+        else:
+            merged[name] = value
+    return merged
+
+
+def _read_images(path: Path, names: Sequence[str], seeds: Sequence[int]) -> SyntheticImages:
+    arrays = load_file(path)
+    return SyntheticImages(
+        arrays["images"],
+        tuple(name for name in names for _ in seeds),
+        tuple(int(seed) for _ in names for seed in seeds),
+        arrays["predicted"],
+    )

@@ -1,0 +1,161 @@
+"""What a session computes at length, kept beside its log so that nobody has to wait for it twice.
+
+A fit or a synthesis takes minutes, and a restarted server needs its result to go on. It lies in the
+folder `<log>.products` under a name that is a hash of everything that it was made from. A cache, and
+never the truth: what is missing or damaged is computed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from protocols.errors import StimloopError
+
+logger = logging.getLogger(__name__)
+SUFFIX = ".products"
+PROGRESS = "progress.json"
+PROGRESS_EVERY_S = 0.2
+
+
+class Interrupted(StimloopError):
+    """The session was told to end while something was computed for it."""
+
+
+class Product(NamedTuple):
+    """A file, and the sha256 of its bytes."""
+
+    path: Path
+    digest: str
+
+
+class Progress(NamedTuple):
+    """How far a computation is."""
+
+    what: str
+    done: int
+    total: int
+
+
+class Products:
+    """The products of one session.
+
+    Args:
+        folder: Where they are kept; None for a folder that goes with this object.
+        writable: Whether new ones are put there; if not, only those that lie there are used.
+        interrupted: Asked between steps of a computation; True ends it.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        writable: bool = True,
+        interrupted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._folder = folder
+        self._own = folder if writable else None
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self.interrupted = interrupted
+        self.found: list[str] = []
+
+    def file(self, name: str, make: Callable[[Path], None]) -> Product:
+        """The product `name`: what lies there whole, or else what `make` writes to a path.
+
+        Raises:
+            Interrupted: If the session was told to end meanwhile.
+        """
+        if self._folder is not None and (known := _whole(self._folder / name)) is not None:
+            self.found.append(name)
+            return known
+        folder = self._writing_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        path, part = folder / name, folder / f"{name}.part"
+        digest_file(path).unlink(missing_ok=True)
+        make(part)
+        digest = hashlib.sha256(part.read_bytes()).hexdigest()
+        part.replace(path)
+        unfinished = folder / f"{name}.sha256.part"
+        unfinished.write_text(digest + "\n", "utf-8")
+        unfinished.replace(digest_file(path))
+        return Product(path, digest)
+
+    @contextmanager
+    def telling(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
+        """Gives a function that takes (steps done, steps in all, what is being done).
+
+        It says so in `progress.json`, for whoever looks on, and raises `Interrupted` if need be.
+        """
+        told_s = float("-inf")
+
+        def tell(done: int, total: int, doing: str = "") -> None:
+            nonlocal told_s
+            if self.interrupted():
+                raise Interrupted(f"{what} was broken off: the session was told to end")
+            if time.monotonic() - told_s >= PROGRESS_EVERY_S:
+                told_s = time.monotonic()
+                self._write_progress(Progress(f"{what} {doing}".strip(), done, total))
+
+        began_s = time.monotonic()
+        logger.info("%s …", what)
+        try:
+            tell(0, 1)
+            yield tell
+            logger.info("%s: done in %.0f s", what, time.monotonic() - began_s)
+        finally:
+            if self._own is not None:
+                (self._own / PROGRESS).unlink(missing_ok=True)
+
+    def _write_progress(self, progress: Progress) -> None:
+        if self._own is None:
+            return
+        with suppress(OSError):  # who looks on must not stop what they look at
+            self._own.mkdir(parents=True, exist_ok=True)
+            part = self._own / f"{PROGRESS}.part"
+            part.write_text(json.dumps(progress._asdict()), "utf-8")
+            part.replace(self._own / PROGRESS)
+
+    def _writing_folder(self) -> Path:
+        if self._own is not None:
+            return self._own
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="stimloop-")
+        return Path(self._temporary.name)
+
+
+def products_folder(log: Path) -> Path:
+    """Where the products of the session with this log lie: `session.products` for `session.sqlite`."""
+    return log.with_suffix(SUFFIX)
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """What the server is computing, if it is."""
+    try:
+        return Progress(**json.loads((folder / PROGRESS).read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def digest_file(path: Path) -> Path:
+    """Beside a product: the sha256 of its bytes, written last."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _whole(path: Path) -> Product | None:
+    """The product at `path`, if all of it is there as it was written."""
+    try:
+        wanted = digest_file(path).read_text("utf-8").strip()
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, UnicodeDecodeError):
+        return None
+    if found != wanted:
+        logger.warning("%s is damaged, and is made anew", path)
+        return None
+    return Product(path, found)
