@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.encoder_data import (
+    CLOCKS,
     DEVELOPMENT,
     SINGLE,
     Problem,
@@ -70,6 +71,7 @@ class Run(NamedTuple):
     parts: Split
     store: FeatureStore
     repeats: int
+    clock: Callable[[], float]
     n_steps: int
     is_quick: bool
 
@@ -87,6 +89,7 @@ def main() -> None:
         default=os.environ.get("STIMLOOP_PEERS"),
         help="folder with neuralpredictors and torch-lucent; default: STIMLOOP_PEERS",
     )
+    parser.add_argument("--clock", default="wall", choices=list(CLOCKS))
     parser.add_argument("--quick", action="store_true", help="a try-out: small sizes, no writing")
     common_arguments(parser)
     options = parser.parse_args()
@@ -96,6 +99,7 @@ def main() -> None:
         split(recording_or_leave(), options.split),
         feature_store(options.cache),
         1 if options.quick else options.repeats,
+        CLOCKS[options.clock],
         8 if options.quick else options.steps,
         options.quick,
     )
@@ -104,7 +108,7 @@ def main() -> None:
         heading, measure = PARTS[name]
         command = f"python -m benchmarks.encoder_speed --parts {name} --peers PEERS"
         circumstances = (
-            f"{options.threads} torch thread; medians of {run.repeats} runs in turn; "
+            f"{options.threads} torch thread; medians of {run.repeats} runs in turn, {options.clock} time; "
             f"{SINGLE.label}; session 210325, split {options.split}."
         )
         report(heading, command, f"{measure(run)}\n\n{circumstances}", draft=is_draft)
@@ -130,7 +134,7 @@ def fits(run: Run) -> str:
             for strength in FACTORISED_STRENGTHS
         }
     fit(run.parts.train, one_layer, run.store)  # loads the network, which is not to be timed
-    timed = side_by_side(tasks, run.repeats)
+    timed = side_by_side(tasks, run.repeats, run.clock)
     ours, loop, chosen = (timed[name] for name in list(tasks)[:3])
     rows = [
         _fit_row(run, "all sites at once", ours, ours.result(posed.held_out_features).numpy()),
@@ -218,7 +222,9 @@ def features(run: Run) -> str:
         cut = run.store.extractor(tap).backbone
         whole = _whole(tap)
         timed = side_by_side(
-            {"cut": _through(cut, images), "whole": _through(whole, images)}, run.repeats
+            {"cut": _through(cut, images), "whole": _through(whole, images)},
+            run.repeats,
+            run.clock,
         )
         each = [1000 * timed[name].seconds / len(images) for name in ("cut", "whole")]
         rows.append([tap.label, *(f"{ms:.1f}" for ms in each), f"**{each[1] / each[0]:.2f}**"])
@@ -274,7 +280,7 @@ def synthesis(run: Run) -> str:
         }
         n_of |= dict(zip(lucent, (1, 1, n_images), strict=True))
         tasks |= lucent
-    timed = side_by_side(tasks, run.repeats)
+    timed = side_by_side(tasks, run.repeats, run.clock)
     each = {name: 1000 * timed[name].seconds / (n_of[name] * run.n_steps) for name in tasks}
     rows = [
         [name, str(n_of[name]), f"{ms:.2f}", f"**{ms / each['ours']:.2f}**"]
@@ -349,25 +355,25 @@ def _growth_table(what: str, unit: str, found: Mapping[int, float]) -> str:
 
 def _growth_in_sites(run: Run, posed: Problem) -> dict[int, float]:
     sizes = SITES[:2] if run.is_quick else SITES
-    return _timed_fits({size: _with_sites(posed, size) for size in sizes}, run.repeats)
+    return _timed_fits({size: _with_sites(posed, size) for size in sizes}, run)
 
 
 def _growth_in_images(run: Run, posed: Problem) -> dict[int, float]:
     sizes = IMAGES[:2] if run.is_quick else IMAGES
-    return _timed_fits({size: _with_images(posed, size) for size in sizes}, run.repeats)
+    return _timed_fits({size: _with_images(posed, size) for size in sizes}, run)
 
 
 def _growth_in_batch(run: Run) -> dict[int, float]:
     encoder, sizes = _single_encoder(run), BATCHES[:2] if run.is_quick else BATCHES
     settings = stimloop_recipe(encoder.tap.input_px or 112).settings
     tasks = {str(size): _climb(encoder, size, settings, run.n_steps) for size in sizes}
-    timed = side_by_side(tasks, run.repeats)
+    timed = side_by_side(tasks, run.repeats, run.clock)
     return {size: 1000 * timed[str(size)].seconds / (size * run.n_steps) for size in sizes}
 
 
-def _timed_fits(problems: Mapping[int, Problem], repeats: int) -> dict[int, float]:
+def _timed_fits(problems: Mapping[int, Problem], run: Run) -> dict[int, float]:
     tasks = {str(size): _fit_task(posed) for size, posed in problems.items()}
-    timed = side_by_side(tasks, repeats)
+    timed = side_by_side(tasks, run.repeats, run.clock)
     return {size: timed[str(size)].seconds for size in problems}
 
 
