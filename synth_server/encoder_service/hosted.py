@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from encoders.checkpoint import Checkpoint, load_encoder
+from encoders.encoder import DifferentiableEncoder
 from protocols.wire.encoder_messages import EncoderSummary
-from synth_server.synthesis.ascent import DifferentiableEncoder
 
 
 class Hosted(NamedTuple):

@@ -84,7 +84,7 @@ def _prediction(body: Predict, frames: Sequence[bytes], hosted: Hosted) -> Task:
 def _synthesis(body: Synthesize, hosted: Hosted) -> Task:
     choice, site_ids = body.objective, hosted.encoder.site_ids
     objectives = objectives_for(choice.name, body.targets, site_ids, options=choice.options)
-    space, settings = recipe_for(body)
+    space, settings = recipe_for(body, str(hosted.encoder.device))
     _check_size(body, settings, len(objectives))
 
     def ascend(tick: Tick) -> Answer:
@@ -104,8 +104,8 @@ def _synthesis(body: Synthesize, hosted: Hosted) -> Task:
     return ascend
 
 
-def recipe_for(body: Synthesize) -> Recipe:
-    """The recipe that `body` names, with its settings in place of the recipe's.
+def recipe_for(body: Synthesize, device: str) -> Recipe:
+    """The recipe that `body` names, with its settings in place of the recipe's, on `device`.
 
     Raises:
         SettingsError: If there is no such recipe, or a setting is unknown or out of range.
@@ -117,7 +117,7 @@ def recipe_for(body: Synthesize) -> Recipe:
     if "device" in body.settings:
         raise SettingsError("where images are computed is the server's to choose", where="settings")
     space, settings = RECIPES[body.recipe](body.size_px)
-    wanted = _merged(settings.model_dump(), body.settings)
+    wanted = _merged(settings.model_dump(), {**body.settings, "device": device})
     return Recipe(space, validated(type(settings), wanted, where="settings"))
 
 

@@ -32,6 +32,7 @@ class MeanColours:
     """
 
     site_ids = SITES
+    device = torch.device("cpu")
 
     def __init__(self) -> None:
         self.gate, self.waiting = threading.Event(), threading.Event()

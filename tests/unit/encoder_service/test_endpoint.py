@@ -61,7 +61,7 @@ def test_images_are_those_of_the_ascent(host, client):
     )
     message = client.ask(body)
     objectives = objectives_for("stretch", body.targets, host.encoder.site_ids)
-    here = synthesize(host.encoder, objectives, *recipe_for(body), list(body.seeds))
+    here = synthesize(host.encoder, objectives, *recipe_for(body, "cpu"), list(body.seeds))
     *frames, predicted, scores = message.frames
     assert np.array_equal(images_from(frames, message.body.image_shape), here.images)
     assert np.array_equal(floats_from(predicted, (4, 3)), here.predicted)
@@ -74,7 +74,9 @@ def test_settings_replace_the_recipes_table_by_table():
     body = msg.Synthesize(
         encoder="v4", settings={"n_steps": 7, "constraints": {"grayscale": True}}, size_px=32
     )
-    settings, usual = recipe_for(body).settings, recipe_for(msg.Synthesize(encoder="v4")).settings
+    settings = recipe_for(body, "meta").settings
+    usual = recipe_for(msg.Synthesize(encoder="v4"), "cpu").settings
+    assert (settings.device, usual.device) == ("meta", "cpu"), "where the encoder runs"
     assert (settings.n_steps, settings.constraints.grayscale) == (7, True)
     assert settings.constraints.mean == usual.constraints.mean
     assert settings.optimizer == usual.optimizer
