@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -85,6 +85,38 @@ def read_toml(model: type[Model], path: Path) -> Model:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError("the settings file is not TOML", where=str(path), got=error) from None
     return validated(model, values, where=str(path))
+
+
+def from_command_line(changes: Iterable[str]) -> dict[str, Any]:
+    """`NAME=VALUE` of the command line as nested tables; names may have dots, values are TOML.
+
+    Raises:
+        SettingsError: If one is no assignment, or its value is not TOML.
+    """
+    values: dict[str, Any] = {}
+    for change in changes:
+        try:
+            values = merged(values, tomllib.loads(change))
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(
+                "this is no setting with a value",
+                where=f"--set {change}",
+                expected="NAME=VALUE in TOML: n_seeds=3, images='photographs.zip'",
+                got=error,
+            ) from None
+    return values
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` in it; tables within tables are merged as well."""
+    result = dict(base)
+    for name, value in changes.items():
+        old = result.get(name)
+        if isinstance(old, Mapping) and isinstance(value, Mapping):
+            result[name] = merged(old, value)
+        else:
+            result[name] = value
+    return result
 
 
 def _problem(entry: Any) -> str:

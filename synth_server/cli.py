@@ -49,7 +49,9 @@ class Noise(StrEnum):
 
 @app.command("dry-run")
 def dry_run_command(
-    protocol: Annotated[str, typer.Option(help="evolve or map_responses.")] = "evolve",
+    protocol: Annotated[
+        str, typer.Option(help="evolve, map_responses, stretch or one-hot-population.")
+    ] = "evolve",
     seed: Annotated[int, typer.Option(min=0, help="One seed gives one session.")] = 0,
     generations: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
     population: Annotated[int, typer.Option(min=2, max=1000, help="Images a generation.")] = 30,
@@ -65,6 +67,16 @@ def dry_run_command(
             help="stimloop, or as published: xdream, poncelab, wang_ponce; or random_search."
         ),
     ] = "stimloop",
+    images: Annotated[
+        Path | None, typer.Option(help="Photographs (zip or folder) to fit an encoder with.")
+    ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option(help="Written by `synth-server fit`, instead of fitting one.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting of the protocol; repeatable."),
+    ] = None,
     out: Out = Path("dry-run"),
     json: Annotated[
         bool, typer.Option("--json", help="Print the summary on stdout and nothing else.")
@@ -72,8 +84,9 @@ def dry_run_command(
 ) -> None:
     """Run a whole session here: server, rig and simulated neurons, as processes on loopback.
 
-    Leaves session.sqlite (the log), summary.json and a figure in the output folder.
+    Leaves session.sqlite (the log), summary.json and figures in the output folder.
     """
+    from protocols.settings import from_command_line
     from synth_server.dry_run import DryRunSettings, dry_run
 
     settings = DryRunSettings(
@@ -86,6 +99,9 @@ def dry_run_command(
         subject=subject,
         generator=generator,
         optimizer=optimizer,
+        images=images,
+        encoder=encoder,
+        changes=from_command_line(change or ()),
     )
     console = Console(stderr=json)
     summary = dry_run(settings, out, console)
@@ -96,6 +112,8 @@ def dry_run_command(
 
 
 def _tell(console: Console, summary: Any, out: Path) -> None:
+    from synth_server.readers.control_table import print_control
+
     gains = [site.gain for site in summary.sites if site.gain is not None]
     if gains:
         above = sum(gain > 1 for gain in gains)
@@ -103,6 +121,8 @@ def _tell(console: Console, summary: Any, out: Path) -> None:
             f"\nEvolved images drive [bold]{above} of {len(gains)}[/] sites beyond their best "
             f"reference image (median × {sorted(gains)[len(gains) // 2]:.2f})."
         )
+    for thread in summary.control:
+        print_control(thread, console)
     console.print(f"session digest  {summary.session_digest}", highlight=False)
     for figure in sorted(out.glob("*.png")):
         console.print(f"figure          {figure}", highlight=False)

@@ -12,22 +12,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import tomli_w
 import zmq
+from pydantic import Field
 from rich.console import Console
 
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError, StimloopError
-from protocols.settings import Frozen
+from protocols.experiments.control import ControlSettings
+from protocols.settings import Frozen, merged, validated
 from protocols.wire.channels import connect
+from synth_server.readers.control_figure import draw_control
 from synth_server.readers.figure import draw_evolution, draw_responses
 from synth_server.readers.progress import LiveProgress
 from synth_server.readers.summary import Summary, read_record, summarize
 from synth_server.session.log import SessionLog, fold
 
+CONTROL = ("stretch", "one_hot_population")
+SUBJECT_BACKBONE = "efficientnet_lite2"
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
 LOG, SUMMARY = "session.sqlite", "summary.json"
 EVOLUTION, RESPONSES = "evolution.png", "responses.png"
@@ -47,8 +53,16 @@ class DryRunSettings(Frozen):
     subject: str = "v4_like"
     generator: str = "fourier"
     optimizer: str = "stimloop"
+    images: Path | None = None
+    encoder: Path | None = None
+    changes: dict[str, Any] = Field(default_factory=dict)
     fixation_break_rate: float = 0.0
     drop_rate: float = 0.0
+
+    @property
+    def plan(self) -> str:
+        """The protocol's name, as its entry point spells it."""
+        return self.protocol.replace("-", "_")
 
 
 class ProcessDied(StimloopError):
@@ -56,7 +70,7 @@ class ProcessDied(StimloopError):
 
 
 def dry_run(settings: DryRunSettings, folder: Path, console: Console) -> Summary:
-    """Run a session in `folder`; leaves its log, `summary.json` and `evolution.png` there.
+    """Run a session in `folder`; leaves its log, `summary.json` and a figure there.
 
     Raises:
         LogError: If there is a session in `folder` already.
@@ -64,7 +78,7 @@ def dry_run(settings: DryRunSettings, folder: Path, console: Console) -> Summary
     """
     write_settings(settings, folder)
     threads = session_settings(settings).threads
-    total = sum(thread.settings.get("n_generations", 0) for thread in threads) or None
+    total = sum(expected_blocks(thread, settings.sites) for thread in threads) or None
     with _server(folder) as (server, events), _rig(folder) as rig:
         log = SessionLog(folder / LOG)
         try:
@@ -87,30 +101,84 @@ def write_results(folder: Path) -> Summary:
     (folder / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
     draw_evolution(record, summary.sites, folder / LOG, folder / EVOLUTION)
     draw_responses(record, folder / LOG, folder / RESPONSES)
+    for thread in summary.control:
+        draw_control(thread, record.control.threads[thread.thread], folder / LOG, folder)
     return summary
 
 
 def session_settings(settings: DryRunSettings) -> SessionSettings:
-    """One thread a site, each driving its own; or the one thread of another protocol."""
-    if settings.protocol == "evolve":
-        threads = tuple(
-            ThreadSettings(
-                name=site,
-                protocol="evolve",
-                settings={
-                    "n_generations": settings.generations,
-                    "generator": {"name": settings.generator},
-                    "optimizer": _optimizer(settings),
-                    "objective": {"name": "site", "options": {"site": site}},
-                },
-            )
-            for site in (f"site-{number:02d}" for number in range(settings.sites))
-        )
+    """One thread a site, each driving its own; or the one thread of another protocol.
+
+    Raises:
+        SettingsError: If a choice does not go with the protocol.
+    """
+    if settings.plan == "evolve":
+        chosen = {
+            f"site-{number:02d}": _evolution(settings, number) for number in range(settings.sites)
+        }
+    elif settings.plan in CONTROL:
+        chosen = {settings.plan: _control(settings)}
     else:
-        threads = (ThreadSettings(name=settings.protocol, protocol=settings.protocol),)
+        chosen = {settings.plan: {}}
+    if settings.plan not in CONTROL and (settings.images or settings.encoder):
+        raise SettingsError(
+            "--images and --encoder are for protocols that synthesise",
+            expected=", ".join(CONTROL),
+            got=settings.protocol,
+            remedy="choose another --protocol; or, for other settings, --set NAME=VALUE",
+        )
+    threads = tuple(
+        ThreadSettings(name=name, protocol=settings.plan, settings=merged(values, settings.changes))
+        for name, values in chosen.items()
+    )
     return SessionSettings(
         session_id=f"dry-run-{settings.seed}", seed=settings.seed, threads=threads
     )
+
+
+def _evolution(settings: DryRunSettings, number: int) -> dict[str, Any]:
+    return {
+        "n_generations": settings.generations,
+        "generator": {"name": settings.generator},
+        "optimizer": _optimizer(settings),
+        "objective": {"name": "site", "options": {"site": f"site-{number:02d}"}},
+    }
+
+
+def _control(settings: DryRunSettings) -> dict[str, Any]:
+    """The subject sees through `SUBJECT_BACKBONE`; the encoder must not."""
+    if settings.plan == "one_hot_population" and settings.sites < 2:
+        raise SettingsError(
+            "one site has nobody to be told apart from", expected="--sites 2 or more", got=1
+        )
+    chosen: dict[str, Any] = {}
+    if settings.images is not None:
+        chosen["images"] = str(settings.images.resolve())
+    if settings.encoder is not None:
+        return {**chosen, "encoder": str(settings.encoder.resolve())}
+    from encoders.fitting import LAYERS
+
+    taps = [tap.model_dump() for tap in LAYERS if tap.backbone != SUBJECT_BACKBONE]
+    return {**chosen, "fit": {"name": "two_stage", "options": {"taps": taps}}}
+
+
+def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
+    """How many blocks a thread will have, at most; 0 where it cannot be said beforehand."""
+    if thread.protocol not in CONTROL:
+        return int(thread.settings.get("n_generations", 0))
+    settings = validated(ControlSettings, _known(thread.settings), where=thread.name)
+    mapping, comparison = settings.mapping, settings.comparison
+    n_targets = len(settings.targets or ()) or n_sites
+    n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
+    n_images = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
+    return mapping.repetitions * ceil(
+        settings.n_images / mapping.images_per_block
+    ) + comparison.repetitions * ceil(n_images / comparison.images_per_block)
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that all control protocols share."""
+    return {name: value for name, value in values.items() if name in ControlSettings.model_fields}
 
 
 def rig_settings(settings: DryRunSettings, server: str = "") -> dict[str, Any]:

@@ -29,7 +29,7 @@ FLAT = 1e-6
 class MappingSettings(Frozen):
     """How natural images are shown for the fit."""
 
-    repetitions: int = Field(default=5, ge=1, le=1000, description="passes")
+    repetitions: int = Field(default=10, ge=1, le=1000, description="passes")
     images_per_block: int = Field(default=50, ge=1, le=1000)
 
 
@@ -41,7 +41,7 @@ class ComparisonSettings(Frozen):
         default=1.5, ge=1, le=10, description="RMS contrast of their enhanced versions; 1: none"
     )
     noise: bool = Field(default=True, description="show where the synthesis of each seed began")
-    repetitions: int = Field(default=10, ge=1, le=1000)
+    repetitions: int = Field(default=20, ge=1, le=1000)
     images_per_block: int = Field(default=50, ge=1, le=1000)
 
 
@@ -49,7 +49,7 @@ class ControlSettings(Frozen):
     """Settings of an experiment that maps, fits, synthesises and tests."""
 
     images: str = Field(default="embedded", description="natural: 'embedded', a folder or a zip")
-    n_images: int = Field(default=400, ge=2, le=100_000, description="the first n")
+    n_images: int = Field(default=640, ge=2, le=100_000, description="the first n")
     image_size_px: int = Field(default=112, ge=16, le=2048, description="of all images")
     targets: tuple[SiteId, ...] | None = Field(
         default=None, min_length=1, description="sites to make images for; all if not given"

@@ -18,6 +18,7 @@ from protocols.documents import Event, EventKind, RigAttached, SessionEnded, Ses
 from protocols.interfaces import Objective
 from protocols.settings import PluginChoice
 from protocols.vocabulary import BlockResponses, Outcome, Role, document_digest
+from synth_server.readers.control import ControlRecord
 
 Scores = NDArray[np.float64]
 
@@ -95,7 +96,7 @@ class EvolvedThread:
 
 
 class EvolutionRecord:
-    """Everything that the events so far say about a session's evolutions."""
+    """Everything that the events so far say about a session's evolutions, and its `control`."""
 
     def __init__(self) -> None:
         self.start: SessionStarted | None = None
@@ -107,6 +108,7 @@ class EvolutionRecord:
         self.digests: list[tuple[Mapping[str, Any], str, str]] = []
         self.started_ns = self.last_ns = 0
         self._blocks: dict[int, Mapping[str, Any]] = {}
+        self.control = ControlRecord()
 
     @property
     def n_answered(self) -> int:
@@ -116,6 +118,7 @@ class EvolutionRecord:
     def feed(self, event: Event) -> None:
         """Take in the next event of the log."""
         self.last_ns = event.t_wall_ns
+        self.control.feed(event)
         match event.kind:
             case EventKind.SESSION_STARTED:
                 self.started_ns = event.t_wall_ns

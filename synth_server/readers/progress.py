@@ -6,19 +6,27 @@ import time
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from protocols.documents import EventKind
 from synth_server.readers.evolution import EvolutionRecord, EvolvedThread
 from synth_server.readers.summary import scores
 from synth_server.session.log import SessionLog
+from synth_server.session.products import products_folder, read_progress
 
 LINES = 12
 
 
 class LiveProgress:
-    """Redraws as the log grows; reads the log only, so it can disturb nothing.
+    """Redraws as the log grows; reads the log, and what lies beside it, so it can disturb nothing.
 
     Args:
         total_blocks: How many blocks the session will have, if it is known beforehand.
@@ -37,6 +45,11 @@ class LiveProgress:
             console=console,
         )
         self._task = self._bar.add_task("session", total=total_blocks)
+        self._computing = Progress(
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=console
+        )
+        self._computed = self._computing.add_task("", total=None)
+        self._is_computing = False
         self._live = Live(self._picture(), console=console, refresh_per_second=4)
 
     def __enter__(self) -> LiveProgress:
@@ -44,6 +57,8 @@ class LiveProgress:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if self.record.end is not None:
+            self._bar.update(self._task, total=self.record.n_answered)
         self._live.update(self._picture())
         self._live.stop()
         self._live.console.line()
@@ -55,8 +70,17 @@ class LiveProgress:
             self.record.feed(event)
             if event.kind is EventKind.RESPONSES_RECEIVED:
                 self._bar.update(self._task, completed=self.record.n_answered)
+        self._look_at_computing(log)
         self._live.update(self._picture())
         return self.record.end is not None
+
+    def _look_at_computing(self, log: SessionLog) -> None:
+        """What the server computes between two blocks, if it takes long enough to say so."""
+        progress = read_progress(products_folder(log.path))
+        self._is_computing = progress is not None
+        if progress is not None:
+            what, done, total = progress
+            self._computing.update(self._computed, description=what, completed=done, total=total)
 
     def _picture(self) -> RenderableType:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -65,7 +89,8 @@ class LiveProgress:
         evolving = [thread for thread in self.record.threads.values() if thread.generations]
         for thread in evolving[:LINES]:
             table.add_row(*_cells(thread))
-        return Group(table, self._bar) if evolving else self._bar
+        parts: list[RenderableType] = [table, self._bar] if evolving else [self._bar]
+        return Group(*parts, self._computing) if self._is_computing else Group(*parts)
 
 
 def _cells(thread: EvolvedThread) -> tuple[str, ...]:

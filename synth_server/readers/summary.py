@@ -11,6 +11,7 @@ from protocols.documents import EventKind
 from protocols.settings import Frozen
 from protocols.vocabulary import Outcome, Role
 from synth_server.readers.evolution import EvolutionRecord, EvolvedThread, Generation
+from synth_server.readers.gains import ControlSummary, summaries
 from synth_server.session.log import SessionLog
 
 SUMMARY_VERSION = 1
@@ -90,6 +91,7 @@ class Summary(Frozen):
     state: str
     threads: tuple[ThreadSummary, ...]
     sites: tuple[SiteGain, ...]
+    control: tuple[ControlSummary, ...]
     presentations: Presentations
     blocks: tuple[BlockSummary, ...]
     session_digest: str
@@ -125,6 +127,7 @@ def summarize(record: EvolutionRecord) -> Summary:
         state=record.end.state if record.end else "running",
         threads=tuple(_thread(thread) for thread in record.threads.values()),
         sites=tuple(gain for thread in record.threads.values() for gain in _gains(thread, record)),
+        control=summaries(record.control),
         presentations=Presentations(
             completed=counted[Outcome.COMPLETED],
             fixation_break=counted[Outcome.FIXATION_BREAK],

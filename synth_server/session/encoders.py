@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from encoders.recording import Recording
 from protocols import plugins
 from protocols.errors import DataError, SettingsError
 from protocols.interfaces import Encoder, SyntheticImages
-from protocols.settings import PluginChoice, validated
+from protocols.settings import PluginChoice, merged, validated
 from protocols.vocabulary import (
     Images,
     Rates,
@@ -252,20 +252,8 @@ def _recipe(choice: PluginChoice, natural: Images) -> Recipe:
     for name, value in zip(("mean", "rms_contrast"), natural_moments(natural), strict=True):
         if values["constraints"][name] is not None:
             values["constraints"][name] = round(value, 4)
-    wanted = _merged(values, choice.options)
+    wanted = merged(values, choice.options)
     return Recipe(space, validated(AscentSettings, wanted, where=f"synthesis {choice.name}"))
-
-
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` in it, tables within tables as well."""
-    merged = dict(base)
-    for name, value in changes.items():
-        old = merged.get(name)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            merged[name] = _merged(old, value)
-        else:
-            merged[name] = value
-    return merged
 
 
 def _read_images(path: Path, names: Sequence[str], seeds: Sequence[int]) -> SyntheticImages:

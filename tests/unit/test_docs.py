@@ -35,7 +35,8 @@ from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
-from synth_server.readers import summary
+from synth_server.readers import gains, summary
+from synth_server.readers.bootstrap import N_RESAMPLES, Estimate
 from synth_server.session.build import Equipment, ThreadApparatus, new_session, resolved
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog
@@ -201,12 +202,17 @@ def test_the_recipe_finds_an_alteration(small_log):
         summary.SiteGain,
         summary.Presentations,
         summary.BlockSummary,
+        gains.ControlSummary,
+        gains.SiteControl,
+        gains.PopulationResponse,
+        Estimate,
     ],
 )
 def test_every_field_of_the_summary_is_named(model):
     page = text(REFERENCE / "summary.md")
     assert [name for name in model.model_fields if f"`{name}`" not in page] == []
     assert f"last {summary.FINAL_GENERATIONS} generations" in page
+    assert f"percentiles of {N_RESAMPLES} bootstrap resamples" in page
 
 
 # --- settings ----------------------------------------------------------------------------------

@@ -1,0 +1,94 @@
+"""From events to images: what an encoder made, its controls, and what sites answered to them.
+
+Fed with a live session's events or with a finished log's; the result is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocols.documents import Event, EventKind, SessionSettings, SessionStarted
+from protocols.vocabulary import BlockResponses, Role
+from synth_server.readers.bootstrap import Floats
+
+AIMS = (Role.STRETCH, Role.ONE_HOT_POPULATION)
+"""Roles of images that an encoder made."""
+SHOWN = (*AIMS, Role.NATURAL, Role.BEST_NATURAL, Role.CONTRAST_ENHANCED, Role.NOISE)
+
+
+@dataclass
+class ShownImage:
+    """An image in one role, and its counts `(n_repetitions, n_sites)` a block."""
+
+    id: str
+    role: Role
+    label: str
+    targets: tuple[str, ...]
+    counts: list[Floats] = field(default_factory=list)
+
+
+class ControlThread:
+    """What is known of one thread's images."""
+
+    def __init__(self, name: str, temperature: float) -> None:
+        self.name = name
+        self.temperature = temperature
+        self.site_ids: tuple[str, ...] = ()
+        self._images: dict[tuple[str, Role], ShownImage] = {}
+
+    def add(self, block: Mapping[str, Any], responses: BlockResponses) -> None:
+        """Take in one block and its responses."""
+        self.site_ids = responses.site_ids
+        counts = responses.counts_by_stimulus([each["id"] for each in block["stimuli"]])
+        for each, repeats in zip(block["stimuli"], counts, strict=True):
+            role = Role(each["role"])
+            if role in SHOWN and len(repeats):
+                targets = tuple(each.get("targets", ()))
+                image = ShownImage(each["id"], role, each["label"], targets)
+                self._images.setdefault((each["id"], role), image).counts.append(repeats)
+
+    def images(self, role: Role, target: str | None = None) -> list[ShownImage]:
+        """Those of a role, in the order of their labels; `target`: those for this site."""
+        found = [
+            image
+            for (_, known), image in self._images.items()
+            if known is role and (target is None or target in image.targets)
+        ]
+        return sorted(found, key=lambda image: (image.label, image.id))
+
+    @property
+    def aim(self) -> Role | None:
+        """Why its images were made; None if it made none."""
+        return next((role for role in AIMS if self.images(role)), None)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Sites that images were made for, as the recorder orders them."""
+        aimed = {t for role in AIMS for image in self.images(role) for t in image.targets}
+        return tuple(site for site in self.site_ids if site in aimed)
+
+
+class ControlRecord:
+    """Everything that the events so far say about images that an encoder made."""
+
+    def __init__(self) -> None:
+        self.settings: SessionSettings | None = None
+        self.threads: dict[str, ControlThread] = {}
+        self._blocks: dict[int, Mapping[str, Any]] = {}
+
+    def feed(self, event: Event) -> None:
+        """Take in the next event of the log."""
+        match event.kind:
+            case EventKind.SESSION_STARTED:
+                self.settings = SessionStarted.model_validate(event.document).settings
+                for thread in self.settings.threads:
+                    temperature = float(thread.settings.get("temperature", 1.0))
+                    self.threads[thread.name] = ControlThread(thread.name, temperature)
+            case EventKind.BLOCK_PROPOSED:
+                self._blocks[event.document["index"]] = event.document
+            case EventKind.RESPONSES_RECEIVED:
+                responses = BlockResponses.model_validate(event.document)
+                block = self._blocks.pop(responses.block_index)
+                self.threads[block["thread"]].add(block, responses)
