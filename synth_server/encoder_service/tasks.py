@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from protocols.errors import DataError, MalformedMessage, Refusal, SettingsError, StimloopError
-from protocols.settings import validated
+from protocols.settings import merged, validated
 from protocols.vocabulary import MAX_STIMULI
 from protocols.wire.arrays import check_image_frames, float_frame, images_from
 from protocols.wire.codec import Message, image_frames
@@ -117,7 +117,7 @@ def recipe_for(body: Synthesize, device: str) -> Recipe:
     if "device" in body.settings:
         raise SettingsError("where images are computed is the server's to choose", where="settings")
     space, settings = RECIPES[body.recipe](body.size_px)
-    wanted = _merged(settings.model_dump(), {**body.settings, "device": device})
+    wanted = merged(settings.model_dump(), {**body.settings, "device": device})
     return Recipe(space, validated(type(settings), wanted, where="settings"))
 
 
@@ -152,18 +152,6 @@ def _encoder(name: str, encoders: Mapping[str, Hosted]) -> Hosted:
             got=name,
         )
     return encoders[name]
-
-
-def _merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `changes` in it; tables within tables are merged as well."""
-    merged = dict(base)
-    for name, value in changes.items():
-        old = merged.get(name)
-        if isinstance(old, Mapping) and isinstance(value, Mapping):
-            merged[name] = _merged(old, value)
-        else:
-            merged[name] = value
-    return merged
 
 
 def _refused(reason: RefusalReason, error: StimloopError) -> Refusal:
