@@ -33,7 +33,13 @@ from synth_server.readers.summary import Summary, read_record, summarize
 from synth_server.session.log import SessionLog, fold
 
 CONTROL = ("stretch", "one_hot_population")
-SUBJECT_BACKBONE = "efficientnet_lite2"
+REHEARSAL_TAPS = (
+    ("efficientnet_lite0", "blocks.2"),
+    ("efficientnet_lite0", "blocks.3"),
+    ("efficientnet_lite1", "blocks.3"),
+)
+"""Fewer than an encoder for an animal deserves; and not `v4_like`'s own network."""
+REHEARSAL_PX, REHEARSAL_STEPS = 112, 100
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
 LOG, SUMMARY = "session.sqlite", "summary.json"
 EVOLUTION, RESPONSES = "evolution.png", "responses.png"
@@ -146,19 +152,22 @@ def _evolution(settings: DryRunSettings, number: int) -> dict[str, Any]:
 
 
 def _control(settings: DryRunSettings) -> dict[str, Any]:
-    """The subject sees through `SUBJECT_BACKBONE`; the encoder must not."""
+    """An encoder that sees through other networks than `v4_like` neurons, and takes minutes."""
     if settings.plan == "one_hot_population" and settings.sites < 2:
         raise SettingsError(
             "one site has nobody to be told apart from", expected="--sites 2 or more", got=1
         )
-    chosen: dict[str, Any] = {}
+    chosen: dict[str, Any] = {
+        "synthesis": {"name": "stimloop", "options": {"n_steps": REHEARSAL_STEPS}}
+    }
     if settings.images is not None:
         chosen["images"] = str(settings.images.resolve())
     if settings.encoder is not None:
         return {**chosen, "encoder": str(settings.encoder.resolve())}
-    from encoders.fitting import LAYERS
-
-    taps = [tap.model_dump() for tap in LAYERS if tap.backbone != SUBJECT_BACKBONE]
+    taps = [
+        {"backbone": name, "layer": layer, "input_px": REHEARSAL_PX}
+        for name, layer in REHEARSAL_TAPS
+    ]
     return {**chosen, "fit": {"name": "two_stage", "options": {"taps": taps}}}
 
 

@@ -240,9 +240,12 @@ def _usable(recording: Recording) -> Recording:
 
 def _tell_scores(path: Path) -> None:
     about, _ = read_checkpoint(path)
-    known = [each for each in about.provenance.candidates if each.median_r is not None]
-    for each in known:
-        logger.info("%s: median r %.3f, cross-validated", each.tap.label, each.median_r)
+    best: dict[str, float] = {}
+    for each in about.provenance.candidates:
+        if each.median_r is not None:
+            best[each.tap.label] = max(each.median_r, best.get(each.tap.label, -1.0))
+    for label, r in best.items():
+        logger.info("%s: r %.3f at the median site, cross-validated", label, r)
 
 
 def _recipe(choice: PluginChoice, natural: Images) -> Recipe:
