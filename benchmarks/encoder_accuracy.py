@@ -161,7 +161,8 @@ def main() -> None:
         f"{', '.join(map(str, options.splits))}. Median over sites of the held-out correlation; "
         "noise-corrected by the held-out images' split-half reliability (Spearman–Brown); mean over "
         f"splits. One layer: {SINGLE.label}. Seconds ({options.threads} thread) include choosing "
-        "layers and penalties by cross-validation, and features where they were not yet known."
+        "layers and penalties by cross-validation, and features where they were not yet known. "
+        "Untrained networks are still banks of local filters; shuffled images are the null model."
     )
     is_draft = options.draft or bool(options.only) or max(options.splits) >= DEVELOPMENT
     report("Accuracy of encoders", "python -m benchmarks.encoder_accuracy", text, draft=is_draft)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from encoders.backbones import load_backbone
-from encoders.backbones.frozen import freeze_batch_norms
 from encoders.encoder import TwoStageEncoder
 
 INSTALL = (
@@ -150,7 +149,8 @@ def lucent_scene(encoder: TwoStageEncoder, sites: list[int], *, whole: bool) -> 
     Args:
         encoder: From one tap.
         sites: A row of the readout for each image of lucent's batch.
-        whole: The untruncated network, which is how lucent is used; or the truncated one.
+        whole: The untruncated network as it was loaded, which is how lucent is used; or ours, cut at
+            the layer and with frozen batch norms.
     """
     from lucent.optvis import objectives
 
@@ -162,7 +162,6 @@ def lucent_scene(encoder: TwoStageEncoder, sites: list[int], *, whole: bool) -> 
     model = truncated
     if whole:
         model = load_backbone(tap.backbone, "classifier", input_px=tap.input_px, device="cpu")
-        freeze_batch_norms(model.network)
     layer, rows = f"network_{len(units) - 1}", torch.arange(len(sites))
 
     def objective(layers: Any) -> Tensor:
