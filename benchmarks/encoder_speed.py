@@ -99,7 +99,7 @@ def main() -> None:
     run = Run(
         split(recording_or_leave(), options.split),
         feature_store(options.cache),
-        1 if options.quick else options.repeats,
+        3 if options.quick else options.repeats,
         CLOCKS[options.clock],
         8 if options.quick else options.steps,
         options.quick,
