@@ -83,11 +83,13 @@ def draw_encoder(
 
 
 def shown_sites(scores: Scores) -> tuple[tuple[str, int], ...]:
-    """`("best", index)`, median and worst, by noise-corrected r, or by r where that is not known.
+    """`("best", index)`, median and worst, by noise-corrected r, or by r if no site has that.
 
     With fewer than three sites of known score, as many as there are; none without any.
     """
-    values = [_rank_value(score) for score in scores.sites]
+    values = [score.r_noise_corrected for score in scores.sites]
+    if all(value is None for value in values):
+        values = [score.r for score in scores.sites]
     known = sorted(
         (i for i, value in enumerate(values) if value is not None),
         key=lambda i: -(values[i] or 0.0),
@@ -95,10 +97,6 @@ def shown_sites(scores: Scores) -> tuple[tuple[str, int], ...]:
     if len(known) < 3:
         return tuple(zip(("best", "worst"), known, strict=False))
     return (("best", known[0]), ("median", known[len(known) // 2]), ("worst", known[-1]))
-
-
-def _rank_value(score: SiteScore) -> float | None:
-    return score.r if score.r_noise_corrected is None else score.r_noise_corrected
 
 
 def _draw_masks(

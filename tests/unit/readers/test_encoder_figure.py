@@ -157,7 +157,7 @@ def of_scores(*pairs: tuple[float | None, float | None]) -> Scores:
 
 
 def test_best_median_and_worst_are_chosen_among_sites_with_a_score():
-    scores = of_scores((0.9, 0.5), (None, None), (0.2, 0.8), (0.3, 0.6), (0.7, 0.7), (0.1, 0.1))
+    scores = of_scores((0.9, 0.5), (0.95, None), (0.2, 0.8), (0.3, 0.6), (0.7, 0.7), (0.1, 0.1))
     assert shown_sites(scores) == (("best", 2), ("median", 3), ("worst", 5))
     assert shown_sites(of_scores((0.4, None), (0.6, None))) == (("best", 1), ("worst", 0))
     assert shown_sites(of_scores((0.4, None))) == (("best", 0),)
