@@ -19,6 +19,7 @@ from benchmarks.results import write_section
 from benchmarks.twins import data_folder, recorded_session
 from encoders.encoder import Scaling
 from encoders.features import FeatureStore, Tap
+from encoders.fitting import FitSettings
 from encoders.recording import Recording, split_images
 from encoders.validation import correlations, noise_corrected, split_half_reliability
 from protocols.vocabulary import Rates
@@ -27,6 +28,10 @@ SESSION = "210325"
 N_TRAIN = 480
 SINGLE = Tap(backbone="efficientnet_lite0", layer="blocks.3", input_px=112)
 """The one layer on which readouts are compared."""
+SOLVER: Mapping[str, Any] = {
+    "max_sweeps": FitSettings().max_sweeps,
+    "tolerance": FitSettings().tolerance,
+}
 DEVELOPMENT = 100
 """Splits from here on are for development: what they say is printed, and not reported."""
 
@@ -95,6 +100,17 @@ def side_by_side(
             results[name] = task()
             seconds[name].append(clock() - started)
     return {name: Timed(float(np.median(seconds[name])), results[name]) for name in tasks}
+
+
+class Run(NamedTuple):
+    """What all parts need."""
+
+    parts: Split
+    store: FeatureStore
+    repeats: int
+    clock: Callable[[], float]
+    n_steps: int
+    is_quick: bool
 
 
 class Timed(NamedTuple):

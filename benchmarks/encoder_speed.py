@@ -10,7 +10,7 @@ import argparse
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +20,9 @@ from benchmarks.encoder_data import (
     CLOCKS,
     DEVELOPMENT,
     SINGLE,
+    SOLVER,
     Problem,
-    Split,
-    Timed,
+    Run,
     common_arguments,
     feature_store,
     problem,
@@ -31,50 +31,31 @@ from benchmarks.encoder_data import (
     side_by_side,
     split,
 )
+from benchmarks.fit_speed import fits
 from benchmarks.peers import (
-    fit_factorised,
     lucent_climb,
     lucent_scene,
     missing,
     use_peers,
 )
-from benchmarks.plain_loop import fit_site
 from benchmarks.results import table
 from encoders.alternating import fit_alternating
 from encoders.backbones import load_backbone, pixels_of
 from encoders.backbones.frozen import freeze_batch_norms
 from encoders.encoder import TwoStageEncoder
-from encoders.features import FeatureStore, Tap
+from encoders.features import Tap
 from encoders.fitting import LAYERS, FitSettings, fit
 from encoders.two_stage import Penalties, Readout
-from protocols.vocabulary import Rates
 from synth_server.synthesis.ascent import AscentSettings, stimloop_recipe, synthesize
 from synth_server.synthesis.constraints import TransformSettings
 from synth_server.synthesis.objectives import SiteObjective, SiteSettings
 
-SOLVER: Mapping[str, Any] = {
-    "max_sweeps": FitSettings().max_sweeps,
-    "tolerance": FitSettings().tolerance,
-}
-FACTORISED_STRENGTHS = (1e-4, 3e-4, 1e-3)
-"""Of neuralpredictors' penalty; its best on the inner validation images is taken."""
 SITES = (10, 100, 1000)
 IMAGES = (100, 200, 480, 1000)
 BATCHES = (1, 4, 16, 64)
 BATCH_STEPS = 20
 CLIMBED = 16
 """Images that are synthesised, each for another site."""
-
-
-class Run(NamedTuple):
-    """What all parts need."""
-
-    parts: Split
-    store: FeatureStore
-    repeats: int
-    clock: Callable[[], float]
-    n_steps: int
-    is_quick: bool
 
 
 def main() -> None:
@@ -113,102 +94,6 @@ def main() -> None:
             f"{SINGLE.label}; session 210325, split {options.split}."
         )
         report(heading, command, f"{measure(run)}\n\n{circumstances}", draft=is_draft)
-
-
-# --- fits --------------------------------------------------------------------------------------
-
-
-def fits(run: Run) -> str:
-    """All sites at once, one at a time, and neuralpredictors."""
-    posed, penalties = problem(run.parts, SINGLE, run.store), Penalties()
-    n_sites = posed.responses.shape[1]
-    one_layer = FitSettings(taps=(SINGLE,))
-    tasks: dict[str, Callable[[], Any]] = {
-        "all sites at once": lambda: _ours(posed, penalties),
-        "one site at a time": lambda: _one_by_one(posed, penalties),
-        "all sites at once, penalties chosen": lambda: fit(run.parts.train, one_layer, run.store),
-    }
-    without = missing("neuralpredictors")
-    if not without:
-        tasks |= {
-            f"neuralpredictors, L1 {strength:g}": _factorised_task(posed, strength)
-            for strength in FACTORISED_STRENGTHS
-        }
-    fit(run.parts.train, one_layer, run.store)  # loads the network, which is not to be timed
-    timed = side_by_side(tasks, run.repeats, run.clock)
-    ours, loop, chosen = (timed[name] for name in list(tasks)[:3])
-    rows = [
-        _fit_row(run, "all sites at once", ours, ours.result(posed.held_out_features).numpy()),
-        _fit_row(run, "the same, one site at a time", loop, _looped(posed, loop), ours),
-        _fit_row(
-            run,
-            f"all at once, best of {len(one_layer.penalties)} penalties in {one_layer.n_folds} folds",
-            chosen,
-            chosen.result.encoder.predict(run.parts.test.images, run.store),
-        ),
-    ]
-    if not without:
-        rows += _factorised_rows(run, posed, timed, ours, chosen)
-    head = ["fit", "s", "÷ ours", "median r", "noise-corrected"]
-    agreement = _agreement(ours.result(posed.held_out_features).numpy(), _looped(posed, loop))
-    text = (
-        f"{n_sites} sites, {len(posed.features)} images, features at hand "
-        f"({'×'.join(map(str, posed.features.shape[1:]))}), held-out accuracy beside. The loop over "
-        f"sites does the same maths in numpy; its predictions agree with ours to r ≥ {agreement:.4f}. "
-        "neuralpredictors' `FullFactorized2d`: Adam, its own early stopping on a tenth of the "
-        "images, the penalty that does best there; 'search' is the time of all penalties, and is "
-        "compared with our choice of penalties."
-    )
-    return f"{text}\n\n{table(head, rows)}\n\n{without}".strip()
-
-
-def _ours(posed: Problem, penalties: Penalties) -> Readout:
-    return fit_alternating(posed.features, posed.responses, posed.weights, penalties, **SOLVER)
-
-
-def _one_by_one(posed: Problem, penalties: Penalties) -> list[Any]:
-    features, responses, weights = (tensor.numpy() for tensor in posed[:3])
-    return [
-        fit_site(features, responses[:, site], weights[:, site], penalties, **SOLVER)
-        for site in range(responses.shape[1])
-    ]
-
-
-def _looped(posed: Problem, loop: Timed) -> Rates:
-    """Predictions of the sites' own fits, `(n, n_sites)`."""
-    features = posed.held_out_features.numpy()
-    return np.stack([site(features) for site in loop.result], axis=1).astype(np.float64)
-
-
-def _agreement(a: Any, b: Any) -> float:
-    """The lowest correlation over sites of two predictions."""
-    return min(float(np.corrcoef(x, y)[0, 1]) for x, y in zip(a.T, b.T, strict=True))
-
-
-def _factorised_task(posed: Problem, strength: float) -> Callable[[], Any]:
-    return lambda: fit_factorised(posed.features, posed.responses, posed.weights, strength)
-
-
-def _factorised_rows(
-    run: Run, posed: Problem, timed: Mapping[str, Timed], ours: Timed, chosen: Timed
-) -> list[list[str]]:
-    tried = [timed[name] for name in timed if name.startswith("neuralpredictors")]
-    best = max(range(len(tried)), key=lambda i: tried[i].result.validation_r)
-    predicted = tried[best].result(posed.held_out_features)
-    name = f"neuralpredictors, its best penalty (L1 {FACTORISED_STRENGTHS[best]:g})"
-    search = Timed(sum(each.seconds for each in tried), None)
-    return [
-        _fit_row(run, name, tried[best], predicted, ours),
-        _fit_row(run, "neuralpredictors, search", search, predicted, chosen),
-    ]
-
-
-def _fit_row(
-    run: Run, name: str, timed: Timed, predicted: Any, reference: Timed | None = None
-) -> list[str]:
-    r, corrected = run.parts.median_r(np.asarray(predicted, dtype=np.float64))
-    ratio = "" if reference is None else f"**{timed.seconds / reference.seconds:.1f}**"
-    return [name, f"{timed.seconds:.2f}", ratio, f"{r:.3f}", f"{corrected:.3f}"]
 
 
 # --- features ----------------------------------------------------------------------------------
