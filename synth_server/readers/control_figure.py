@@ -27,8 +27,8 @@ def draw_control(
     """Draw `stretch.png` or `one_hot_population.png` in `folder`: a row a site.
 
     Left, the site's mean counts with 95 % confidence intervals; for one-hot images the population's
-    responses, the target first (Bashivan, Kar & DiCarlo 2019, figure 4). Right, the images: the best
-    natural one, the same at raised contrast, noise, those made for the site, some made for others.
+    responses, the target first, as Bashivan, Kar & DiCarlo (2019) show them. Right, images: the best
+    natural one, the best at raised contrast, noise, those made for the site, some made for others.
     """
     mpl.use("Agg")
     from matplotlib import pyplot as plt
@@ -140,7 +140,8 @@ def _draw_images(
     enhanced = _ranked(shown.images(Role.CONTRAST_ENHANCED, site.site), column)[:1]
     noise = shown.images(Role.NOISE, site.site)[:1]
     made = shown.images(aim, site.site)[:N_SYNTHETIC]
-    others = [each for each in shown.images(aim) if site.site not in each.targets][:N_OTHERS]
+    first_of = {each.targets: each for each in reversed(shown.images(aim))}
+    others = [each for key, each in sorted(first_of.items()) if site.site not in key][:N_OTHERS]
     cells = [
         ("best natural", REFERENCE, natural, 1),
         ("contrast raised", REFERENCE, enhanced, 1),

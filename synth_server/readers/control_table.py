@@ -15,25 +15,31 @@ MAX_ROWS = 40
 def print_control(thread: ControlSummary, console: Console) -> None:
     """A row a site, and the medians over sites, each with its 95 % confidence interval."""
     is_one_hot = thread.aim == Role.ONE_HOT_POPULATION
-    title = "one-hot population" if is_one_hot else thread.aim
-    table = Table(title=f"{title}: mean spikes in the count window", title_justify="left", box=None)
-    table.add_column("site")
-    names = ["synthesised", "best natural", "contrast ↑", "noise", "other sites'", "gain [95 %]"]
-    if is_one_hot:
-        names += ["score", "natural's", "ratio [95 %]"]
-    for name in names:
-        table.add_column(name, justify="right")
+    counts = _table(
+        "Mean spikes, by what was shown", ("made", "natural", "contrast ↑", "noise", "others'")
+    )
+    scores = _table("Share of the softmax over sites", ("made", "natural"))
     for site in thread.sites[:MAX_ROWS]:
-        counts = (site.synthesised, site.best_natural, site.contrast_enhanced, site.noise)
-        cells = [*(_value(each) for each in (*counts, site.others)), _interval(site.gain)]
-        if is_one_hot:
-            cells += [_value(site.score), _value(site.natural_score), _interval(site.score_ratio)]
-        table.add_row(site.site, *cells)
+        means = (site.synthesised, site.best_natural, site.contrast_enhanced, site.noise)
+        counts.add_row(site.site, *map(_value, (*means, site.others)), _interval(site.gain))
+        shares = (site.score, site.natural_score)
+        scores.add_row(site.site, *map(_value, shares), _interval(site.score_ratio))
     console.print()
-    console.print(table)
+    console.print(counts)
+    if is_one_hot:
+        console.print()
+        console.print(scores)
     if len(thread.sites) > MAX_ROWS:
         console.print(f"… and {len(thread.sites) - MAX_ROWS} more, see summary.json")
     console.print(_sentence(thread, is_one_hot=is_one_hot), highlight=False)
+
+
+def _table(what: str, names: tuple[str, ...]) -> Table:
+    table = Table(box=None, header_style="dim", title=what, title_justify="left")
+    table.add_column("site", no_wrap=True)
+    for name in (*names, "÷ natural [95 %]"):
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
 
 
 def _sentence(thread: ControlSummary, *, is_one_hot: bool) -> str:
