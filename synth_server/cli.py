@@ -55,7 +55,7 @@ def dry_run_command(
     seed: Annotated[int, typer.Option(min=0, help="One seed gives one session.")] = 0,
     generations: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
     population: Annotated[int, typer.Option(min=2, max=1000, help="Images a generation.")] = 30,
-    sites: Annotated[int, typer.Option(min=1, max=100, help="Each gets its own evolution.")] = 4,
+    sites: Annotated[int, typer.Option(min=1, max=100, help="Each gets images of its own.")] = 4,
     noise: Annotated[Noise, typer.Option(help="Of the spike counts.")] = Noise.poisson,
     subject: Annotated[
         str, typer.Option(help="v4_like, gabor_energy, or torch:FILE for a model of your own.")

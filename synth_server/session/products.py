@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -69,23 +70,24 @@ class Products:
     def file(self, name: str, make: Callable[[Path], None]) -> Product:
         """The product `name`: what lies there whole, or else what `make` writes to a path.
 
+        One that cannot be kept (the disk is full) is used all the same.
+
         Raises:
             Interrupted: If the session was told to end meanwhile.
         """
         if self._folder is not None and (known := _whole(self._folder / name)) is not None:
             self.found.append(name)
             return known
-        folder = self._writing_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        path, part = folder / name, folder / f"{name}.part"
-        digest_file(path).unlink(missing_ok=True)
-        make(part)
-        digest = hashlib.sha256(part.read_bytes()).hexdigest()
-        part.replace(path)
-        unfinished = folder / f"{name}.sha256.part"
-        unfinished.write_text(digest + "\n", "utf-8")
-        unfinished.replace(digest_file(path))
-        return Product(path, digest)
+        made = self._scratch() / name
+        make(made)
+        product = Product(made, hashlib.sha256(made.read_bytes()).hexdigest())
+        if self._own is None:
+            return product
+        try:
+            return _kept(product, self._own)
+        except OSError as error:
+            logger.warning("%s cannot be kept for a restart: %s", self._own / name, error)
+            return product
 
     @contextmanager
     def telling(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
@@ -111,7 +113,8 @@ class Products:
             logger.info("%s: done in %.0f s", what, time.monotonic() - began_s)
         finally:
             if self._own is not None:
-                (self._own / PROGRESS).unlink(missing_ok=True)
+                with suppress(OSError):
+                    (self._own / PROGRESS).unlink(missing_ok=True)
 
     def _write_progress(self, progress: Progress) -> None:
         if self._own is None:
@@ -122,9 +125,7 @@ class Products:
             part.write_text(json.dumps(progress._asdict()), "utf-8")
             part.replace(self._own / PROGRESS)
 
-    def _writing_folder(self) -> Path:
-        if self._own is not None:
-            return self._own
+    def _scratch(self) -> Path:
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="stimloop-")
         return Path(self._temporary.name)
@@ -146,6 +147,20 @@ def read_progress(folder: Path) -> Progress | None:
 def digest_file(path: Path) -> Path:
     """Beside a product: the sha256 of its bytes, written last."""
     return path.with_name(f"{path.name}.sha256")
+
+
+def _kept(product: Product, folder: Path) -> Product:
+    """A copy in `folder`. Its digest is written last: until then, it counts as absent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / product.path.name
+    digest_file(path).unlink(missing_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    shutil.copyfile(product.path, part)
+    part.replace(path)
+    part = path.with_name(f"{path.name}.sha256.part")
+    part.write_text(product.digest + "\n", "utf-8")
+    part.replace(digest_file(path))
+    return Product(path, product.digest)
 
 
 def _whole(path: Path) -> Product | None:

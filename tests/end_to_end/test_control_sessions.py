@@ -13,12 +13,14 @@ import pytest
 from protocols.documents import EventKind
 from protocols.vocabulary import Role
 from synth_server.readers.summary import Summary
-from synth_server.session.products import products_folder
+from synth_server.session.products import products_folder, read_progress
 from tests.end_to_end.processes import (
     Lab,
+    Process,
     Recipe,
     blocks_and_responses,
     check_finished,
+    ended,
     eventually,
     synth_server,
 )
@@ -128,6 +130,7 @@ class StretchRecipe(Recipe):
 
     n_mapping: int = 4
     n_test: int = 6
+    n_steps: int = 3
 
     @property
     def n_blocks(self) -> int:
@@ -140,7 +143,7 @@ class StretchRecipe(Recipe):
             "n_seeds": 2,
             "mapping": {"repetitions": 2, "images_per_block": 10},
             "fit": {"name": "two_stage", "options": FIT},
-            "synthesis": {"name": "stimloop", "options": {"n_steps": 3}},
+            "synthesis": {"name": "stimloop", "options": {"n_steps": self.n_steps}},
             "comparison": {
                 "repetitions": self.n_test,
                 "best_natural": 1,
@@ -182,3 +185,43 @@ def test_a_server_that_is_killed_in_the_test_goes_on_with_the_same_images(
         if stimulus.role is Role.STRETCH
     ]
     assert sorted(aims) == [("site-00",)] * 2 + [("site-01",)] * 2
+
+
+def synthesising(lab: Lab, server: Process, rig: Process) -> None:
+    """Returns once the server has begun to synthesise."""
+
+    def begun() -> bool:
+        progress = read_progress(products_folder(lab.log))
+        return progress is not None and progress.what.startswith("synthesising")
+
+    eventually(begun, "the server synthesises", alive=[server, rig])
+
+
+def test_a_long_synthesis_can_be_aborted(new_lab: Callable[..., Lab]) -> None:
+    """A hundred thousand steps would take hours."""
+    lab = new_lab(StretchRecipe(n_steps=100_000))
+    server = lab.serve()
+    rig = lab.rig()
+    synthesising(lab, server, rig)
+    said = lab.control("status")
+    assert "running" in said.stdout, "it answers while it computes"
+    lab.control("abort")
+    assert rig.ended() == 0, rig.output
+    assert server.ended() == 0, server.output
+    assert ended(lab.log).state == "aborted"
+
+
+def test_a_server_is_stopped_within_a_long_synthesis_and_another_can_be_reached(
+    new_lab: Callable[..., Lab],
+) -> None:
+    lab = new_lab(StretchRecipe(n_steps=100_000))
+    server = lab.serve()
+    rig = lab.rig()
+    synthesising(lab, server, rig)
+    assert server.stop() == 0, server.output
+    server = lab.serve()
+    synthesising(lab, server, rig)
+    lab.control("stop")
+    assert rig.ended() == 0, rig.output
+    assert server.ended() == 0, server.output
+    assert ended(lab.log).state == "stopped"

@@ -71,6 +71,15 @@ def test_what_was_broken_off_leaves_nothing_that_looks_whole(tmp_path):
     assert make.n == 1
 
 
+def test_what_cannot_be_kept_is_used_all_the_same(tmp_path, caplog):
+    (tmp_path / "p").write_text("a file where the folder should be")
+    products = Products(tmp_path / "p")
+    assert products.file("encoder", Maker()).path.read_bytes() == b"weights"
+    assert "cannot be kept for a restart" in caplog.text
+    with products.telling("fitting") as tell:
+        tell(1, 2, "")
+
+
 def test_who_may_only_read_leaves_the_folder_as_it_is(tmp_path):
     make = Maker()
     Products(tmp_path).file("kept", make)
