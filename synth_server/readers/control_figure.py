@@ -158,7 +158,10 @@ def _draw_images(
             if offset < len(images):
                 _draw_image(axis, images[offset], column, log, colour)
                 if first and offset == 0:
-                    axis.text(0, 1.32, name, transform=axis.transAxes, fontsize=8, color=colour)
+                    text = axis.text(
+                        0, 1.3, name, transform=axis.transAxes, fontsize=8, color=colour
+                    )
+                    text.set_in_layout(False)  # or the first row's images were smaller
         place += n
 
 
