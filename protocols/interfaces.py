@@ -110,7 +110,7 @@ class EncoderFit(Protocol):
     """Fits encoders to responses; made before the first block, so that wrong settings are told then."""
 
     def __call__(
-        self, images: Images, responses: NDArray[np.float64], site_ids: Sequence[str]
+        self, images: Images, responses: NDArray[np.float64], site_ids: Sequence[str], /
     ) -> Encoder:
         """An encoder of the sites that can be fitted; a site that never varies is left out.
 

@@ -148,9 +148,8 @@ def _mapped(
     settings: ControlSettings, apparatus: Apparatus, photographs: PhotographSet, aim: Aim
 ) -> Mapped:
     """Responses to natural images; an encoder fitted to them, or the given one."""
-    known = apparatus.encoder(settings.encoder) if settings.encoder is not None else None
-    fit = apparatus.encoder_fit(settings.fit) if known is None else None
-    _require((*(settings.targets or ()), *(known.site_ids if known else ())), apparatus)
+    fit = _fit(settings, apparatus)
+    _require(settings.targets or (), apparatus)
     measured = yield from passes(
         StimulusSet.of(photographs.images, Role.NATURAL, photographs.names),
         settings.mapping.repetitions,
@@ -161,7 +160,7 @@ def _mapped(
     )
     start_s, stop_s = settings.timing.count_window_s
     rates = measured.counts / (stop_s - start_s)
-    encoder = known or _fitted(fit, photographs, rates, measured.site_ids)
+    encoder = fit(photographs.images, rates, measured.site_ids)
     targets = _targets(settings, encoder, aim)
     columns = [measured.site_ids.index(site) for site in encoder.site_ids]
     means = Measured(measured.site_ids, rates).means[:, columns]
@@ -173,15 +172,13 @@ def _mapped(
     return encoder, best_natural(scores, settings.comparison.best_natural)
 
 
-def _fitted(
-    fit: EncoderFit | None,
-    photographs: PhotographSet,
-    rates: NDArray[np.float64],
-    site_ids: Sequence[str],
-) -> Encoder:
-    if fit is None:
-        raise DataError("there is no encoder, and no way to fit one")
-    return fit(photographs.images, rates, site_ids)
+def _fit(settings: ControlSettings, apparatus: Apparatus) -> EncoderFit:
+    """What makes an encoder of the responses; or has one already, and looks at none."""
+    if settings.encoder is None:
+        return apparatus.encoder_fit(settings.fit)
+    known = apparatus.encoder(settings.encoder)
+    _require(known.site_ids, apparatus)
+    return lambda *_: known
 
 
 def _given(
