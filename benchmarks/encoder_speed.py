@@ -41,14 +41,15 @@ from benchmarks.peers import (
 from benchmarks.results import table
 from encoders.alternating import fit_alternating
 from encoders.backbones import load_backbone, pixels_of
-from encoders.backbones.frozen import freeze_batch_norms
+from encoders.backbones.folding import quicken
 from encoders.encoder import TwoStageEncoder
 from encoders.features import Tap
 from encoders.fitting import LAYERS, FitSettings, fit
 from encoders.two_stage import Penalties, Readout
-from synth_server.synthesis.ascent import AscentSettings, stimloop_recipe, synthesize
+from synth_server.synthesis.ascent import AscentSettings, synthesize
 from synth_server.synthesis.constraints import TransformSettings
 from synth_server.synthesis.objectives import SiteObjective, SiteSettings
+from synth_server.synthesis.recipes import stimloop_recipe
 
 SITES = (10, 100, 1000)
 IMAGES = (100, 200, 480, 1000)
@@ -126,7 +127,7 @@ def _whole(tap: Tap) -> torch.nn.Module:
     whole = load_backbone(
         tap.backbone, last, input_px=tap.input_px, weights=tap.weights, device="cpu"
     )
-    freeze_batch_norms(whole.network)
+    quicken(whole.network)
     return whole
 
 

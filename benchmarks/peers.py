@@ -150,7 +150,7 @@ def lucent_scene(encoder: TwoStageEncoder, sites: list[int], *, whole: bool) -> 
         encoder: From one tap.
         sites: A row of the readout for each image of lucent's batch.
         whole: The untruncated network as it was loaded, which is how lucent is used; or ours, cut at
-            the layer and with frozen batch norms.
+            the layer and quickened (`encoders.backbones.folding`).
     """
     from lucent.optvis import objectives
 

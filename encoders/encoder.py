@@ -61,8 +61,8 @@ class Scaling(NamedTuple):
         return self.offset + self.scale * z
 
     def to(self, device: torch.device) -> Self:
-        """The same map on `device`."""
-        return type(self)(*(each.to(device) for each in self))
+        """The same map on `device`, in memory of torch's own, as a `Readout`'s weights."""
+        return type(self)(*(each.to(device, copy=True) for each in self))
 
 
 class TwoStageEncoder(nn.Module):

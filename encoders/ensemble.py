@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from encoders.encoder import FLAT, DifferentiableEncoder, Scaling
+from encoders.encoder import FLAT, DifferentiableEncoder, Scaling, TwoStageEncoder
 from encoders.features import FeatureStore
+from encoders.shared_features import SharedFeatures
 from protocols.errors import DataError
 from protocols.vocabulary import Images, Rates
 
@@ -47,6 +48,9 @@ class EnsembleEncoder(nn.Module):
         for number, member in enumerate(members):
             if isinstance(member, nn.Module):
                 self.add_module(f"member{number}", member)
+        self._shared = SharedFeatures(
+            [each.extractor for each in members if isinstance(each, TwoStageEncoder)]
+        )
         self.predictions = tuple(each.to(self.device) for each in predictions)
         self.responses = responses.to(self.device)
 
@@ -93,7 +97,15 @@ class EnsembleEncoder(nn.Module):
 
     def rates(self, pixels: Tensor) -> Tensor:
         """`(n, 3, h, w)` float RGB in 0..1 → `(n, n_sites)` spikes/s, differentiable in `pixels`."""
-        return self._together([member.rates(pixels) for member in self.members])
+        shared = iter(self._shared(pixels))
+        return self._together(
+            [
+                member.rates_from_features(next(shared))
+                if isinstance(member, TwoStageEncoder)
+                else member.rates(pixels)
+                for member in self.members
+            ]
+        )
 
     @torch.no_grad()
     def predict(self, images: Images, store: FeatureStore | None = None) -> Rates:

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from encoders.backbones import Backbone, load_backbone, pixels_of
-from encoders.backbones.frozen import freeze_batch_norms
+from encoders.backbones.folding import quicken
 from encoders.progress import Progress, silent
 from protocols.settings import Frozen
 from protocols.vocabulary import (
@@ -74,7 +74,7 @@ class FeatureExtractor(nn.Module):
             input_px=tap.input_px,
             device=device,
         )
-        freeze_batch_norms(self.backbone.network)
+        quicken(self.backbone.network)
 
     @property
     def device(self) -> torch.device:
@@ -83,18 +83,24 @@ class FeatureExtractor(nn.Module):
 
     @property
     def digest(self) -> str:
-        """Sha256 of everything that decides the features."""
+        """Sha256 of everything that decides the features, but for their last bits.
+
+        Those depend on the processor, on torch, and on how the same function is computed.
+        """
         return document_digest(
             {"backbone": self.backbone.digest, "grayscale": self.tap.grayscale, "luma": LUMA}
         )
 
     def forward(self, pixels: Tensor) -> Tensor:
         """`(n, 3, h, w)` float RGB in 0..1 → `(n, c, h', w')`; a layer past a pooling has 1 × 1."""
+        return as_map(self.backbone.network(self.prepared(pixels)))
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """`(n, 3, h, w)` float RGB in 0..1 → what the network is given."""
         if self.tap.grayscale:
             weights = torch.tensor(LUMA, dtype=pixels.dtype, device=pixels.device)
             pixels = torch.einsum("nchw,c->nhw", pixels, weights)[:, None].expand(-1, 3, -1, -1)
-        features: Tensor = self.backbone(pixels)
-        return features if features.ndim == 4 else features.flatten(1)[:, :, None, None]
+        return self.backbone.prepared(pixels)
 
     @torch.no_grad()
     def features(
@@ -107,7 +113,12 @@ class FeatureExtractor(nn.Module):
         for at in range(0, len(images), size):
             batches.append(self(pixels_of(images[at : at + size], self.device)).float().cpu())
             progress(min(at + size, len(images)), len(images), self.tap.label)
-        return torch.cat(batches)
+        return torch.cat(batches).contiguous()
+
+
+def as_map(features: Tensor) -> Tensor:
+    """`(n, c, h', w')` as it is; `(n, c)`, as of a layer past a pooling → `(n, c, 1, 1)`."""
+    return features if features.ndim == 4 else features.flatten(1)[:, :, None, None]
 
 
 class FeatureStore:

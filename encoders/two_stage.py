@@ -70,8 +70,11 @@ class Readout(NamedTuple):
         return type(self)(self.masks * sign[:, None, None], self.mixing * sign[:, None], self.bias)
 
     def to(self, device: torch.device) -> Self:
-        """The same weights on `device`."""
-        return type(self)(*(weights.to(device) for weights in self))
+        """The same weights on `device`, in memory of torch's own.
+
+        What was read from a file may lie at any address, and matrix products round by that.
+        """
+        return type(self)(*(weights.to(device, copy=True) for weights in self))
 
 
 def seen_through(masks: Tensor, features: Tensor) -> Tensor:

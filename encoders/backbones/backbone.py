@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from encoders.backbones.preprocessing import Preprocessing, pixels_of
-from protocols.errors import DataError
+from protocols.errors import DataError, PluginError
 from protocols.vocabulary import Images, check_images, document_digest
 
 
@@ -22,6 +22,11 @@ class Backbone(nn.Module):
         preprocessing: The network's own input convention.
         weights_digest: Sha256 (hex) of all the network's weights, above `layer` too.
         device: Where it runs.
+        is_chain: `network` is a sequence, and those of the same name and weights that end earlier are
+            the beginning of it; so one pass serves them all. No part changes its input.
+
+    Raises:
+        PluginError: If a chain is no sequence.
     """
 
     def __init__(
@@ -33,13 +38,22 @@ class Backbone(nn.Module):
         preprocessing: Preprocessing,
         weights_digest: str,
         device: torch.device,
+        is_chain: bool = False,
     ) -> None:
         super().__init__()
+        if is_chain and not isinstance(network, nn.Sequential):
+            raise PluginError(
+                "only a sequence can be a chain",
+                where=f"{name} {layer}",
+                expected="an nn.Sequential of the network's parts, or is_chain = False",
+                got=type(network).__name__,
+            )
         self.name = name
         self.layer = layer
         self.preprocessing = preprocessing
         self.weights_digest = weights_digest
         self.device = device
+        self.is_chain = is_chain
         self.network = network.to(device).eval().requires_grad_(False)
 
     @property
@@ -62,6 +76,15 @@ class Backbone(nn.Module):
         Raises:
             DataError: If `pixels` has another layout.
         """
+        features: Tensor = self.network(self.prepared(pixels))
+        return features
+
+    def prepared(self, pixels: Tensor) -> Tensor:
+        """`(n, 3, h, w)` float RGB in 0..1 → what the network is given.
+
+        Raises:
+            DataError: If `pixels` has another layout.
+        """
         if pixels.ndim != 4 or pixels.shape[1] != 3 or not pixels.is_floating_point():
             raise DataError(
                 "a backbone sees float pixels, channels first",
@@ -70,8 +93,7 @@ class Backbone(nn.Module):
                 got=f"{tuple(pixels.shape)} {pixels.dtype}",
                 remedy="for uint8 images (n, h, w, 3) call features(images)",
             )
-        features: Tensor = self.network(self.preprocessing(pixels))
-        return features
+        return self.preprocessing(pixels)
 
     @torch.no_grad()
     def features(self, images: Images, *, batch_size: int | None = None) -> Tensor:

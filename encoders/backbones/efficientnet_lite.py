@@ -65,6 +65,7 @@ class EfficientNetLite:
             ),
             weights_digest=weights_digest(network),
             device=settings.torch_device,
+            is_chain=True,
         )
 
     def architecture(self) -> LiteNetwork:

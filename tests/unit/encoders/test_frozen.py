@@ -19,7 +19,10 @@ def test_it_is_the_batch_norm_that_it_replaces():
 
 
 def test_none_is_left_in_what_an_encoder_climbs():
-    extractor = FeatureExtractor(Tap(backbone="efficientnet_lite0", layer="blocks.2"))
+    before = load_backbone("torchvision:densenet121", "features.norm0", weights="random")
+    assert [m for m in before.modules() if isinstance(m, nn.BatchNorm2d)]
+    tap = Tap(backbone="torchvision:densenet121", layer="features.denseblock1", weights="random")
+    extractor = FeatureExtractor(tap)
     assert not [m for m in extractor.backbone.modules() if isinstance(m, nn.BatchNorm2d)]
     assert [m for m in extractor.backbone.modules() if isinstance(m, FrozenBatchNorm)]
 

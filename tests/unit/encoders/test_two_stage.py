@@ -219,3 +219,12 @@ def test_early_stopping_keeps_the_best_epoch(features):
     )
     fresh = torch.randn(200, 6, 4, 7, generator=stream(6))
     assert stopped(fresh).square().mean() != long(fresh).square().mean()
+
+
+@pytest.mark.parametrize("offset", range(1, 4))
+def test_weights_are_put_where_products_round_alike(offset):
+    """Tensors from a file lie at any address, and predictions differed by that in their last bits."""
+    anywhere = torch.zeros(3 * 20 + offset)[offset:].view(3, 4, 5)
+    readout = Readout(anywhere, torch.zeros(3, 6), torch.zeros(3)).to(torch.device("cpu"))
+    assert anywhere.data_ptr() % 16
+    assert [weights.data_ptr() % 64 for weights in readout] == [0, 0, 0]
