@@ -22,6 +22,7 @@ from encoders.encoder import Scaling, TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureExtractor, Loader, Tap
 from encoders.fitting import Candidate, FitSettings
+from encoders.natural import NaturalStatistics
 from encoders.two_stage import Readout
 from encoders.validation import Scores
 from protocols.errors import DataError
@@ -53,6 +54,9 @@ class Provenance(Frozen):
     split: Split = Split()
     settings: FitSettings | None = None
     candidates: tuple[Candidate, ...] = ()
+    natural: NaturalStatistics | None = Field(
+        default=None, description="of the training images: what synthesis matches"
+    )
     scores: Scores | None = None
     notes: str = ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,6 +105,7 @@ def fit(
         split=Split(train=tuple(map(int, train)), held_out=tuple(map(int, test))),
         settings=settings,
         candidates=done.candidates,
+        natural=done.natural,
         scores=scores,
     )
     save_encoder(out, done.encoder, provenance)
@@ -147,35 +149,58 @@ def evaluate(
 def synthesize(
     encoder: EncoderFile,
     out: Annotated[Path, typer.Option(help="Folder for the images.")],
-    objective: Annotated[str, typer.Option(help="stretch or one-hot-population.")] = "stretch",
+    objective: Annotated[
+        str,
+        typer.Option(help="stretch, one-hot-population, suppress, or an objective plug-in."),
+    ] = "stretch",
     sites: Annotated[str, typer.Option(help="Names, separated by commas; or all.")] = "all",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Images for each site.")] = 5,
     recipe: Annotated[str, typer.Option(help="stimloop, or npc as published.")] = "stimloop",
     size_px: SizePx = 112,
+    set: Annotated[
+        list[str] | None,
+        typer.Option(help="A setting of the ascent, NAME=VALUE in TOML: diversity=2; repeatable."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(help="An option of the objective, NAME=VALUE in TOML; repeatable."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make images that an encoder predicts to drive chosen sites.
 
-    Leaves PNG files, images.npy and index.json (a row of images.npy each) in the output folder.
+    Leaves PNG files, images.npy and index.json (a row of images.npy each) in the output folder. Mean
+    luminance and RMS contrast are those of the images that the encoder was fitted to; one-hot scores
+    compare sites by z-scores over them.
     """
     from encoders.checkpoint import load_encoder
-    from protocols.errors import SettingsError
-    from synth_server.synthesis.ascent import RECIPES
+    from protocols.settings import from_command_line
     from synth_server.synthesis.ascent import synthesize as ascend
+    from synth_server.synthesis.recipes import recipe_of
+    from synth_server.synthesis.targets import PER_SITE, objectives_for
 
-    if objective not in _OBJECTIVES or recipe not in RECIPES:
-        raise SettingsError(
-            "no such objective or recipe",
-            expected=f"{', '.join(_OBJECTIVES)}; {', '.join(RECIPES)}",
-            got=f"{objective}; {recipe}",
-        )
-    loaded = load_encoder(encoder).encoder
+    loaded, about = load_encoder(encoder)
+    natural = about.provenance.natural
     names = loaded.site_ids if sites == "all" else tuple(sites.split(","))
-    space, settings = RECIPES[recipe](size_px)
+    objectives = objectives_for(
+        objective,
+        names if objective in PER_SITE else (),
+        loaded.site_ids,
+        mean=natural.predicted_mean if natural and objective in _COMPARES_SITES else None,
+        sd=natural.predicted_sd if natural and objective in _COMPARES_SITES else None,
+        options=from_command_line(option or ()),
+    )
+    space, settings = recipe_of(
+        recipe,
+        size_px,
+        moments=(natural.mean, natural.rms_contrast) if natural else None,
+        changes=from_command_line(set or ()),
+        where="--recipe, --set",
+    )
     with _bar("synthesizing") as progress:
         made = ascend(
             loaded,
-            {name: _objective(objective, name) for name in names},
+            objectives,
             space,
             settings,
             list(range(seeds)),
@@ -193,15 +218,8 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-_OBJECTIVES = {"stretch": "site", "one-hot-population": "one_hot_population"}
-
-
-def _objective(name: str, site: str) -> Any:
-    from protocols import plugins
-    from protocols.settings import PluginChoice
-
-    choice = PluginChoice(name=_OBJECTIVES[name], options={"site": site})
-    return plugins.create("stimloop.objectives", choice)
+_COMPARES_SITES = ("one-hot-population", "target-pattern", "weighted-sites")
+"""Objectives that compare responses of different sites."""
 
 
 def _recording(images: Path, responses: Path, size_px: int) -> Any:
@@ -233,21 +251,15 @@ def _rows(sites: str, responses: Path) -> tuple[str, ...]:
 
 
 def _fit_settings(backbone: str, layer: str, seed: int) -> Any:
+    from encoders.candidates import candidate_taps
     from encoders.features import Tap
-    from encoders.fitting import LAYERS, FitSettings
-    from protocols.errors import SettingsError
+    from encoders.fitting import FitSettings
 
     if not backbone:
         return FitSettings(seed=seed)
     if layer != "auto":
         return FitSettings(taps=(Tap(backbone=backbone, layer=layer),), seed=seed)
-    taps = tuple(tap for tap in LAYERS if tap.backbone == backbone)
-    if not taps:
-        raise SettingsError(
-            f"no candidate layers are known for {backbone}",
-            remedy=f"name one with --layer; see: synth-server backbones {backbone}",
-        )
-    return FitSettings(taps=taps, combine="best", seed=seed)
+    return FitSettings(taps=candidate_taps(backbone), seed=seed)
 
 
 def _tell_scores(scores: Any) -> None:
@@ -278,9 +290,10 @@ def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, An
     out.mkdir(parents=True, exist_ok=True)
     index = []
     for row, (site, seed) in enumerate(zip(made.targets, made.seeds, strict=True)):
-        file = f"{site}-seed{seed}.png"
+        file = re.sub(r"[^\w.-]", "_", f"{site}-seed{seed}.png")
         Image.fromarray(made.images[row]).save(out / file)
-        predicted = float(made.predicted[row, site_ids.index(site)])
+        rates = made.predicted[row]
+        predicted = float(rates[site_ids.index(site)] if site in site_ids else made.scores[row])
         index.append({"site": site, "seed": int(seed), "predicted": predicted, "file": file})
     np.save(out / "images.npy", made.images)
     (out / "index.json").write_text(json_module.dumps(index, indent=2) + "\n", "utf-8")

@@ -8,14 +8,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from protocols.errors import DataError, MalformedMessage, Refusal, SettingsError, StimloopError
-from protocols.settings import merged, validated
 from protocols.vocabulary import MAX_STIMULI
 from protocols.wire.arrays import check_image_frames, float_frame, images_from
 from protocols.wire.codec import Message, image_frames
 from protocols.wire.encoder_messages import Predict, Prediction, Synthesize, Synthesized
 from protocols.wire.messages import Body, RefusalReason
 from synth_server.encoder_service.hosted import Hosted
-from synth_server.synthesis.ascent import RECIPES, AscentSettings, Recipe, synthesize
+from synth_server.synthesis.ascent import AscentSettings, synthesize
+from synth_server.synthesis.recipes import Recipe, recipe_of
 from synth_server.synthesis.targets import UnknownSite, objectives_for
 
 IMAGES_AT_ONCE = 64
@@ -110,15 +110,10 @@ def recipe_for(body: Synthesize, device: str) -> Recipe:
     Raises:
         SettingsError: If there is no such recipe, or a setting is unknown or out of range.
     """
-    if body.recipe not in RECIPES:
-        raise SettingsError(
-            "no such recipe", where="recipe", expected=", ".join(RECIPES), got=body.recipe
-        )
     if "device" in body.settings:
         raise SettingsError("where images are computed is the server's to choose", where="settings")
-    space, settings = RECIPES[body.recipe](body.size_px)
-    wanted = merged(settings.model_dump(), {**body.settings, "device": device})
-    return Recipe(space, validated(type(settings), wanted, where="settings"))
+    changes = {**body.settings, "device": device}
+    return recipe_of(body.recipe, body.size_px, changes=changes, where="settings")
 
 
 def _check_size(body: Synthesize, settings: AscentSettings, n_targets: int) -> None:

@@ -22,11 +22,12 @@ from encoders.encoder import TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureStore
 from encoders.fitting import FitSettings, fit, published
+from encoders.natural import natural_moments
 from encoders.recording import Recording
 from protocols import plugins
 from protocols.errors import DataError, SettingsError
 from protocols.interfaces import Encoder, SyntheticImages
-from protocols.settings import PluginChoice, merged, validated
+from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import (
     Images,
     Rates,
@@ -36,8 +37,9 @@ from protocols.vocabulary import (
     document_digest,
 )
 from synth_server.session.products import Products
-from synth_server.synthesis.ascent import RECIPES, AscentSettings, Recipe, synthesize
-from synth_server.synthesis.constraints import NaturalDistance, natural_moments, starting_images
+from synth_server.synthesis.ascent import synthesize
+from synth_server.synthesis.constraints import NaturalDistance, starting_images
+from synth_server.synthesis.recipes import recipe_of
 
 logger = logging.getLogger(__name__)
 FITS: Mapping[str, Callable[[], FitSettings]] = {
@@ -142,6 +144,7 @@ class SessionFit:
             data_digest=recording.digest,
             settings=self.settings,
             candidates=found.candidates,
+            natural=found.natural,
             notes="fitted within a session",
         )
         save_encoder(path, found.encoder, about)
@@ -161,11 +164,13 @@ class SessionSynthesis:
 
     def __init__(self, choice: PluginChoice, natural: Images, products: Products) -> None:
         check_images(natural, where="natural images")
-        if choice.name not in RECIPES:
-            raise SettingsError(
-                "no such recipe", where="synthesis", expected=", ".join(RECIPES), got=choice.name
-            )
-        self._recipe = _recipe(choice, natural)
+        self._recipe = recipe_of(
+            choice.name,
+            natural.shape[1],
+            moments=natural_moments(natural),
+            changes=choice.options,
+            where=f"synthesis {choice.name}",
+        )
         self._natural = natural
         self._products = products
         self._name = f"{choice.name}, {natural.shape[1]} px"
@@ -246,17 +251,6 @@ def _tell_scores(path: Path) -> None:
             best[each.tap.label] = max(each.median_r, best.get(each.tap.label, -1.0))
     for label, r in best.items():
         logger.info("%s: r %.3f at the median site, cross-validated", label, r)
-
-
-def _recipe(choice: PluginChoice, natural: Images) -> Recipe:
-    """The recipe, at the natural images' mean and contrast, with the chosen settings in it."""
-    space, settings = RECIPES[choice.name](natural.shape[1])
-    values = settings.model_dump()
-    for name, value in zip(("mean", "rms_contrast"), natural_moments(natural), strict=True):
-        if values["constraints"][name] is not None:
-            values["constraints"][name] = round(value, 4)
-    wanted = merged(values, choice.options)
-    return Recipe(space, validated(AscentSettings, wanted, where=f"synthesis {choice.name}"))
 
 
 def _read_images(path: Path, names: Sequence[str], seeds: Sequence[int]) -> SyntheticImages:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import cos, pi
-from typing import Literal, NamedTuple, Protocol, TypeAlias, cast
+from typing import Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from encoders.encoder import DifferentiableEncoder
 from protocols.errors import DataError, SettingsError
 from protocols.interfaces import Objective
 from protocols.settings import Frozen
@@ -37,13 +38,7 @@ from synth_server.synthesis.constraints import (
     transformed,
 )
 from synth_server.synthesis.image_space import (
-    NATURAL_MEAN,
-    NATURAL_RMS_CONTRAST,
-    FourierSpace,
-    FourierSpaceSettings,
     ImageSpace,
-    PixelSpace,
-    PixelSpaceSettings,
     image_stream,
     seeded_start,
 )
@@ -51,23 +46,6 @@ from synth_server.synthesis.image_space import (
 CHECKED_STEP_RMS = 1e-4
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (image steps done, image steps in all); may raise, to stop."""
-
-
-class DifferentiableEncoder(Protocol):
-    """An `Encoder` that can be climbed. A row's rates depend on no other row."""
-
-    @property
-    def site_ids(self) -> tuple[str, ...]:
-        """Names of the sites that it predicts."""
-        ...
-
-    def predict(self, images: Images) -> Rates:
-        """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s."""
-        ...
-
-    def rates(self, pixels: Tensor) -> Tensor:
-        """`(n, 3, h, w)` in 0..1 → `(n, n_sites)`, as `predict`; differentiable."""
-        ...
 
 
 class AscentSettings(Frozen):
@@ -91,13 +69,16 @@ class AscentSettings(Frozen):
     evaluate_every: int = Field(default=10, ge=1, description="steps between looks at the image")
     max_restarts: int = Field(default=3, ge=0, description="new starts for a diverged image")
     batch_size: int = Field(
-        default=16,
+        default=8,
         ge=1,
         le=4096,
         description="images that climb together; a target's stay "
         "together if they are to be diverse",
     )
-    device: str = Field(default="cpu", description="where images are kept, as torch names it")
+    device: str | None = Field(
+        default=None,
+        description="where images are kept, as torch names it; not given: where the encoder is",
+    )
     constraints: ConstraintSettings = ConstraintSettings()
     transforms: TransformSettings = TransformSettings()
     penalties: PenaltySettings = PenaltySettings()
@@ -117,44 +98,6 @@ class Synthesized(NamedTuple):
     """`(n,)`: what each image's objective makes of them."""
     restarts: NDArray[np.int64]
     """`(n,)`: how often an image diverged, or could not leave its start."""
-
-
-class Recipe(NamedTuple):
-    """An image space, and how to climb in it."""
-
-    space: ImageSpace
-    settings: AscentSettings
-
-
-def stimloop_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
-    """Ours: decorrelated Fourier space, natural mean and contrast, jitter and scale."""
-    settings = AscentSettings(
-        constraints=ConstraintSettings(
-            mean=NATURAL_MEAN, rms_contrast=NATURAL_RMS_CONTRAST, grayscale=not colour
-        ),
-        transforms=TransformSettings(jitter_px=size_px / 14, scale=0.1),
-    )
-    space = FourierSpaceSettings(size_px=size_px, colour=colour, squash=False)
-    return Recipe(FourierSpace(space), settings)
-
-
-def npc_recipe(size_px: int = 299) -> Recipe:
-    """That of Bashivan, Kar & DiCarlo (2019), from their public code (`dicarlolab/npc`).
-
-    Gray pixels from uniform noise of at most ±0.5 in -1..1; 200 steps of 0.01 × gradient ÷ its
-    standard deviation; rolled by up to ±19 px; total variation weighs 500; clipped to -1..1.
-    """
-    settings = AscentSettings(
-        optimizer="gradient",
-        learning_rate=0.01,
-        cosine_decay=False,
-        transforms=TransformSettings(jitter_px=19),
-        penalties=PenaltySettings(total_variation=500),
-    )
-    return Recipe(PixelSpace(PixelSpaceSettings(size_px=size_px)), settings)
-
-
-RECIPES: Mapping[str, Callable[[int], Recipe]] = {"stimloop": stimloop_recipe, "npc": npc_recipe}
 
 
 def synthesize(
@@ -228,13 +171,14 @@ class _Climb:
         self._constraints = Constraints(settings.constraints, space.size_px)
         self._streams = [image_stream(job.seed, "transforms") for job in jobs]
         starts = torch.cat([seeded_start(space, job.seed, 0) for job in jobs])
-        self._leaf = starts.to(settings.device).requires_grad_()
+        device = torch.device(settings.device) if settings.device else encoder.device
+        self._leaf = starts.to(device).requires_grad_()
         kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
         self._optimizer = kind([self._leaf], lr=settings.learning_rate, maximize=True)
         self._restarts = [0] * len(jobs)
-        self._fresh = torch.ones(len(jobs), dtype=torch.bool, device=settings.device)
+        self._fresh = torch.ones(len(jobs), dtype=torch.bool, device=device)
         self._best_levels = self._constraints.levels(space.images(self._leaf))
-        self._best_value = torch.full((len(jobs),), -torch.inf, device=settings.device)
+        self._best_value = torch.full((len(jobs),), -torch.inf, device=device)
 
     def step(self, number: int) -> None:
         """One step up for every image; those that cannot go on start anew."""

@@ -19,7 +19,6 @@ from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, normalize
@@ -320,13 +319,6 @@ def _matrices(transforms: Tensor, images: Tensor) -> Tensor:
     cos, sin = angle.cos() / scale, angle.sin() / scale
     rows = [cos, -sin, -2 * right / width, sin, cos, -2 * down / height]
     return torch.stack(rows, dim=1).reshape(-1, 2, 3)
-
-
-def natural_moments(natural: Images) -> tuple[float, float]:
-    """Median over images `(n, h, w, 3)` of mean and RMS contrast, in 0..1: what to match."""
-    check_images(natural, where="natural images")
-    values: NDArray[np.float64] = natural.reshape(len(natural), -1) / 255
-    return float(np.median(values.mean(axis=1))), float(np.median(values.std(axis=1)))
 
 
 def starting_images(

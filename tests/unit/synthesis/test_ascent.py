@@ -5,13 +5,7 @@ import pytest
 import torch
 
 from protocols.errors import DataError, SettingsError
-from synth_server.synthesis.ascent import (
-    RECIPES,
-    AscentSettings,
-    npc_recipe,
-    stimloop_recipe,
-    synthesize,
-)
+from synth_server.synthesis.ascent import AscentSettings, synthesize
 from synth_server.synthesis.constraints import (
     Constraints,
     ConstraintSettings,
@@ -38,6 +32,7 @@ from synth_server.synthesis.objectives import (
     TargetPattern,
     TargetPatternSettings,
 )
+from synth_server.synthesis.recipes import RECIPES, npc_recipe, recipe_of, stimloop_recipe
 
 SIZE = 32
 SITES = tuple(f"s{i}" for i in range(6))
@@ -63,6 +58,8 @@ class GaborEncoder:
                 gabor -= gabor.mean()
                 filters.append(gabor / np.linalg.norm(gabor))
         self.filters = torch.tensor(np.array(filters), dtype=torch.float32).reshape(-1, SIZE**2)
+
+    device = torch.device("cpu")
 
     def rates(self, pixels):
         luminance = pixels.mean(1).flatten(1)
@@ -187,6 +184,18 @@ def test_recipes_climb(name):
     found = synthesize(ENCODER, {"s0": site("s0")}, space, settings, [0])
     start = ENCODER.predict(starting_images(space, settings.constraints, [0]))
     assert found.scores[0] > start[0, 0] + 20
+
+
+def test_a_recipe_takes_natural_moments_and_then_the_settings_that_were_asked_for():
+    asked = {"n_steps": 7, "constraints": {"rms_contrast": 0.1}}
+    settings = recipe_of("stimloop", SIZE, moments=(0.31, 0.17), changes=asked).settings
+    assert (settings.n_steps, settings.constraints.mean) == (7, 0.31)
+    assert settings.constraints.rms_contrast == 0.1
+    assert recipe_of("npc", SIZE, moments=(0.31, 0.17)).settings.constraints.mean is None
+    with pytest.raises(SettingsError, match="no such recipe"):
+        recipe_of("lucid", SIZE)
+    with pytest.raises(SettingsError, match="n_stepz"):
+        recipe_of("npc", SIZE, changes={"n_stepz": 3})
 
 
 def test_the_recipe_of_the_study_is_as_published():

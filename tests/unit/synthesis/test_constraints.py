@@ -11,7 +11,6 @@ from synth_server.synthesis.constraints import (
     TransformSettings,
     aperture_mask,
     draw_transforms,
-    natural_moments,
     total_variation,
     transformed,
 )
@@ -169,12 +168,6 @@ def test_the_distance_can_be_descended(natural):
 def test_natural_images_of_another_size_are_refused(natural):
     with pytest.raises(DataError, match="differ in size"):
         NaturalDistance(natural)(torch.zeros(1, 3, 32, 32))
-
-
-def test_natural_moments_are_medians(natural):
-    mean, rms = natural_moments(natural)
-    means, contrasts = moments(natural)
-    assert (mean, rms) == pytest.approx((np.median(means), np.median(contrasts)))
 
 
 def test_draws_are_within_reach_and_each_from_its_own_stream():

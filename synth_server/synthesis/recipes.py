@@ -1,0 +1,102 @@
+"""Recipes: an image space and how to climb in it, as ours or as published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from protocols.errors import SettingsError
+from protocols.settings import merged, validated
+from synth_server.synthesis.ascent import AscentSettings
+from synth_server.synthesis.constraints import (
+    ConstraintSettings,
+    PenaltySettings,
+    TransformSettings,
+)
+from synth_server.synthesis.image_space import (
+    NATURAL_MEAN,
+    NATURAL_RMS_CONTRAST,
+    FourierSpace,
+    FourierSpaceSettings,
+    ImageSpace,
+    PixelSpace,
+    PixelSpaceSettings,
+)
+
+
+class Recipe(NamedTuple):
+    """An image space, and how to climb in it."""
+
+    space: ImageSpace
+    settings: AscentSettings
+
+
+def stimloop_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
+    """Ours: decorrelated Fourier space, natural mean and contrast, jitter and scale.
+
+    Steps are plain steps of the gradient, whose length alone is set: an optimizer that gives every
+    frequency a step of its own (Adam) fills an image with what the encoder hardly cares about, and
+    neurons care. On digital twins of V4 neurons that is worth more than any other setting
+    (`benchmarks/RESULTS.md`).
+    """
+    settings = AscentSettings(
+        n_steps=150,
+        optimizer="gradient",
+        learning_rate=0.5,
+        constraints=ConstraintSettings(
+            mean=NATURAL_MEAN, rms_contrast=NATURAL_RMS_CONTRAST, grayscale=not colour
+        ),
+        transforms=TransformSettings(jitter_px=size_px / 14, scale=0.1),
+    )
+    space = FourierSpaceSettings(size_px=size_px, colour=colour, squash=False, falloff=1.0)
+    return Recipe(FourierSpace(space), settings)
+
+
+def npc_recipe(size_px: int = 299) -> Recipe:
+    """That of Bashivan, Kar & DiCarlo (2019), from their public code (`dicarlolab/npc`).
+
+    Gray pixels from uniform noise of at most ±0.5 in -1..1; 200 steps of 0.01 × gradient ÷ its
+    standard deviation; rolled by up to ±19 px; total variation weighs 500; clipped to -1..1.
+    """
+    settings = AscentSettings(
+        optimizer="gradient",
+        learning_rate=0.01,
+        cosine_decay=False,
+        transforms=TransformSettings(jitter_px=19),
+        penalties=PenaltySettings(total_variation=500),
+    )
+    return Recipe(PixelSpace(PixelSpaceSettings(size_px=size_px)), settings)
+
+
+RECIPES: Mapping[str, Callable[[int], Recipe]] = {"stimloop": stimloop_recipe, "npc": npc_recipe}
+
+
+def recipe_of(
+    name: str,
+    size_px: int,
+    *,
+    moments: tuple[float, float] | None = None,
+    changes: Mapping[str, Any] | None = None,
+    where: str = "recipe",
+) -> Recipe:
+    """A recipe by name.
+
+    Args:
+        name: One of `RECIPES`.
+        size_px: Side of the images.
+        moments: Mean and RMS contrast in 0..1 of natural images; they replace those of a recipe that
+            fixes them.
+        changes: Settings in place of the recipe's, nested as in `AscentSettings`; they come last.
+        where: Named in errors.
+
+    Raises:
+        SettingsError: If there is no such recipe, or a setting is unknown or out of range.
+    """
+    if name not in RECIPES:
+        raise SettingsError("no such recipe", where=where, expected=", ".join(RECIPES), got=name)
+    space, settings = RECIPES[name](size_px)
+    values = settings.model_dump()
+    for key, value in zip(("mean", "rms_contrast"), moments or (), strict=False):
+        if values["constraints"][key] is not None:
+            values["constraints"][key] = round(value, 4)
+    return Recipe(space, validated(AscentSettings, merged(values, changes or {}), where=where))
