@@ -134,6 +134,12 @@ def evaluate(
 
     loaded = load_encoder(encoder)
     recording = _recording(images, responses, size_px)
+    about = loaded.about.provenance
+    if about.data_digest == recording.digest:
+        stderr.print(
+            f"warning: this is the recording that the encoder was fitted to; {len(about.split.train)} "
+            f"of its {recording.n_images} images were trained on, and their scores are too good"
+        )
     shape_px = recording.images.shape[1:3]
     fields = estimated_fields(loaded.encoder, shape_px, px_per_deg)
     scores = evaluated(loaded.encoder, recording, random_stream(seed, "reliability"))

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from encoders.checkpoint import read_checkpoint
 from synth_server.synthesis.photographs import load_photographs
 
 
@@ -50,6 +51,7 @@ def test_scores_are_one_json_document(encoder: Path, recorded: Path) -> None:
     assert [site["site"] for site in sites] == ["0", "1"]
     assert all(site["r"] > 0.5 for site in sites)
     assert all(0 < site["receptive_field"]["diameter_px"] < 70 for site in sites)
+    assert "the recording that the encoder was fitted to" in done.stderr
 
 
 def test_the_figure_is_drawn_and_fields_are_told_in_degrees(
@@ -68,6 +70,39 @@ def test_the_figure_is_drawn_and_fields_are_told_in_degrees(
     )
     assert refused.returncode == 1
     assert "a figure needs held-out images" in refused.stderr
+
+
+def test_other_objectives_and_settings(encoder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    made = ["synthesize", encoder, "--out", out, "--seeds", "1", "--size-px", "64", "--json"]
+    asked = ["--set", "n_steps=12", "--set", "constraints.grayscale=true"]
+    rates = {}
+    for objective in ("stretch", "suppress"):
+        done = command(*made, *asked, "--sites", "1", "--objective", objective)
+        assert done.returncode == 0, done.stderr
+        rates[objective] = json.loads(done.stdout)[0]["predicted"]
+        image = np.load(out / "images.npy")[0]
+        assert np.array_equal(image[..., 0], image[..., 2])
+    assert rates["suppress"] < rates["stretch"]
+    pattern = ["--objective", "target-pattern", "--option", "pattern={0=1.0,1=-1.0}"]
+    done = command(*made, *asked, *pattern)
+    assert [row["site"] for row in json.loads(done.stdout)] == ["target-pattern"]
+    for wrong, told in (
+        (["--sites", "7"], "the encoder does not predict these sites"),
+        (["--objective", "strech"], "no such objective"),
+        (["--set", "n_stepz=3"], "n_stepz"),
+        (["--recipe", "lucid"], "no such recipe"),
+    ):
+        refused = command(*made, *wrong)
+        assert refused.returncode == 1
+        assert told in refused.stderr
+
+
+def test_one_hot_scores_compare_sites_by_what_is_natural_to_them(encoder: Path) -> None:
+    natural = read_checkpoint(encoder)[0].provenance.natural
+    assert natural is not None
+    assert natural.predicted_sd.keys() == natural.predicted_mean.keys() == {"0", "1"}
+    assert 0.2 < natural.mean < 0.7
 
 
 def test_images_for_every_site_and_seed(encoder: Path, tmp_path: Path) -> None:
