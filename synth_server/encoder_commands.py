@@ -179,19 +179,19 @@ def synthesize(
     luminance and RMS contrast are those of the images that the encoder was fitted to; one-hot scores
     compare sites by z-scores over them.
     """
-    from encoders.checkpoint import load_encoder
+    from encoders.checkpoint import load_encoder, read_checkpoint
     from protocols.settings import from_command_line
     from synth_server.synthesis.ascent import synthesize as ascend
     from synth_server.synthesis.recipes import recipe_of
     from synth_server.synthesis.targets import PER_SITE, objectives_for
 
-    loaded, about = load_encoder(encoder)
-    natural = about.provenance.natural
-    names = loaded.site_ids if sites == "all" else tuple(sites.split(","))
+    about, _ = read_checkpoint(encoder)
+    natural, site_ids = about.provenance.natural, about.site_ids
+    names = site_ids if sites == "all" else tuple(sites.split(","))
     objectives = objectives_for(
         objective,
         names if objective in PER_SITE else (),
-        loaded.site_ids,
+        site_ids,
         mean=natural.predicted_mean if natural and objective in _COMPARES_SITES else None,
         sd=natural.predicted_sd if natural and objective in _COMPARES_SITES else None,
         options=from_command_line(option or ()),
@@ -203,6 +203,7 @@ def synthesize(
         changes=from_command_line(set or ()),
         where="--recipe, --set",
     )
+    loaded = load_encoder(encoder).encoder
     with _bar("synthesizing") as progress:
         made = ascend(
             loaded,
@@ -212,7 +213,7 @@ def synthesize(
             list(range(seeds)),
             progress=lambda done, total: progress(done, total, ""),
         )
-    index = _write(made, loaded.site_ids, out)
+    index = _write(made, site_ids, out)
     if json:
         sys.stdout.write(json_module.dumps(index, indent=2) + "\n")
     stderr.print(f"{len(index)} images in {out}", highlight=False)
