@@ -184,14 +184,7 @@ def _variants(bench: Bench, fitted: Fit) -> dict[str, Callable[[], Images]]:
 
 def _made(fitted: Fit, objective: str, sites: Sequence[int], seeds: Sequence[int]) -> Synthesized:
     names = [str(site) for site in sites]
-    one_hot = objective == "one-hot-population"
-    objectives = objectives_for(
-        objective,
-        names,
-        fitted.encoder.site_ids,
-        mean=fitted.natural.predicted_mean if one_hot else None,
-        sd=fitted.natural.predicted_sd if one_hot else None,
-    )
+    objectives = objectives_for(objective, names, fitted.encoder.site_ids, natural=fitted.natural)
     space, settings = _recipe(fitted)
     return synthesize(fitted.encoder, objectives, space, settings, list(seeds), progress=_tell)
 

@@ -192,8 +192,7 @@ def synthesize(
         objective,
         names if objective in PER_SITE else (),
         site_ids,
-        mean=natural.predicted_mean if natural and objective in _COMPARES_SITES else None,
-        sd=natural.predicted_sd if natural and objective in _COMPARES_SITES else None,
+        natural=natural,
         options=from_command_line(option or ()),
     )
     space, settings = recipe_of(
@@ -223,10 +222,6 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `synth-server`."""
     for command in (backbones, fit, evaluate, synthesize):
         app.command()(command)
-
-
-_COMPARES_SITES = ("one-hot-population", "target-pattern", "weighted-sites")
-"""Objectives that compare responses of different sites."""
 
 
 def _recording(images: Path, responses: Path, size_px: int) -> Any:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from encoders.checkpoint import Checkpoint, load_encoder
 from encoders.encoder import DifferentiableEncoder
+from encoders.natural import NaturalStatistics
 from protocols.wire.encoder_messages import EncoderSummary
 
 
@@ -16,6 +17,7 @@ class Hosted(NamedTuple):
 
     encoder: DifferentiableEncoder
     summary: EncoderSummary
+    natural: NaturalStatistics | None = None
 
 
 def load_all(files: dict[str, Path]) -> dict[str, Hosted]:
@@ -29,7 +31,7 @@ def load_all(files: dict[str, Path]) -> dict[str, Hosted]:
     for name, path in files.items():
         encoder, about = load_encoder(path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        hosted[name] = Hosted(encoder, _summary(name, digest, about))
+        hosted[name] = Hosted(encoder, _summary(name, digest, about), about.provenance.natural)
     return hosted
 
 

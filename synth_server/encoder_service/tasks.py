@@ -83,8 +83,10 @@ def _prediction(body: Predict, frames: Sequence[bytes], hosted: Hosted) -> Task:
 
 def _synthesis(body: Synthesize, hosted: Hosted) -> Task:
     choice, site_ids = body.objective, hosted.encoder.site_ids
-    objectives = objectives_for(choice.name, body.targets, site_ids, options=choice.options)
-    space, settings = recipe_for(body, str(hosted.encoder.device))
+    objectives = objectives_for(
+        choice.name, body.targets, site_ids, natural=hosted.natural, options=choice.options
+    )
+    space, settings = recipe_for(body, hosted)
     _check_size(body, settings, len(objectives))
 
     def ascend(tick: Tick) -> Answer:
@@ -104,16 +106,22 @@ def _synthesis(body: Synthesize, hosted: Hosted) -> Task:
     return ascend
 
 
-def recipe_for(body: Synthesize, device: str) -> Recipe:
-    """The recipe that `body` names, with its settings in place of the recipe's, on `device`.
+def recipe_for(body: Synthesize, hosted: Hosted) -> Recipe:
+    """The recipe that `body` names, at the encoder's natural mean and contrast, as `body` changes it.
 
     Raises:
         SettingsError: If there is no such recipe, or a setting is unknown or out of range.
     """
     if "device" in body.settings:
         raise SettingsError("where images are computed is the server's to choose", where="settings")
-    changes = {**body.settings, "device": device}
-    return recipe_of(body.recipe, body.size_px, changes=changes, where="settings")
+    natural = hosted.natural
+    return recipe_of(
+        body.recipe,
+        body.size_px,
+        moments=(natural.mean, natural.rms_contrast) if natural else None,
+        changes={**body.settings, "device": str(hosted.encoder.device)},
+        where="settings",
+    )
 
 
 def _check_size(body: Synthesize, settings: AscentSettings, n_targets: int) -> None:

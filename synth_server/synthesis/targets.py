@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from encoders.natural import NaturalStatistics
 from protocols import plugins
 from protocols.errors import SettingsError
 from protocols.interfaces import Objective
@@ -16,7 +17,8 @@ PER_SITE: Mapping[str, str] = {
     "one-hot-population": "one_hot_population",
 }
 """Kinds that aim at one site each → the objective plug-in that is given the site."""
-STANDARDISED = ("mean", "sd")
+COMPARING_SITES = ("one-hot-population", "target-pattern", "weighted-sites")
+"""Kinds that weigh responses of different sites against each other."""
 
 
 class UnknownSite(SettingsError):
@@ -34,8 +36,7 @@ def objectives_for(
     targets: Sequence[str],
     site_ids: Sequence[str],
     *,
-    mean: Mapping[str, float] | None = None,
-    sd: Mapping[str, float] | None = None,
+    natural: NaturalStatistics | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> dict[str, Objective]:
     """An objective for each target, by the target's name.
@@ -45,16 +46,15 @@ def objectives_for(
             of an objective plug-in, such as `target-pattern`: one objective of that name.
         targets: Sites, for the kinds of one site; none means all. Else none.
         site_ids: The sites that there are.
-        mean: Of each site's responses, best over natural images; for objectives that compare sites.
-        sd: The same for the standard deviation.
-        options: Further options of the plug-in.
+        natural: Of the encoder: objectives that compare sites do so by z-scores over natural images,
+            unless `options` say otherwise.
+        options: Options of the plug-in.
 
     Raises:
         SettingsError: If the kind or a site is unknown, a target is named twice, or an option is
             wrong.
     """
-    scales = {name: dict(v) for name, v in zip(STANDARDISED, (mean, sd), strict=True) if v}
-    given = {**(options or {}), **scales}
+    given = {**_scales(kind, natural), **(options or {})}
     if kind not in kinds():
         raise SettingsError(
             "no such objective", where="objective", expected=", ".join(kinds()), got=kind
@@ -68,6 +68,12 @@ def objectives_for(
     for objective in made.values():
         objective.sites(site_ids)
     return made
+
+
+def _scales(kind: str, natural: NaturalStatistics | None) -> dict[str, Any]:
+    if natural is None or kind not in COMPARING_SITES:
+        return {}
+    return {"mean": natural.predicted_mean, "sd": natural.predicted_sd}
 
 
 def _objective(plugin: str, options: Mapping[str, Any]) -> Objective:

@@ -80,7 +80,8 @@ class Host:
             versions={},
             notes="",
         )
-        self.endpoint = EncoderEndpoint({"v4": Hosted(self.encoder, summary)})
+        self.hosted = Hosted(self.encoder, summary)
+        self.endpoint = EncoderEndpoint({"v4": self.hosted})
         self.address = self.endpoint.address
         self._thread = threading.Thread(target=self.endpoint.run, daemon=True)
         self._thread.start()

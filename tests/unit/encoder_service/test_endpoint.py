@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from encoders.natural import natural_statistics
 from protocols.settings import PluginChoice
 from protocols.wire import encoder_messages as msg
 from protocols.wire.arrays import floats_from, images_from
@@ -61,7 +62,7 @@ def test_images_are_those_of_the_ascent(host, client):
     )
     message = client.ask(body)
     objectives = objectives_for("stretch", body.targets, host.encoder.site_ids)
-    here = synthesize(host.encoder, objectives, *recipe_for(body, "cpu"), list(body.seeds))
+    here = synthesize(host.encoder, objectives, *recipe_for(body, host.hosted), list(body.seeds))
     *frames, predicted, scores = message.frames
     assert np.array_equal(images_from(frames, message.body.image_shape), here.images)
     assert np.array_equal(floats_from(predicted, (4, 3)), here.predicted)
@@ -70,16 +71,25 @@ def test_images_are_those_of_the_ascent(host, client):
     assert message.body.seeds == (3, 1, 3, 1)
 
 
-def test_settings_replace_the_recipes_table_by_table():
+def test_settings_replace_the_recipes_table_by_table(host):
     body = msg.Synthesize(
         encoder="v4", settings={"n_steps": 7, "constraints": {"grayscale": True}}, size_px=32
     )
-    settings = recipe_for(body, "meta").settings
-    usual = recipe_for(msg.Synthesize(encoder="v4"), "cpu").settings
-    assert (settings.device, usual.device) == ("meta", "cpu"), "where the encoder runs"
+    settings = recipe_for(body, host.hosted).settings
+    usual = recipe_for(msg.Synthesize(encoder="v4"), host.hosted).settings
+    assert settings.device == "cpu", "where the encoder runs"
     assert (settings.n_steps, settings.constraints.grayscale) == (7, True)
     assert settings.constraints.mean == usual.constraints.mean
     assert settings.optimizer == usual.optimizer
+
+
+def test_moments_are_those_that_are_natural_to_the_encoder(host):
+    natural = natural_statistics(
+        np.full((3, 16, 16, 3), 77, np.uint8), np.ones((3, 3)), host.encoder.site_ids
+    )
+    body = msg.Synthesize(encoder="v4", settings={"constraints": {"rms_contrast": 0.1}})
+    constraints = recipe_for(body, host.hosted._replace(natural=natural)).settings.constraints
+    assert (constraints.mean, constraints.rms_contrast) == (round(77 / 255, 4), 0.1)
 
 
 def test_the_same_request_is_computed_once(host, new_client, images):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from encoders.natural import NaturalStatistics
 from protocols.errors import SettingsError
 from synth_server.synthesis.targets import UnknownSite, kinds, objectives_for
 
@@ -21,21 +22,32 @@ def test_no_targets_are_all_sites():
     assert tuple(objectives_for("stretch", [], SITES)) == SITES
 
 
-def test_one_hot_makes_sites_comparable_by_mean_and_sd():
+NATURAL = NaturalStatistics(
+    n_images=3,
+    mean=0.4,
+    rms_contrast=0.2,
+    predicted_mean={"a": 8.0, "b": 1.0, "c": 1.0},
+    predicted_sd={"a": 10.0, "b": 1.0, "c": 1.0},
+    predicted_max={"a": 20.0, "b": 2.0, "c": 2.0},
+)
+
+
+def test_one_hot_makes_sites_comparable_by_what_is_natural_to_them():
     """Unscaled, the busy site a wins the second row; scaled, b stands out of the first."""
-    mean, sd = {"a": 8.0, "b": 1.0, "c": 1.0}, {"a": 10.0, "b": 1.0, "c": 1.0}
-    found = objectives_for("one-hot-population", ["b"], SITES, mean=mean, sd=sd)["b"](RATES, SITES)
-    z = (RATES - np.array(list(mean.values()))) / np.array(list(sd.values()))
+    found = objectives_for("one-hot-population", ["b"], SITES, natural=NATURAL)["b"](RATES, SITES)
+    z = (RATES - [8.0, 1.0, 1.0]) / [10.0, 1.0, 1.0]
     assert found == pytest.approx(z[:, 1] - np.log(np.exp(z).sum(axis=1)))
     plain = objectives_for("one-hot-population", ["b"], SITES)["b"](RATES, SITES)
     assert not np.allclose(found, plain)
 
 
-def test_scales_may_stand_among_the_options():
-    mean = dict.fromkeys(SITES, 2.0)
-    as_option = objectives_for("one-hot-population", ["c"], SITES, options={"mean": mean})
-    given = objectives_for("one-hot-population", ["c"], SITES, mean=mean)
-    assert np.array_equal(as_option["c"](RATES, SITES), given["c"](RATES, SITES))
+def test_options_come_before_what_is_natural_and_one_site_needs_neither():
+    own = {"mean": dict.fromkeys(SITES, 2.0), "sd": dict.fromkeys(SITES, 3.0)}
+    alone = objectives_for("one-hot-population", ["c"], SITES, options=own)
+    with_natural = objectives_for("one-hot-population", ["c"], SITES, natural=NATURAL, options=own)
+    assert np.array_equal(alone["c"](RATES, SITES), with_natural["c"](RATES, SITES))
+    stretch = objectives_for("stretch", ["b"], SITES, natural=NATURAL)["b"](RATES, SITES)
+    assert np.array_equal(stretch, RATES[:, 1])
 
 
 def test_any_plug_in_is_one_target():
