@@ -13,6 +13,7 @@ BENCHMARKS = (
     "encoder_service",
     "encoder_accuracy",
     "encoder_speed",
+    "transfer",
 )
 
 for name in BENCHMARKS:

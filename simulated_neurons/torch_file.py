@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from encoders.backbones.one_thread import one_thread
 from encoders.backbones.preprocessing import pixels_of, resized
 from protocols.errors import DataError, SettingsError
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, Rates, check_images
-from simulated_neurons.one_thread import one_thread
 from simulated_neurons.sites import site_names
 
 DECIMALS = 3
@@ -56,7 +56,7 @@ class TorchFilePopulation:
         self._settings = settings
         self._network = _loaded(settings.path)
         gray = np.full((settings.input_px, settings.input_px, 3), 128, dtype=np.uint8)
-        with one_thread():
+        with one_thread(), torch.no_grad():
             self._n_sites = self._outputs(gray).shape[0]
 
     @property
@@ -71,7 +71,7 @@ class TorchFilePopulation:
             DataError: If the images have another shape or type, or the network returns NaN.
         """
         check_images(images)
-        with one_thread():
+        with one_thread(), torch.no_grad():
             outputs = np.stack([self._outputs(image) for image in images])
         rates = np.clip(outputs * self._settings.gain, 0, self._settings.rate_max)
         return np.round(rates, DECIMALS)

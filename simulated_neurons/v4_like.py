@@ -26,12 +26,12 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from encoders.backbones import Backbone, load_backbone
+from encoders.backbones.one_thread import one_thread
 from encoders.backbones.preprocessing import pixels_of, resized
 from protocols.errors import SettingsError
 from protocols.seeds import random_stream
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, Rates, check_images
-from simulated_neurons.one_thread import one_thread
 from simulated_neurons.photographs import natural_patches
 from simulated_neurons.sites import site_names
 
@@ -84,7 +84,7 @@ class V4LikePopulation:
         self._settings = settings
         self._backbone = _backbone(settings)
         patches = natural_patches(settings.input_px)
-        with one_thread():
+        with one_thread(), torch.no_grad():
             features = torch.cat([self._features(patch) for patch in patches])
             self._mean = features.mean(dim=(0, 2, 3), keepdim=True)
             self._std = features.std(dim=(0, 2, 3), keepdim=True).clamp(min=1e-6)
@@ -105,7 +105,7 @@ class V4LikePopulation:
             DataError: If the images have another shape or type.
         """
         check_images(images)
-        with one_thread():
+        with one_thread(), torch.no_grad():
             drive = torch.cat([self._drive(self._features(image)) for image in images]).numpy()
         low, high = self._settings.min_rate, self._settings.max_rate
         relative = (drive / self._half_drive) ** self._exponent

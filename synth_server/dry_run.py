@@ -39,7 +39,7 @@ REHEARSAL_TAPS = (
     ("efficientnet_lite1", "blocks.3"),
 )
 """Fewer than an encoder for an animal deserves; and not `v4_like`'s own network."""
-REHEARSAL_PX, REHEARSAL_STEPS = 112, 100
+REHEARSAL_PX, REHEARSAL_STEPS = 88, 100
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
 LOG, SUMMARY = "session.sqlite", "summary.json"
 EVOLUTION, RESPONSES = "evolution.png", "responses.png"

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
+from encoders.backbones.one_thread import one_thread
 from encoders.checkpoint import Provenance, load_encoder, read_checkpoint, save_encoder
 from encoders.encoder import TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
@@ -84,7 +85,7 @@ class SessionEncoder:
 
     def _predict(self, images: Images, path: Path) -> None:
         rates = []
-        with self.products.telling("predicting responses to natural images") as tell:
+        with one_thread(), self.products.telling("predicting responses to natural images") as tell:
             for start in range(0, len(images), IMAGES_AT_ONCE):
                 tell(start, len(images), "")
                 rates.append(self.model.predict(images[start : start + IMAGES_AT_ONCE]))
@@ -135,7 +136,7 @@ class SessionFit:
         return SessionEncoder.of(made.path, self._products)
 
     def _fit(self, recording: Recording, path: Path) -> None:
-        with self._products.telling("fitting") as tell:
+        with one_thread(), self._products.telling("fitting") as tell:
             for tap in self.settings.taps:
                 self._store.features(tap, recording.images, progress=tell)
             found = fit(recording, self.settings, self._store, tell)
@@ -219,7 +220,7 @@ class SessionSynthesis:
         needs_natural = bool(settings.penalties.unnaturalness)
         natural = NaturalDistance(self._natural) if needs_natural else None
         n_images = len(objectives) * len(seeds)
-        with self._products.telling(f"synthesising {n_images} images") as tell:
+        with one_thread(), self._products.telling(f"synthesising {n_images} images") as tell:
             made = synthesize(
                 encoder.model,
                 {n: plugins.create("stimloop.objectives", c) for n, c in objectives.items()},

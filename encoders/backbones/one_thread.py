@@ -1,4 +1,4 @@
-"""Torch on one thread, for a while: small images gain nothing from more, and sums keep their order."""
+"""Torch on one thread, for a while: sums then keep their order, whatever the machine has."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import torch
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on the calling thread alone, without gradients; the thread count is put back after."""
+    """Compute on the calling thread alone; the thread count is put back after."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         torch.set_num_threads(threads)
