@@ -26,8 +26,7 @@ class SiteFit(NamedTuple):
     def __call__(self, features: Floats) -> Floats:
         """`(n, c, h, w)` → `(n,)`."""
         pooled = features.reshape(*features.shape[:2], -1) @ self.mask.ravel()
-        predicted: Floats = pooled @ self.mixing + self.bias
-        return predicted
+        return np.asarray(pooled @ self.mixing + self.bias, dtype=np.float32)
 
 
 def fit_site(

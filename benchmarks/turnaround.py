@@ -144,7 +144,7 @@ class Client:
 
 def echo_round_trip(images: Images) -> float:
     """Seconds to send a block's images over loopback and have one byte back, with bare pyzmq."""
-    context = zmq.Context.instance()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
     server, client = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
     client.connect(f"tcp://127.0.0.1:{server.bind_to_random_port('tcp://127.0.0.1')}")
     frames = image_frames(images)

@@ -77,7 +77,8 @@ class TwinPopulation:
         """`(n, 112, 112, 3) uint8` → `(n, 33)`, z-scores."""
         values = 255 * pixels_of(images, torch.device("cpu"))
         rows = [
-            torch.cat([twin(batch) for twin in self._twins], dim=1) for batch in values.split(16)
+            torch.cat([twin(batch) for twin in self._twins], dim=1)
+            for batch in torch.split(values, 16)
         ]
         return torch.cat(rows).numpy().astype(np.float64)
 
