@@ -24,7 +24,7 @@ from synth_server.synthesis.photographs import load_photographs
 SESSION = "190923"
 IMAGE_PX = 112
 PIXEL_MEAN = (116.222, 109.270, 100.381)
-"""Of R, G, B in 0..255: subtracted before the first layer."""
+"""Of R, G, B in 0..255: subtracted before a twin sees them."""
 
 
 class Twin(nn.Module):
@@ -51,9 +51,8 @@ class Twin(nn.Module):
         self.readout = nn.Linear(side * side * widths[-1], 1)
 
     def forward(self, values: Tensor) -> Tensor:
-        """`(n, 3, 112, 112)` RGB in 0..255 → `(n, 1)`: the response as a z-score."""
-        mean = torch.tensor(PIXEL_MEAN, device=values.device)[:, None, None]
-        features: Tensor = self.steps(values - mean)
+        """`(n, 3, 112, 112)`, RGB less `PIXEL_MEAN` → `(n, 1)`: the response as a z-score."""
+        features: Tensor = self.steps(values)
         responses: Tensor = self.readout(features.permute(0, 2, 3, 1).flatten(1))
         return responses
 
@@ -65,7 +64,7 @@ class TwinPopulation:
         paths = sorted(folder.glob(f"compact_model_{SESSION}_neuron*.pt"), key=_number)
         if not paths:
             raise DataError("there are no twins", where=str(folder))
-        self._twins = [_load(path) for path in paths]
+        self._twins = [load_twin(path) for path in paths]
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -75,12 +74,22 @@ class TwinPopulation:
     @torch.no_grad()
     def rates(self, images: Images) -> Rates:
         """`(n, 112, 112, 3) uint8` → `(n, 33)`, z-scores."""
-        values = 255 * pixels_of(images, torch.device("cpu"))
+        mean = torch.tensor(PIXEL_MEAN)[:, None, None]
+        values = 255 * pixels_of(images, torch.device("cpu")) - mean
         rows = [
             torch.cat([twin(batch) for twin in self._twins], dim=1)
             for batch in torch.split(values, 16)
         ]
         return torch.cat(rows).numpy().astype(np.float64)
+
+
+def load_twin(path: Path) -> Twin:
+    """One neuron's twin; its file of widths lies beside `path`."""
+    widths = np.load(path.with_name(f"{path.stem}_nums_filters.npy"), allow_pickle=False)
+    state = torch.load(path, weights_only=True, map_location="cpu")
+    twin = Twin([int(width) for width in widths]).eval()
+    twin.load_state_dict(dict(zip(twin.state_dict(), state.values(), strict=True)))
+    return twin
 
 
 def data_folder() -> Path:
@@ -96,14 +105,6 @@ def recorded_session(name: str, *, repeats: bool = False) -> Recording:
     responses = np.load(folder / f"responses_{kind}_{name}.npy", allow_pickle=False)
     images = load_photographs(str(folder / f"images_{name}.zip"), None, IMAGE_PX).images
     return Recording.of(images, responses.astype(np.float64))
-
-
-def _load(path: Path) -> Twin:
-    widths = np.load(path.with_name(f"{path.stem}_nums_filters.npy"), allow_pickle=False)
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    twin = Twin([int(width) for width in widths]).eval()
-    twin.load_state_dict(dict(zip(twin.state_dict(), state.values(), strict=True)))
-    return twin
 
 
 def _number(path: Path) -> int:
