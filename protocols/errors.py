@@ -24,6 +24,8 @@ Every error says what is wrong, where, what was expected, what was found and wha
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class StimloopError(Exception):
     """Base of all errors raised on purpose.
@@ -104,6 +106,17 @@ class Refusal(WireError):
         self.reason = reason
         super().__init__(
             what, where=f"refused: {reason}", expected=expected, got=got, remedy=remedy
+        )
+
+    @classmethod
+    def of(cls, reason: str, error: StimloopError, *, got: object = None) -> Self:
+        """The refusal of a request that led to `error`, in its words; `got` may say more."""
+        return cls(
+            reason,
+            error.what,
+            expected=error.expected,
+            got=error.got if got is None else got,
+            remedy=error.remedy,
         )
 
 

@@ -51,11 +51,11 @@ def task_for(request: Message, encoders: Mapping[str, Hosted]) -> Task:
             try:
                 return _synthesis(body, _encoder(body.encoder, encoders))
             except UnknownSite as error:
-                raise _refused(RefusalReason.UNKNOWN_SITE, error) from None
+                raise Refusal.of(RefusalReason.UNKNOWN_SITE, error) from None
             except Refusal:
                 raise
             except StimloopError as error:
-                raise _refused(RefusalReason.SETTINGS_REFUSED, error) from None
+                raise Refusal.of(RefusalReason.SETTINGS_REFUSED, error) from None
     raise Refusal(RefusalReason.UNKNOWN_KIND, "nothing to compute", got=request.header.kind)
 
 
@@ -63,7 +63,7 @@ def _prediction(body: Predict, frames: Sequence[bytes], hosted: Hosted) -> Task:
     try:
         check_image_frames(frames, body.image_shape)
     except MalformedMessage as error:
-        raise _refused(RefusalReason.MALFORMED, error) from None
+        raise Refusal.of(RefusalReason.MALFORMED, error) from None
 
     def predict(tick: Tick) -> Answer:
         rates = []
@@ -73,7 +73,7 @@ def _prediction(body: Predict, frames: Sequence[bytes], hosted: Hosted) -> Task:
             try:
                 rates.append(hosted.encoder.predict(part))
             except DataError as error:
-                raise _refused(RefusalReason.MALFORMED, error) from None
+                raise Refusal.of(RefusalReason.MALFORMED, error) from None
         found = float_frame(np.concatenate(rates))
         said = Prediction(n_images=len(frames), site_ids=hosted.encoder.site_ids)
         return Answer(said, (found,))
@@ -155,7 +155,3 @@ def _encoder(name: str, encoders: Mapping[str, Hosted]) -> Hosted:
             got=name,
         )
     return encoders[name]
-
-
-def _refused(reason: RefusalReason, error: StimloopError) -> Refusal:
-    return Refusal(reason, error.what, expected=error.expected, got=error.got, remedy=error.remedy)

@@ -123,13 +123,8 @@ class Session:
         try:
             check_responses(self.conductor.outstanding[index], responses, self.rig.site_ids)
         except ResponsesRefused as error:
-            raise Refusal(
-                RefusalReason.RESPONSES_DO_NOT_FIT,
-                error.what,
-                expected=error.expected,
-                got=f"{error.where}: {error.got}",
-                remedy=error.remedy,
-            ) from None
+            told = f"{error.where}: {error.got}"
+            raise Refusal.of(RefusalReason.RESPONSES_DO_NOT_FIT, error, got=told) from None
         self._append(EventKind.RESPONSES_RECEIVED, responses)
         self._response_digests[index] = responses.digest
         return Accepted(block_index=index, responses_digest=responses.digest, duplicate=False)
@@ -339,13 +334,7 @@ def _check_sites(objectives: Sequence[Objective], rig: RigAttached) -> None:
         try:
             objective.sites(rig.site_ids)
         except SettingsError as error:
-            raise Refusal(
-                RefusalReason.UNKNOWN_SITE,
-                error.what,
-                expected=error.expected,
-                got=error.got,
-                remedy=error.remedy,
-            ) from None
+            raise Refusal.of(RefusalReason.UNKNOWN_SITE, error) from None
 
 
 def _check_same_rig(known: RigAttached, rig: RigAttached) -> None:
