@@ -184,14 +184,14 @@ def _generation(number: int, generation: Generation) -> GenerationSummary:
 
 def _gains(thread: EvolvedThread, record: EvolutionRecord) -> list[SiteGain]:
     names, reference = thread.mean_counts(Role.REFERENCE)
-    if record.rig is None or not names or not thread.evolved_counts:
+    if record.rig is None or not names or not thread.measured:
         return []
-    last = sorted(thread.evolved_counts)[-FINAL_GENERATIONS:]
-    evolved = np.concatenate([repeats for n in last for repeats in thread.evolved_counts[n]])
+    last = [thread.generations[n] for n in thread.measured[-FINAL_GENERATIONS:]]
+    evolved = np.concatenate([repeats for each in last for repeats in each.evolved_counts])
     return [
         _gain(thread, site, evolved[:, column].mean(), reference[:, column], names)
         for column, site in enumerate(record.rig.site_ids)
-        if site in _targets(thread, record.rig.site_ids)
+        if site in thread.sites
     ]
 
 
@@ -211,9 +211,3 @@ def _gain(
         best_reference_name=thread.labels[names[best]],
         gain=float(evolved / reference[best]) if reference[best] > 0 else None,
     )
-
-
-def _targets(thread: EvolvedThread, recorded: tuple[str, ...]) -> tuple[str, ...]:
-    if thread.objective is None:
-        return ()
-    return tuple(thread.objective.sites(recorded))
