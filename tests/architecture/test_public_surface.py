@@ -23,6 +23,7 @@ SURFACE = {
         "check_optimizer", "check_population",
     },
     "protocols.wire": {"WIRE_VERSION"},
+    "protocols.wire.encoder_client": {"EncoderClient", "SynthesizedImages"},
 }  # fmt: skip
 
 
