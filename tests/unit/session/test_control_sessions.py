@@ -121,13 +121,19 @@ def test_the_log_verifies_with_products_and_without(tmp_path, monkeypatch):
     assert [note.partition("-")[0] for note in taken.notes] == ["encoder", "images"]
 
 
+def about_to_fit(path):
+    """A session that lacks the responses to one block of its mapping."""
+    session = new_session(settings(), path)
+    attach(session)
+    play(session, N_MAPPING - 1)
+    return session
+
+
 @pytest.mark.parametrize(("command", "state"), [("stop", "stopped"), ("abort", "aborted")])
 @pytest.mark.parametrize("where", ["fit", "synthesize"])
 def test_told_to_end_it_breaks_the_computation_off(tmp_path, monkeypatch, command, state, where):
     path = tmp_path / "s.sqlite"
-    session = new_session(settings(), path)
-    attach(session)
-    play(session, N_MAPPING - 1)
+    session = about_to_fit(path)
     compute = getattr(encoders, where)
 
     def pressed(*args, **kwargs):
@@ -147,27 +153,26 @@ def test_told_to_end_it_breaks_the_computation_off(tmp_path, monkeypatch, comman
     again.log.close()
 
 
-def test_a_server_that_ends_breaks_it_off_and_the_next_one_goes_on(tmp_path, digests, monkeypatch):
-    path = tmp_path / "s.sqlite"
-    session = new_session(settings(), path)
-    attach(session)
-    play(session, N_MAPPING - 1)
+def halted_before_the_fit(path):
+    """A session whose server ended when the fit was due."""
+    session = about_to_fit(path)
     session.halt()
     play(session, 1)
-    assert (session.state, session.n_proposed) == ("running", N_MAPPING)
     session.log.close()
+    return session
+
+
+def test_a_server_that_ends_breaks_it_off_and_the_next_one_goes_on(tmp_path, digests):
+    path = tmp_path / "s.sqlite"
+    session = halted_before_the_fit(path)
+    assert (session.state, session.n_proposed) == ("running", N_MAPPING)
     assert resumed_to_end(path) == digests["stretch"]
 
 
 def test_resuming_does_not_wait_for_the_fit_that_was_due(tmp_path, digests, monkeypatch):
     """The server can be reached while it fits: what is due is left to its worker."""
     path = tmp_path / "s.sqlite"
-    session = new_session(settings(), path)
-    attach(session)
-    play(session, N_MAPPING - 1)
-    session.halt()
-    play(session, 1)
-    session.log.close()
+    halted_before_the_fit(path)
     with monkeypatch.context() as patched:
         patched.setattr(encoders, "fit", _forbidden)
         session = resumed_session(path, advance=False)
