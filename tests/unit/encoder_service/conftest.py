@@ -12,6 +12,7 @@ import pytest
 import torch
 import zmq
 
+from encoders.backbones.one_thread import one_thread
 from protocols.wire import encoder_messages as msg
 from protocols.wire.codec import Message, decode, encode, image_frames
 from protocols.wire.messages import Body
@@ -135,10 +136,8 @@ class Bare:
 
 @pytest.fixture(autouse=True)
 def one_torch_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
+from encoders.backbones.one_thread import one_thread
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import DataError, Refusal, SettingsError
 from protocols.settings import PluginChoice
@@ -37,10 +37,8 @@ N_MAPPING, N_BLOCKS = 2, 4
 
 @pytest.fixture(autouse=True)
 def one_torch_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with one_thread():
+        yield
 
 
 def settings(protocol="stretch", seed=3, **changes):
