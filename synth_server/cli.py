@@ -292,36 +292,26 @@ def _control(command: str, connect: str, session: str, keys: Path | None, text: 
 
 
 _CONTROL = "tcp://127.0.0.1:5571"
+_COMMANDS = {
+    "status": "How the sessions of a running server are doing.",
+    "pause": "Hand out no further block; the one on screen is finished.",
+    "resume": "Go on after a pause.",
+    "stop": "Stop after this generation: what is proposed is shown, then the session ends.",
+    "abort": "End the session now; the rig stops after its current trial.",
+}
+"""What a running server can be told, but for `annotate`."""
 
 
-@app.command()
-def status(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
-    """How the sessions of a running server are doing."""
-    _control("status", connect, session, keys)
+def _add_control(command: str, text: str) -> None:
+    @app.command(command, help=text)
+    def control(
+        connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None
+    ) -> None:
+        _control(command, connect, session, keys)
 
 
-@app.command()
-def pause(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
-    """Hand out no further block; the one on screen is finished."""
-    _control("pause", connect, session, keys)
-
-
-@app.command()
-def resume(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
-    """Go on after a pause."""
-    _control("resume", connect, session, keys)
-
-
-@app.command()
-def stop(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
-    """Stop after this generation: what is proposed is shown, then the session ends."""
-    _control("stop", connect, session, keys)
-
-
-@app.command()
-def abort(connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None) -> None:
-    """End the session now; the rig stops after its current trial."""
-    _control("abort", connect, session, keys)
+for _command, _text in _COMMANDS.items():
+    _add_control(_command, _text)
 
 
 @app.command()
