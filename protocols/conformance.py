@@ -20,6 +20,7 @@ from protocols.interfaces import (
     Acquisition,
     Display,
     ImageGenerator,
+    InvertibleGenerator,
     Objective,
     Optimizer,
     SimulatedPopulation,
@@ -73,6 +74,8 @@ def check_generator(generator: ImageGenerator, *, max_difference: int = 0) -> No
         "digest must be a sha256 in lower-case hex",
         got=generator.digest,
     )
+    if isinstance(generator, InvertibleGenerator):
+        _check_inversion(generator, images)
 
 
 def check_optimizer(make_optimizer: MakeOptimizer) -> None:
@@ -114,6 +117,30 @@ def check_objective(objective: Objective, site_ids: Sequence[str]) -> None:
     _require(
         np.allclose(fitness, reordered, equal_nan=True),
         "sites must be found by name, not by place",
+    )
+
+
+def _check_inversion(generator: InvertibleGenerator, images: Images) -> None:
+    with _unmutated("invert", images):
+        codes = generator.invert(images)
+    _require(
+        codes.shape == (len(images), generator.code_dim)
+        and codes.dtype == np.float32
+        and bool(np.isfinite(codes).all()),
+        "invert(images) must return (n, code_dim) float32, finite",
+        got=f"{codes.shape} {codes.dtype}, code_dim {generator.code_dim}",
+    )
+    alone = np.concatenate([generator.invert(image[None]) for image in images])
+    _require(
+        np.allclose(codes, alone, rtol=1e-3, atol=1e-3),
+        "the code of an image must not depend on the other images, nor on chance",
+    )
+    wanted = images.astype(np.float64)
+    drawn = generator(codes).astype(np.float64)
+    own, others = np.square(drawn - wanted), np.square(drawn - np.roll(wanted, 1, axis=0))
+    _require(
+        bool((own.mean((1, 2, 3)) < others.mean((1, 2, 3))).all()),
+        "the image of an inverted code must be nearer to its image than to another",
     )
 
 

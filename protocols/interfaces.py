@@ -77,6 +77,30 @@ class ImageGenerator(Protocol):
         ...
 
 
+CodeSampler: TypeAlias = Callable[[int, np.random.Generator], Codes]
+"""`(n, random)` → `(n, code_dim) float32`: where an optimizer's first codes come from."""
+
+
+@runtime_checkable
+class InvertibleGenerator(ImageGenerator, Protocol):
+    """An `ImageGenerator` that knows codes for given images: an evolution can start from those."""
+
+    def invert(self, images: Images) -> Codes:
+        """`(n, size, size, 3) uint8` → `(n, code_dim) float32`, whose images resemble the given ones.
+
+        A row depends on no other row, nor on chance.
+        """
+        ...
+
+
+class Inversion(Protocol):
+    """Finds codes; made before the first block, so that a generator without any is told then."""
+
+    def __call__(self, images: Images, /) -> Codes:
+        """`(n, size, size, 3) uint8` → `(n, code_dim) float32`, whose images resemble the given ones."""
+        ...
+
+
 @runtime_checkable
 class Optimizer(Protocol):
     """Proposes codes, learns from their fitness. Calls alternate: ask, tell, ask, tell …"""
@@ -156,7 +180,18 @@ class Apparatus(Protocol):
 
     def generator(self, choice: PluginChoice) -> ImageGenerator: ...
 
-    def optimizer(self, choice: PluginChoice, generator: ImageGenerator) -> Optimizer: ...
+    def optimizer(
+        self,
+        choice: PluginChoice,
+        generator: ImageGenerator,
+        sample_codes: CodeSampler | None = None,
+    ) -> Optimizer:
+        """The chosen optimizer; its first codes come from `sample_codes`, or else from the prior."""
+        ...
+
+    def inversion(self, generator: ImageGenerator) -> Inversion:
+        """How codes for given images are found; `SettingsError` if the generator has no way."""
+        ...
 
     def objective(self, choice: PluginChoice) -> Objective: ...
 

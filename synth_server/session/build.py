@@ -15,9 +15,11 @@ from protocols.documents import LOG_VERSION, EventKind, SessionSettings, Session
 from protocols.errors import SettingsError
 from protocols.interfaces import (
     Apparatus,
+    CodeSampler,
     Encoder,
     EncoderFit,
     ImageGenerator,
+    Inversion,
     Objective,
     Optimizer,
     PhotographSet,
@@ -101,6 +103,14 @@ class Equipment:
         self.digests[f"fit {canonical_json(choice.model_dump(mode='json')).decode()}"] = fit.digest
         return fit
 
+    def inversion(self, generator: ImageGenerator) -> Inversion:
+        """How codes of `generator` are found for given images."""
+        from synth_server.session.inversions import SessionInversion
+
+        found = SessionInversion(generator, self.products)
+        self.digests[f"inversion {generator.digest}"] = found.digest
+        return found
+
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """The chosen recipe, at the mean and contrast of `natural`."""
         from synth_server.session.encoders import SessionSynthesis
@@ -123,12 +133,21 @@ class ThreadApparatus:
         """See `Equipment.generator`."""
         return self._equipment.generator(choice)
 
-    def optimizer(self, choice: PluginChoice, generator: ImageGenerator) -> Optimizer:
-        """The chosen optimizer, starting from the generator's prior."""
+    def inversion(self, generator: ImageGenerator) -> Inversion:
+        """See `Equipment.inversion`."""
+        return self._equipment.inversion(generator)
+
+    def optimizer(
+        self,
+        choice: PluginChoice,
+        generator: ImageGenerator,
+        sample_codes: CodeSampler | None = None,
+    ) -> Optimizer:
+        """The chosen optimizer, starting from `sample_codes`, or else from the generator's prior."""
         optimizer: Optimizer = plugins.create(
             "stimloop.optimizers",
             choice,
-            generator.sample_codes,
+            sample_codes or generator.sample_codes,
             self.random_stream(f"optimizer {choice.name}"),
         )
         return optimizer

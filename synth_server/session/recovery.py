@@ -21,7 +21,7 @@ from protocols.documents import (
     SessionStarted,
 )
 from protocols.errors import LogCorrupted, LogError, ReplayMismatch
-from protocols.interfaces import ImageGenerator
+from protocols.interfaces import ImageGenerator, Inversion
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import Block, BlockResponses, Codes, Images, array_digest
 from synth_server.session.build import Equipment, build_plans, installed_versions
@@ -41,7 +41,7 @@ class LoggedImages:
     """
 
     def __init__(self, drawn: ImageGenerator, log: SessionLog) -> None:
-        self._drawn = drawn
+        self.drawn = drawn
         self._log = log
         self._image_of: dict[str, str] = {}
         for event in log.events(EventKind.BLOCK_PROPOSED):
@@ -54,27 +54,27 @@ class LoggedImages:
     @property
     def code_dim(self) -> int:
         """As the generator's."""
-        return self._drawn.code_dim
+        return self.drawn.code_dim
 
     @property
     def image_size_px(self) -> int:
         """As the generator's."""
-        return self._drawn.image_size_px
+        return self.drawn.image_size_px
 
     @property
     def digest(self) -> str:
         """As the generator's."""
-        return self._drawn.digest
+        return self.drawn.digest
 
     def sample_codes(self, n: int, random: np.random.Generator) -> Codes:
         """As the generator's."""
-        return self._drawn.sample_codes(n, random)
+        return self.drawn.sample_codes(n, random)
 
     def __call__(self, codes: Codes) -> Images:
         """Logged images where every code is known, else the generator's."""
         known = [self._image_of.get(array_digest(code)) for code in codes]
         if not all(known):
-            return self._drawn(codes)
+            return self.drawn(codes)
         return np.stack([self._log.array(digest) for digest in known if digest])
 
 
@@ -92,6 +92,12 @@ class LoggedEquipment(Equipment):
         if id(drawn) not in self._logged:
             self._logged[id(drawn)] = LoggedImages(drawn, self._log)
         return self._logged[id(drawn)]
+
+    def inversion(self, generator: ImageGenerator) -> Inversion:
+        """Of the generator behind the log."""
+        return super().inversion(
+            generator.drawn if isinstance(generator, LoggedImages) else generator
+        )
 
 
 def read_start(log: SessionLog) -> SessionStarted:

@@ -12,7 +12,7 @@ Where an image is written in decides which of many equally driving images is fou
 from __future__ import annotations
 
 from math import log
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -57,6 +57,7 @@ class ImageSpace(Protocol):
         ...
 
 
+@runtime_checkable
 class DifferentiableGenerator(Protocol):
     """An `ImageGenerator` that can be climbed: `FourierGenerator`, `DeePSiMGenerator` …"""
 

@@ -38,3 +38,19 @@ class _Contagious:
 def test_a_breach_is_named():
     with pytest.raises(PluginError, match="must not depend on the other codes"):
         check_generator(_Contagious())
+
+
+class _Forgetful(_Contagious):
+    """Breaks the contract: whatever is inverted, the code is the same."""
+
+    def __call__(self, codes):
+        levels = np.abs(codes[:, 0] * 50).astype(np.uint8)
+        return np.tile(levels[:, None, None, None], (1, 8, 8, 3))
+
+    def invert(self, images):
+        return np.ones((len(images), 4), np.float32)
+
+
+def test_an_inversion_that_finds_nothing_is_named():
+    with pytest.raises(PluginError, match="nearer to its image"):
+        check_generator(_Forgetful())

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from protocols.errors import DataError
 from protocols.settings import Frozen
-from protocols.vocabulary import Codes, Images, document_digest
+from protocols.vocabulary import Codes, Images, check_images, document_digest
 
 MID_GRAY = 127.5
 
@@ -34,6 +34,7 @@ class PixelGenerator:
     def __init__(self, settings: PixelSettings) -> None:
         self._settings = settings
         self._enlarge = interpolation_matrix(settings.grid, settings.size_px)
+        self._reduce = np.linalg.pinv(self._enlarge)
 
     @property
     def code_dim(self) -> int:
@@ -62,6 +63,28 @@ class PixelGenerator:
         for image, code in zip(images, codes, strict=True):
             image[:] = self._draw(code)
         return images
+
+    def invert(self, images: Images) -> Codes:
+        """`(n, size, size, 3) uint8` → `(n, code_dim) float32`: the grids nearest to the images.
+
+        Nearest by least squares: `g = U⁺ x U⁺ᵀ`. An image that was drawn here comes out the same,
+        to the rounding of its gray levels, unless it was clipped.
+        """
+        size = self._settings.size_px
+        check_images(images, where="images to invert")
+        if images.shape[1:3] != (size, size):
+            raise DataError(
+                "images to invert have another size than the generator's",
+                expected=f"(n, {size}, {size}, 3)",
+                got=images.shape,
+                remedy="load them at the generator's size",
+            )
+        return np.stack([self._grid_of(image) for image in images])
+
+    def _grid_of(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        planes = (image.astype(np.float64) - MID_GRAY) / (255 * self._settings.contrast)
+        grid = self._reduce @ planes.transpose(2, 0, 1) @ self._reduce.T
+        return np.asarray(grid.transpose(1, 2, 0).reshape(-1), np.float32)
 
     def _draw(self, code: NDArray[np.float32]) -> NDArray[np.uint8]:
         grid = code.astype(np.float64).reshape(self._settings.grid, self._settings.grid, 3)

@@ -53,3 +53,17 @@ def test_it_starts_without_torch():
         "synth_server.synthesis.photographs; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_an_image_that_it_drew_is_inverted_to_its_code():
+    generator = PixelGenerator(PixelSettings(size_px=64, grid=8, contrast=0.15))
+    codes = np.clip(generator.sample_codes(3, random_stream(0, "codes")), -3, 3)
+    images = generator(codes)
+    found = generator.invert(images)
+    assert found == pytest.approx(codes, abs=0.05)
+    assert np.abs(generator(found).astype(int) - images).max() <= 1
+
+
+def test_images_of_another_size_are_not_inverted():
+    with pytest.raises(DataError, match="another size"):
+        PixelGenerator(PixelSettings(size_px=16)).invert(np.zeros((1, 8, 8, 3), np.uint8))
