@@ -60,6 +60,19 @@ def serve_with(lab: Lab, encoder: Path, *options: str) -> Process:
     return lab.serve()
 
 
+@pytest.fixture
+def serving(new_lab: Callable[..., Lab], encoder: Path) -> tuple[Lab, Process]:
+    """A session whose server hosts the encoder beside it."""
+    lab = new_lab(RECIPE)
+    return lab, serve_with(lab, encoder)
+
+
+@pytest.fixture
+def digest(undisturbed: Callable[[Recipe], str]) -> str:
+    """Of that session when nobody asks the encoder."""
+    return undisturbed(RECIPE)
+
+
 def finish(lab: Lab, server: Process, rig: Process, digest: str) -> None:
     """The session came to its end, and is the one that it would have been."""
     assert rig.ended() == 0, rig.output
@@ -115,13 +128,9 @@ class Synthesis(threading.Thread):
 
 
 def test_a_session_is_the_same_while_encoders_are_asked(
-    new_lab: Callable[..., Lab],
-    undisturbed: Callable[[Recipe], str],
-    encoder: Path,
-    rates: np.ndarray,
+    serving: tuple[Lab, Process], digest: str, rates: np.ndarray
 ) -> None:
-    lab = new_lab(RECIPE)
-    server = serve_with(lab, encoder)
+    lab, server = serving
     address = lab.addresses["encoders"]
     long = Synthesis(address, seeds=range(4), size_px=SIZE_PX, settings=LONG)
     eventually(lambda: long.steps > 0, "the synthesis is under way", alive=[server])
@@ -141,13 +150,12 @@ def test_a_session_is_the_same_while_encoders_are_asked(
         assert long.is_alive()
         assert n_asked > 1
     long.stop()
-    finish(lab, server, rig, undisturbed(RECIPE))
+    finish(lab, server, rig, digest)
 
 
-def test_images_are_made_as_here(new_lab: Callable[..., Lab], encoder: Path) -> None:
+def test_images_are_made_as_here(serving: tuple[Lab, Process], encoder: Path) -> None:
     """The client's images are those of the command, seed by seed."""
-    lab = new_lab(RECIPE)
-    serve_with(lab, encoder)
+    lab, _ = serving
     wanted = {"targets": ["A-002"], "seeds": [0, 1], "size_px": SIZE_PX}
     with EncoderClient(lab.addresses["encoders"]) as client:
         made = client.synthesize("v4", **wanted)
@@ -161,13 +169,9 @@ def test_images_are_made_as_here(new_lab: Callable[..., Lab], encoder: Path) -> 
 
 
 def test_killed_encoders_are_back_and_the_session_never_noticed(
-    new_lab: Callable[..., Lab],
-    undisturbed: Callable[[Recipe], str],
-    encoder: Path,
-    rates: np.ndarray,
+    serving: tuple[Lab, Process], digest: str, rates: np.ndarray
 ) -> None:
-    lab = new_lab(RECIPE)
-    server = serve_with(lab, encoder)
+    lab, server = serving
     address = lab.addresses["encoders"]
     (pid,) = children(server)
     asked = Synthesis(address, targets=["A-001"], size_px=SIZE_PX, settings={"n_steps": 300})
@@ -181,7 +185,7 @@ def test_killed_encoders_are_back_and_the_session_never_noticed(
     assert asked.made.targets == ("A-001",), "who waited is answered by the next"
     with EncoderClient(address) as client:
         assert np.array_equal(client.predict("v4", IMAGES), rates)
-    finish(lab, server, rig, undisturbed(RECIPE))
+    finish(lab, server, rig, digest)
 
 
 def test_encoders_die_with_their_server(new_lab: Callable[..., Lab], encoder: Path) -> None:
@@ -198,13 +202,9 @@ def test_encoders_die_with_their_server(new_lab: Callable[..., Lab], encoder: Pa
 
 
 def test_nonsense_and_floods_reach_no_session(
-    new_lab: Callable[..., Lab],
-    undisturbed: Callable[[Recipe], str],
-    encoder: Path,
-    rates: np.ndarray,
+    serving: tuple[Lab, Process], digest: str, rates: np.ndarray
 ) -> None:
-    lab = new_lab(RECIPE)
-    server = serve_with(lab, encoder)
+    lab, server = serving
     (pid,) = children(server)
     rig = lab.rig()
     answers = _talk_nonsense(lab.addresses["encoders"], seed=61)
@@ -213,7 +213,7 @@ def test_nonsense_and_floods_reach_no_session(
     with EncoderClient(lab.addresses["encoders"]) as client:
         assert np.array_equal(client.predict("v4", IMAGES), rates)
         assert children(server) == [pid], "the same process as before"
-    finish(lab, server, rig, undisturbed(RECIPE))
+    finish(lab, server, rig, digest)
 
 
 def _talk_nonsense(address: str, seed: int) -> dict[str, int]:
