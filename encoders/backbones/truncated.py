@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
 from protocols.errors import SettingsError
 
@@ -21,14 +20,17 @@ class Truncated(nn.Module):
     """
 
     def __init__(self, network: nn.Module, name: str, layer: str) -> None:
+        # as long in coming as torch itself, and most networks do without
+        from torchvision.models import feature_extraction as torchvision
+
         super().__init__()
-        _, nodes = get_graph_node_names(network, suppress_diff_warning=True)
+        _, nodes = torchvision.get_graph_node_names(network, suppress_diff_warning=True)
         known = [node for node in nodes if node != nodes[0]]
         if not any(f"{node}.".startswith(f"{layer}.") for node in known):
             raise SettingsError(
                 f"{name} has no layer {layer!r}", expected=", ".join(known), got=layer
             )
-        self.graph = create_feature_extractor(
+        self.graph = torchvision.create_feature_extractor(
             network, {layer: "features"}, suppress_diff_warning=True
         )
 

@@ -49,3 +49,15 @@ import rig_client.client, rig_client.display.headless, rig_client.fixation
 import simulated_neurons.acquisition, simulated_neurons.gabor_energy
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+
+
+def test_the_default_encoders_do_without_torchvision():
+    """It takes as long to import as torch, in every process that loads an encoder."""
+    script = """
+import sys
+sys.modules["torchvision"] = None
+import encoders.checkpoint, encoders.fitting, synth_server.synthesis.ascent
+from encoders.features import FeatureExtractor, Tap
+FeatureExtractor(Tap(layer="blocks.0", input_px=32, weights="random"), device="cpu")
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=PROJECT)
