@@ -46,13 +46,14 @@ def host_encoders(
     if end_with_stdin:
         _end_with_stdin()
     from protocols.wire.security import check_interface, load_server_keys
-    from synth_server.encoder_service.endpoint import EncoderEndpoint
-    from synth_server.encoder_service.hosted import load_all
     from synth_server.encoder_service.process import named_files
 
     server_keys = load_server_keys(keys) if keys else None
     check_interface(host, server_keys)
     files = named_files(encoders)
+    from synth_server.encoder_service.endpoint import EncoderEndpoint
+    from synth_server.encoder_service.hosted import load_all
+
     n_threads = threads or max(1, (os.cpu_count() or 1) // 2)
     endpoint = EncoderEndpoint(
         load_all(files), host=host, port=port, keys=server_keys, n_threads=n_threads
