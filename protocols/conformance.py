@@ -88,9 +88,12 @@ def check_optimizer(make_optimizer: MakeOptimizer) -> None:
     _check_turns(_fresh(make_optimizer))
     _check_asks(make_optimizer)
     _check_refill(make_optimizer)
-    _check_permutation(make_optimizer)
     _check_unmeasured(_fresh(make_optimizer))
+    for n_measured in (-1, 3, 2, 1):
+        _check_gaps(_fresh(make_optimizer), n_measured)
+        _check_permutation(make_optimizer, n_measured)
     _check_constant_fitness(_fresh(make_optimizer))
+    _check_start(make_optimizer)
 
 
 def check_objective(objective: Objective, site_ids: Sequence[str]) -> None:
@@ -283,14 +286,13 @@ def _check_refill(make_optimizer: MakeOptimizer) -> None:
         second.tell(codes.copy(), _fitness(codes))
 
 
-def _check_permutation(make_optimizer: MakeOptimizer) -> None:
+def _check_permutation(make_optimizer: MakeOptimizer, n_measured: int) -> None:
     first, second = _fresh(make_optimizer), _fresh(make_optimizer)
     shuffle = random_stream(SEED, "permutation")
     for generation in range(N_GENERATIONS):
         codes = first.ask()
         second.ask()
-        fitness = np.round(_fitness(codes), 1)
-        fitness[0] = np.nan
+        fitness = _with_gaps(_fitness(codes), n_measured)
         order = shuffle.permutation(len(codes))
         first.tell(codes, fitness)
         second.tell(codes[order], fitness[order])
@@ -311,19 +313,41 @@ def _same_rows(first: Optimizer, second: Optimizer) -> bool:
 
 
 def _check_unmeasured(optimizer: Optimizer) -> None:
-    codes = optimizer.ask()
-    optimizer.tell(codes, np.full(len(codes), np.nan))
-    after = optimizer.ask()
-    _require(
-        bool(np.isfinite(after).all()) and after.shape == codes.shape,
-        "a generation without any measurement must be survived",
-    )
-    some = _fitness(after)
-    some[::2] = np.nan
-    optimizer.tell(after, some)
-    _require(
-        bool(np.isfinite(optimizer.ask()).all()), "unmeasured codes (NaN fitness) must be tolerated"
-    )
+    """A generation without any measurement, at the start and later, teaches nothing."""
+    for told in range(3):
+        codes = optimizer.ask()
+        optimizer.tell(codes, np.full(len(codes), np.nan))
+        again = optimizer.ask()
+        _require(
+            bool(np.isfinite(again).all()) and again.shape == codes.shape,
+            "a generation without any measurement must be survived",
+            got=f"after {told} measured generations: {again.shape}, {codes.shape} before",
+        )
+        optimizer.tell(again, _fitness(again))
+
+
+def _check_gaps(optimizer: Optimizer, n_measured: int) -> None:
+    """A few codes measured (-1: all but one) in every generation."""
+    for _ in range(N_GENERATIONS):
+        codes = optimizer.ask()
+        fitness = _with_gaps(_fitness(codes), n_measured)
+        with _unmutated("tell()", codes, fitness):
+            optimizer.tell(codes, fitness)
+        after = optimizer.ask()
+        _require(
+            after.shape == codes.shape,
+            "the size of the population must not depend on gaps",
+            got=f"{after.shape} after {codes.shape}",
+        )
+        _require(bool(np.isfinite(after).all()), "unmeasured codes (NaN fitness) must be tolerated")
+        optimizer.tell(after, _fitness(after))
+
+
+def _with_gaps(fitness: NDArray[np.float64], n_measured: int) -> NDArray[np.float64]:
+    """The first `n_measured` of `fitness`, rounded so that some are equal; NaN for the others."""
+    some = np.full(len(fitness), np.nan)
+    some[:n_measured] = np.round(fitness, 1)[:n_measured]
+    return some
 
 
 def _check_constant_fitness(optimizer: Optimizer) -> None:
@@ -331,6 +355,34 @@ def _check_constant_fitness(optimizer: Optimizer) -> None:
         codes = optimizer.ask()
         _require(bool(np.isfinite(codes).all()), "a constant fitness must not lead to codes of NaN")
         optimizer.tell(codes, np.zeros(len(codes)))
+
+
+def _check_start(make_optimizer: MakeOptimizer) -> None:
+    """An evolution can start from chosen codes: they come from the sampler, and are shown."""
+    chosen = 3 + _sample(64, random_stream(SEED, "chosen"))
+    asked: list[int] = []
+
+    def sampler(n: int, random: np.random.Generator) -> Codes:
+        del random
+        asked.append(n)
+        return chosen[np.arange(n) % len(chosen)]
+
+    codes = make_optimizer(sampler, random_stream(SEED, "optimizer")).ask()
+    _require(
+        len(codes) in asked,
+        "the first population must be drawn by the sampler, so that an evolution can start from "
+        "chosen codes",
+        got=f"{len(codes)} codes asked, sampler called for {asked}",
+    )
+    expected = chosen[np.arange(len(codes)) % len(chosen)]
+    cosines = (codes * expected).sum(axis=1) / (
+        np.linalg.norm(codes, axis=1) * np.linalg.norm(expected, axis=1)
+    )
+    _require(
+        bool((cosines > 1 - 1e-4).all()),
+        "the first population must be what the sampler drew, but for the norm",
+        got=f"a cosine of {cosines.min():.3f}",
+    )
 
 
 # --- shared ------------------------------------------------------------------------------------
