@@ -24,6 +24,7 @@ from rich.console import Console
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError, StimloopError
 from protocols.experiments.control import ControlSettings
+from protocols.experiments.evolve import EvolveSettings
 from protocols.settings import Frozen, merged, validated
 from protocols.wire.channels import connect
 from synth_server.readers.control_figure import draw_control
@@ -173,8 +174,10 @@ def _control(settings: DryRunSettings) -> dict[str, Any]:
 
 def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
     """How many blocks a thread will have, at most; 0 where it cannot be said beforehand."""
+    if thread.protocol == "evolve":
+        return _evolution_blocks(validated(EvolveSettings, thread.settings, where=thread.name))
     if thread.protocol not in CONTROL:
-        return int(thread.settings.get("n_generations", 0))
+        return 0
     settings = validated(ControlSettings, _known(thread.settings), where=thread.name)
     mapping, comparison = settings.mapping, settings.comparison
     n_targets = len(settings.targets or ()) or n_sites
@@ -183,6 +186,12 @@ def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
     return mapping.repetitions * ceil(
         settings.n_images / mapping.images_per_block
     ) + comparison.repetitions * ceil(n_images / comparison.images_per_block)
+
+
+def _evolution_blocks(settings: EvolveSettings) -> int:
+    start = settings.start
+    n_start = start.repetitions * ceil(start.n_images / start.images_per_block) if start else 0
+    return n_start + settings.n_generations + bool(settings.test_repetitions)
 
 
 def _known(values: dict[str, Any]) -> dict[str, Any]:

@@ -45,6 +45,10 @@ class Stimuli:
         known = self._targets.get(key, ())
         self._targets[key] = (*known, *(site for site in targets if site not in known))
 
+    def __len__(self) -> int:
+        """How many different images."""
+        return len(self._images)
+
     def all(self) -> StimulusSet:
         """All of them, in the order in which they came."""
         return StimulusSet(

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Generator
+from typing import Literal, Self
 
-import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from protocols.experiments.experiment import experiment
-from protocols.interfaces import Apparatus, Plan
+from protocols.experiments.final_test import (
+    Candidates,
+    Generation,
+    ScoredPhotographs,
+    compared,
+    final_block,
+)
+from protocols.experiments.generation import Company, shown
+from protocols.experiments.normalisation import NormalisationSettings, Normaliser, check_sites
+from protocols.experiments.warm_start import Evolution, Start, StartSettings, warm_start
+from protocols.interfaces import Apparatus, ImageGenerator, Objective, PhotographSet, Plan
 from protocols.settings import Frozen, GeneratorChoice, ObjectiveChoice, OptimizerChoice
-from protocols.vocabulary import Block, Role, Timing
+from protocols.vocabulary import Block, BlockResponses, Timing
 
 
 class EvolveSettings(Frozen):
@@ -31,48 +41,99 @@ class EvolveSettings(Frozen):
     repetitions: int = Field(default=1, ge=1, le=100)
     unmeasured: Literal["carry_over", "reshow"] = "carry_over"
     max_reshows: int = Field(default=3, ge=0, le=100, description="blocks of missing images")
+    start: StartSettings | None = Field(
+        default=None, description="natural images to start from; without, the generator's prior"
+    )
+    normalisation: NormalisationSettings = NormalisationSettings()
+    test_repetitions: int = Field(
+        default=0, ge=0, le=1000, description="showings of an image in the test at the end; 0: none"
+    )
+    n_test_images: int = Field(default=10, ge=1, le=1000, description="evolved images tested")
+    n_test_natural: int = Field(
+        default=5, ge=1, le=1000, description="best natural images tested, and as many others"
+    )
     timing: Timing = Timing()
+
+    @model_validator(mode="after")
+    def _references_are_there(self) -> Self:
+        least = self.normalisation.least_references
+        if self.n_references < least:
+            raise ValueError(f"this normalisation needs n_references of at least {least}")
+        if self.test_repetitions and not self.n_references and self.start is None:
+            raise ValueError("a test needs natural images: n_references above 0, or a start")
+        return self
 
 
 @experiment(EvolveSettings)
 def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
-    """Each block: the generation's images and the natural references, in seeded random order."""
+    """Each block: the generation's images and the natural references, in seeded random order.
+
+    Before the first come natural images to start from, and after the last a test, if asked for.
+    """
     generator = apparatus.generator(settings.generator)
-    optimizer = apparatus.optimizer(settings.optimizer, generator)
     objective = apparatus.objective(settings.objective)
     references = apparatus.photographs(
         settings.references, settings.n_references, generator.image_size_px
     )
-    shuffle = apparatus.random_stream("presentation order")
+    check_sites(settings.normalisation, apparatus)
+    start = yield from _start(settings, apparatus, generator, objective)
+    first_codes = start.sample_codes if start else None
+    optimizer = apparatus.optimizer(settings.optimizer, generator, first_codes)
+    company = _company(settings, references, apparatus)
+    on_scale = Normaliser(settings.normalisation)
+    candidates = Candidates()
 
-    for generation in range(settings.n_generations):
+    for number in range(settings.n_generations):
         codes = optimizer.ask()
         images = generator(codes)
-        shown = np.concatenate([images, references.images])
-        block = Block.of(
-            shown,
-            roles=[Role.EVOLVED] * len(images) + [Role.REFERENCE] * len(references.images),
-            labels=[""] * len(images) + list(references.names),
-            order=shuffle.permutation(np.repeat(np.arange(len(shown)), settings.repetitions)),
-            label=f"generation {generation}",
-            generation=generation,
-            codes=codes,
-            timing=settings.timing,
+        counted = yield from shown(number, codes, images, company)
+        on_scale.learn(counted.site_ids, counted.references, counted.blank)
+        fitness = objective(on_scale(counted.evolved), counted.site_ids)
+        optimizer.tell(codes, fitness)
+        of_references = objective(on_scale(counted.references), counted.site_ids)
+        candidates.add(Generation(number, codes, images, fitness, of_references))
+
+    yield from _test(settings, apparatus, candidates, references, start)
+
+
+def _start(
+    settings: EvolveSettings, apparatus: Apparatus, generator: ImageGenerator, objective: Objective
+) -> Generator[Block, BlockResponses, Start | None]:
+    """Natural images to start from, if asked for."""
+    if settings.start is None:
+        return None
+    evolution = Evolution(generator, objective, settings.normalisation, settings.timing)
+    return (yield from warm_start(settings.start, evolution, apparatus))
+
+
+def _company(settings: EvolveSettings, references: PhotographSet, apparatus: Apparatus) -> Company:
+    """What each generation is shown among."""
+    return Company(
+        references,
+        settings.normalisation.blanks_a_block,
+        settings.repetitions,
+        settings.max_reshows if settings.unmeasured == "reshow" else 0,
+        settings.timing,
+        apparatus.random_stream("presentation order"),
+    )
+
+
+def _test(
+    settings: EvolveSettings,
+    apparatus: Apparatus,
+    candidates: Candidates,
+    references: PhotographSet,
+    start: Start | None,
+) -> Plan:
+    """Evolved against natural images, if asked for, and if any of them was ever measured."""
+    if not settings.test_repetitions:
+        return
+    random = apparatus.random_stream("test")
+    evolved = candidates.evolved(settings.n_test_images)
+    scored = ScoredPhotographs(references, candidates.reference_scores())
+    started = ScoredPhotographs(start.natural, start.scores) if start else None
+    stimuli = compared(evolved, scored, started, settings.n_test_natural, random)
+    if stimuli:
+        yield final_block(
+            stimuli.all(), evolved.codes, settings.test_repetitions, random, settings.timing
         )
-        responses = yield block
-        mean_counts = responses.mean_by_stimulus(block.stimulus_ids[: len(codes)])
-        for again in range(settings.max_reshows if settings.unmeasured == "reshow" else 0):
-            missing = np.flatnonzero(np.isnan(mean_counts).all(axis=1))
-            if not len(missing):
-                break
-            retry = Block.of(
-                images[missing],
-                roles=Role.EVOLVED,
-                label=f"generation {generation}, shown again {again + 1}",
-                generation=generation,
-                codes=codes[missing],
-                timing=settings.timing,
-            )
-            responses = yield retry
-            mean_counts[missing] = responses.mean_by_stimulus(retry.stimulus_ids)
-        optimizer.tell(codes, objective(mean_counts, responses.site_ids))

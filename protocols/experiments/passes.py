@@ -58,10 +58,12 @@ def passes(
     timing: Timing,
     *,
     label: str = "repetition",
+    numbered: bool = True,
 ) -> Passes:
     """Show every image once before any is shown again.
 
-    A session that is cut short has still seen all images about equally often.
+    A session that is cut short has still seen all images about equally often. Blocks are called
+    `label`, with the pass and the images where they are `numbered`.
     """
     ids = [image_id(image) for image in stimuli.images]
     found: list[list[tuple[NDArray[np.int64], BlockResponses]]] = []
@@ -70,12 +72,13 @@ def passes(
         order = shuffle.permutation(len(ids))
         for start in range(0, len(order), images_per_block):
             chosen = order[start : start + images_per_block]
+            place = f" {repetition}, images {start}–{start + len(chosen) - 1}"
             responses = yield Block.of(
                 stimuli.images[chosen],
                 roles=[stimuli.roles[i] for i in chosen],
                 labels=[stimuli.labels[i][-LABEL_LENGTH:] for i in chosen],
                 targets=[stimuli.targets[i] for i in chosen],
-                label=f"{label} {repetition}, images {start}–{start + len(chosen) - 1}",
+                label=label + place if numbered else label,
                 timing=timing,
             )
             found[-1].append((chosen, responses))

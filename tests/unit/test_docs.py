@@ -23,6 +23,8 @@ from protocols import conformance, plugins
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError
 from protocols.experiments.control import ComparisonSettings, MappingSettings
+from protocols.experiments.normalisation import NormalisationSettings
+from protocols.experiments.warm_start import StartSettings
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import (
     BlockResponses,
@@ -225,6 +227,8 @@ def test_every_field_of_the_summary_is_named(model):
         ("Sessions", 3, SessionSettings),
         ("threads", 3, ThreadSettings),
         ("timing", 3, Timing),
+        ("start", 3, StartSettings),
+        ("normalisation", 3, NormalisationSettings),
         ("mapping", 3, MappingSettings),
         ("comparison", 3, ComparisonSettings),
         ("rig.toml", 2, RigSettings),
