@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from encoders.checkpoint import read_checkpoint
+from synth_server import cli
 from synth_server.synthesis.photographs import load_photographs
+from tests.end_to_end.processes import synth_server
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "synth_server.cli", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False)
+class Done(NamedTuple):
+    """How a command ended, and what it said."""
+
+    returncode: object
+    stdout: str
+    stderr: str
+
+
+def command(*arguments: object) -> Done:
+    """What the console script does, in this process: torch is loaded once for all."""
+    out, told, status = io.StringIO(), io.StringIO(), None
+    line = mock.patch.object(sys, "argv", ["synth-server", *map(str, arguments)])
+    with line, contextlib.redirect_stdout(out), contextlib.redirect_stderr(told):
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code
+    return Done(status or 0, out.getvalue(), told.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +52,20 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def fitted(recorded: Path, name: str, *options: str) -> Path:
+    """An encoder of one early layer, fitted by command."""
+    path = recorded / f"{name}.safetensors"
+    data = ["--images", recorded / "images.npy", "--responses", recorded / "responses.npy"]
+    network = ["--backbone", "efficientnet_lite0", "--layer", "blocks.2"]
+    done = command("fit", *data, *network, *options, "--out", path)
+    assert done.returncode == 0, done.stderr
+    assert ("held-out images, 2 sites" in done.stderr) is ("0" not in options)
+    return path
+
+
 @pytest.fixture(scope="module")
 def encoder(recorded: Path) -> Path:
-    path = recorded / "encoder.safetensors"
-    data = ["--images", recorded / "images.npy", "--responses", recorded / "responses.npy"]
-    network = ["--backbone", "efficientnet_lite0", "--layer", "blocks.1"]
-    done = command("fit", *data, *network, "--held-out", "0.2", "--out", path)
-    assert done.returncode == 0, done.stderr
-    assert "held-out images, 2 sites" in done.stderr
-    return path
+    return fitted(recorded, "encoder", "--held-out", "0.2")
 
 
 def test_scores_are_one_json_document(encoder: Path, recorded: Path) -> None:
@@ -107,7 +132,8 @@ def test_one_hot_scores_compare_sites_by_what_is_natural_to_them(encoder: Path) 
 
 def test_images_for_every_site_and_seed(encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = command("synthesize", encoder, "--out", out, "--seeds", "2", "--size-px", "64", "--json")
+    asked = ["--seeds", "2", "--size-px", "64", "--set", "n_steps=12"]
+    done = command("synthesize", encoder, "--out", out, *asked, "--json")
     assert done.returncode == 0, done.stderr
     index = json.loads(done.stdout)
     assert index == json.loads((out / "index.json").read_text())
@@ -132,7 +158,7 @@ def test_bad_input_is_named(encoder: Path, recorded: Path, tmp_path: Path) -> No
         assert "Traceback" not in done.stderr
     half = tmp_path / "half.safetensors"
     half.write_bytes(encoder.read_bytes()[:-100])
-    done = command("synthesize", half, "--out", tmp_path / "x")
+    done = synth_server("synthesize", half, "--out", tmp_path / "x", folder=tmp_path)
     assert done.returncode == 1
     assert "half.safetensors" in done.stderr
     assert "Traceback" not in done.stderr
