@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from encoders.backbones.one_thread import one_thread
-from encoders.checkpoint import Provenance, load_encoder, read_checkpoint, save_encoder
+from encoders.checkpoint import Provenance, Split, load_encoder, read_checkpoint, save_encoder
 from encoders.encoder import TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureStore
@@ -143,6 +143,7 @@ class SessionFit:
         self._store.forget()
         about = Provenance(
             data_digest=recording.digest,
+            split=Split(train=tuple(range(recording.n_images))),
             settings=self.settings,
             candidates=found.candidates,
             natural=found.natural,

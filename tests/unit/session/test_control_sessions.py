@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from encoders.backbones.one_thread import one_thread
+from encoders.checkpoint import read_checkpoint
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import DataError, Refusal, SettingsError
 from protocols.settings import PluginChoice
@@ -244,6 +245,7 @@ def test_the_equipment_of_the_log_names_fit_and_recipe(tmp_path):
 def test_an_encoder_of_an_earlier_session_can_be_given(tmp_path):
     begun(tmp_path / "first.sqlite", None)
     (file,) = products_folder(tmp_path / "first.sqlite").glob("encoder-*.safetensors")
+    assert read_checkpoint(file)[0].provenance.n_trained == SETTINGS["n_images"]
     second = begun(tmp_path / "second.sqlite", None, encoder=str(file))
     assert second.n_proposed == N_BLOCKS
     assert not list(products_folder(tmp_path / "second.sqlite").glob("encoder-*"))
