@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import zoom
 
-from encoders.encoder import TwoStageEncoder
 from protocols.errors import DataError
 
 FINE = 8
@@ -36,23 +35,6 @@ class ReceptiveField(NamedTuple):
     diameter_deg: float | None = None
     x_deg: float | None = None
     y_deg: float | None = None
-
-
-def receptive_fields(
-    encoder: TwoStageEncoder, image_shape_px: tuple[int, int], px_per_deg: float | None = None
-) -> tuple[ReceptiveField, ...]:
-    """Of every site, from its mask.
-
-    Args:
-        encoder: The encoder; of an ensemble, one of its members.
-        image_shape_px: Height and width of the images as shown.
-        px_per_deg: Pixels of those images in a degree of visual angle.
-    """
-    masks = encoder.readout.masks.cpu().numpy().astype(np.float64)
-    return tuple(
-        mask_field(mask, site, image_shape_px, px_per_deg)
-        for mask, site in zip(masks, encoder.site_ids, strict=True)
-    )
 
 
 def mask_field(

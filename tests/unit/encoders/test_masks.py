@@ -8,7 +8,7 @@ from encoders.encoder import Scaling, TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureExtractor, Tap
 from encoders.masks import estimated_fields, resized, site_masks
-from encoders.receptive_field import receptive_fields
+from encoders.receptive_field import mask_field
 from encoders.two_stage import Readout
 from protocols.errors import DataError
 
@@ -33,8 +33,10 @@ def ensemble(*members: TwoStageEncoder) -> EnsembleEncoder:
 
 def test_an_encoders_masks_and_fields_are_its_own():
     alone = member("blocks.2", 1.0, 1, 4)
-    assert (site_masks(alone) == alone.readout.masks.numpy()).all()
-    assert estimated_fields(alone, (64, 96), 8.0) == receptive_fields(alone, (64, 96), 8.0)
+    masks = alone.readout.masks.numpy()
+    assert (site_masks(alone) == masks).all()
+    own = mask_field(masks[0].astype(np.float64), "a", (64, 96), 8.0)
+    assert estimated_fields(alone, (64, 96), 8.0) == (own,)
 
 
 def test_members_of_other_maps_and_scales_have_the_same_say():
