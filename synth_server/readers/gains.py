@@ -145,7 +145,8 @@ class _Gains:
         noise = mean_over(self._at(thread.images(Role.NOISE, site), column), random)
         elsewhere = mean_over(self._at(others, column), random)
         score = mean_over(self._scores(made, column), random)
-        natural_score = highest_of(self._scores(natural, column))
+        natural_scores = self._scores(natural, column)
+        natural_score = highest_of(natural_scores)
         gain, score_ratio = ratio(synthesised, best), ratio(score, natural_score)
         uniqueness = ratio(synthesised, elsewhere)
         control = SiteControl(
@@ -162,7 +163,7 @@ class _Gains:
             score=estimate(score),
             natural_score=estimate(natural_score),
             score_ratio=estimate(score_ratio),
-            population=self._population(made, natural, column),
+            population=self._population(made, natural, natural_scores),
         )
         return _Site(control, gain, score_ratio, uniqueness)
 
@@ -206,15 +207,15 @@ class _Gains:
         return ranked[0].label if ranked else ""
 
     def _population(
-        self, made: Sequence[ShownImage], natural: Sequence[ShownImage], column: int
+        self,
+        made: Sequence[ShownImage],
+        natural: Sequence[ShownImage],
+        scores: Sequence[Sampled],
     ) -> tuple[PopulationResponse, ...]:
         if self._scale is None or not made:
             return ()
         ours = self._z(np.array([self._sample(image).mean for image in made])).mean(axis=0)
-        ranked = sorted(
-            zip(self._scores(natural, column), natural, strict=False),
-            key=lambda pair: -pair[0].value,
-        )
+        ranked = sorted(zip(scores, natural, strict=False), key=lambda pair: -pair[0].value)
         theirs = self._z(self._sample(ranked[0][1]).mean[None])[0] if ranked else None
         return tuple(
             PopulationResponse(
