@@ -12,7 +12,7 @@ from rich.console import Console
 
 from protocols import command_line
 from protocols.command_line import stderr
-from synth_server import encoder_commands
+from synth_server import encoder_commands, results_command
 from synth_server.encoder_service import commands as encoder_service_commands
 
 app = typer.Typer(
@@ -123,6 +123,9 @@ def _tell(console: Console, summary: Any, out: Path) -> None:
         )
     for thread in summary.control:
         print_control(thread, console)
+    for each in summary.stability:
+        if each.warning:
+            console.print(f"[yellow]{each.thread}, {each.site}:[/] {each.warning}")
     console.print(f"session digest  {summary.session_digest}", highlight=False)
     for figure in sorted(out.glob("*.png")):
         console.print(f"figure          {figure}", highlight=False)
@@ -325,6 +328,7 @@ def annotate(
     _control("annotate", connect, session, keys, text)
 
 
+results_command.register(app)
 encoder_commands.register(app)
 encoder_service_commands.register(app)
 

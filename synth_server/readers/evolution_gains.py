@@ -12,8 +12,9 @@ import numpy as np
 
 from protocols.vocabulary import Role
 from synth_server.readers.bootstrap import Floats
-from synth_server.readers.comparison import Candidate, Comparing, Comparison
-from synth_server.readers.evolved_thread import NATURAL_ROLES, TEST, EvolvedThread, Showing
+from synth_server.readers.comparing import Candidate, Comparing
+from synth_server.readers.comparison import Comparison
+from synth_server.readers.evolved_thread import NATURAL_ROLES, EvolvedThread, Showing
 
 FINAL_GENERATIONS = 5
 """How many of the last generations stand for an evolution's end."""
@@ -22,22 +23,35 @@ FINAL_GENERATIONS = 5
 def compare_in_test(thread: EvolvedThread, seed: int) -> Comparison | None:
     """The test at the end: all its images were shown together, evolved and natural.
 
-    The best natural image is chosen by its showings before the test; if one of them had none, by the
-    first half of its repetitions in the test, and scored on the others. None without a test.
+    The best natural image is chosen by its showings among the generations and half of those in the
+    test, and scored on the other half; and the other way round. Showings before the generations choose
+    nothing: they have put images into the test, by luck as well. None without a test.
     """
     evolved = [counts for _, counts in _by_image(thread.tested, (Role.EVOLVED,))]
     natural = _by_image(thread.tested, NATURAL_ROLES)
     if not evolved or not natural:
         return None
-    shown_before = [each for each in thread.natural if each.phase != TEST]
-    before = {first.id: counts for first, counts in _by_image(shown_before, NATURAL_ROLES)}
-    if all(first.id in before for first, _ in natural):
-        how = "earlier showings"
-        candidates = [Candidate(one.id, one.label, before[one.id], n) for one, n in natural]
-    else:
-        how = "first half of the repetitions"
-        candidates = [_halved(first, counts) for first, counts in natural]
-    return Comparing(thread, seed, "test").compared(evolved, candidates, how)
+    among = [each for each in thread.natural if isinstance(each.phase, int)]
+    before = {first.id: counts for first, counts in _by_image(among, NATURAL_ROLES)}
+    comparing = Comparing(thread, seed, "test")
+    nothing = np.empty((0, len(thread.site_ids)))
+    if min(len(counts) for _, counts in natural) < 2:
+        fold = [_candidate(one, before.get(one.id, nothing), counts) for one, counts in natural]
+        return comparing.compared(evolved, [fold], "showings among the generations")
+    folds = [
+        [
+            _candidate(
+                one,
+                np.concatenate([before.get(one.id, nothing), counts[1 - half :: 2]]),
+                counts[half::2],
+            )
+            for one, counts in natural
+        ]
+        for half in (0, 1)
+    ]
+    return comparing.compared(
+        evolved, folds, "showings among the generations and the other half here"
+    )
 
 
 def compare_in_generations(thread: EvolvedThread, seed: int) -> Comparison | None:
@@ -58,15 +72,15 @@ def compare_in_generations(thread: EvolvedThread, seed: int) -> Comparison | Non
     early = [each for each in references if int(each.phase) < middle]
     late = [each for each in references if int(each.phase) >= middle]
     before = {first.id: counts for first, counts in _by_image(early, NATURAL_ROLES)}
-    candidates = [
-        Candidate(first.id, first.label, before[first.id], counts)
+    fold = [
+        _candidate(first, before[first.id], counts)
         for first, counts in _by_image(late, NATURAL_ROLES)
         if first.id in before
     ]
-    if not candidates:
+    if not fold:
         return None
-    how = "first half of the generations"
-    return Comparing(thread, seed, "generations").compared(evolved, candidates, how)
+    comparing = Comparing(thread, seed, "generations")
+    return comparing.compared(evolved, [fold], "first half of the generations")
 
 
 def _by_image(showings: Sequence[Showing], roles: Sequence[Role]) -> list[tuple[Showing, Floats]]:
@@ -78,6 +92,5 @@ def _by_image(showings: Sequence[Showing], roles: Sequence[Role]) -> list[tuple[
     return [(all_[0], np.concatenate([each.counts for each in all_])) for all_ in found.values()]
 
 
-def _halved(first: Showing, counts: Floats) -> Candidate:
-    middle = len(counts) // 2
-    return Candidate(first.id, first.label, counts[:middle], counts[middle:])
+def _candidate(first: Showing, choosing: Floats, scoring: Floats) -> Candidate:
+    return Candidate(first.id, first.label, first.role, choosing, scoring)

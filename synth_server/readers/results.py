@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from protocols.errors import DataError
+from protocols.seeds import random_stream
 from protocols.settings import Frozen
+from synth_server.readers.bootstrap import N_RESAMPLES, UNKNOWN, Estimate, Floats, Sampled
 from synth_server.readers.evolution import EvolutionRecord
 from synth_server.readers.network_features import FeatureSettings
 from synth_server.readers.similarity import FeaturesOf, ImageOf
@@ -17,6 +21,10 @@ class Results(Frozen):
 
     Attributes:
         features: Where images were compared; None: pixels only.
+        median_gain: Over threads, which are resampled; each thread's from the test if it had one.
+        n_gains: Threads with a gain.
+        n_above_1: Of these, those whose gain is above 1.
+        n_surely_above_1: Those whose confidence interval is above 1 as well.
     """
 
     results_version: int = RESULTS_VERSION
@@ -25,6 +33,10 @@ class Results(Frozen):
     state: str
     stimloop: str
     features: FeatureSettings | None
+    median_gain: Estimate
+    n_gains: int
+    n_above_1: int
+    n_surely_above_1: int
     threads: tuple[ThreadResult, ...]
 
 
@@ -51,7 +63,7 @@ def results_of(
     evolved = [
         (thread, record.threads[thread.name])
         for thread in settings.threads
-        if record.threads[thread.name].measured
+        if thread.name in record.threads and record.threads[thread.name].measured
     ]
     if not evolved:
         raise DataError(
@@ -61,14 +73,28 @@ def results_of(
             got=", ".join(f"{thread.name} ({thread.protocol})" for thread in settings.threads),
             remedy="of other protocols, summary.json and the figures of a dry run tell",
         )
+    threads = tuple(
+        thread_result(settings.seed, about, thread, image_of, features_of)
+        for about, thread in evolved
+    )
+    gains = [each.comparison.gain for each in threads if each.comparison]
+    known = np.array([gain.value for gain in gains if gain.value is not None])
     return Results(
         session_id=settings.session_id,
         seed=settings.seed,
         state=record.end.state if record.end else "running",
         stimloop=record.start.versions.get("stimloop", ""),
         features=features,
-        threads=tuple(
-            thread_result(settings.seed, about, thread, image_of, features_of)
-            for about, thread in evolved
-        ),
+        median_gain=_median(known, random_stream(settings.seed, "report", "threads")),
+        n_gains=len(known),
+        n_above_1=int((known > 1).sum()),
+        n_surely_above_1=sum(gain.low is not None and gain.low > 1 for gain in gains),
+        threads=threads,
     )
+
+
+def _median(values: Floats, random: np.random.Generator) -> Estimate:
+    if not len(values):
+        return UNKNOWN
+    drawn = random.integers(len(values), size=(N_RESAMPLES, len(values)))
+    return Sampled(float(np.median(values)), np.median(values[drawn], axis=1)).estimate()

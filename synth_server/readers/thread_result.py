@@ -50,6 +50,17 @@ class LastImage(Frozen):
     mean_count: float
 
 
+class TestedImage(Frozen):
+    """An image of the test at the end, and what it drew there."""
+
+    id: str
+    role: Role
+    name: str
+    n_showings: int
+    mean_count: float
+    sem_count: float | None
+
+
 class ThreadResult(Frozen):
     """One evolution.
 
@@ -70,6 +81,7 @@ class ThreadResult(Frozen):
     generations: tuple[GenerationResult, ...]
     last_generation: tuple[LastImage, ...]
     references: tuple[RankedReference, ...]
+    tested: tuple[TestedImage, ...]
     in_test: Comparison | None
     in_generations: Comparison | None
     similarity: Similarity | None
@@ -100,6 +112,7 @@ def thread_result(
         generations=tuple(_generation(thread, number) for number in thread.measured),
         last_generation=_last_generation(thread),
         references=_references(thread),
+        tested=_tested(thread),
         in_test=compare_in_test(thread, seed),
         in_generations=compare_in_generations(thread, seed),
         similarity=similarity(thread, image_of, features_of, seed),
@@ -135,22 +148,36 @@ def _last_generation(thread: EvolvedThread) -> tuple[LastImage, ...]:
 
 
 def _references(thread: EvolvedThread) -> tuple[RankedReference, ...]:
-    columns = [thread.site_ids.index(site) for site in thread.sites]
-    shown = {
-        stimulus_id: np.concatenate(blocks)[:, columns].mean(axis=1)
-        for stimulus_id, blocks in thread.counts[Role.REFERENCE].items()
-    }
-    ordered = sorted(shown, key=lambda stimulus_id: -shown[stimulus_id].mean())
+    counts = thread.counts[Role.REFERENCE]
+    shown = {each: scores(_showings(thread, blocks)) for each, blocks in counts.items()}
+    ordered = sorted(shown, key=lambda each: -(shown[each].mean or 0.0))
     return tuple(
         RankedReference(
             rank=place + 1,
+            id=each,
+            name=thread.labels[each],
+            n_showings=shown[each].n,
+            mean_count=shown[each].mean or 0.0,
+            sem_count=shown[each].sem,
+        )
+        for place, each in enumerate(ordered)
+    )
+
+
+def _tested(thread: EvolvedThread) -> tuple[TestedImage, ...]:
+    counts: dict[tuple[str, Role], list[Floats]] = {}
+    for each in thread.tested:
+        counts.setdefault((each.id, each.role), []).append(each.counts)
+    return tuple(
+        TestedImage(
             id=stimulus_id,
+            role=role,
             name=thread.labels[stimulus_id],
-            n_showings=(found := scores(shown[stimulus_id])).n,
+            n_showings=(found := scores(_showings(thread, blocks))).n,
             mean_count=found.mean or 0.0,
             sem_count=found.sem,
         )
-        for place, stimulus_id in enumerate(ordered)
+        for (stimulus_id, role), blocks in counts.items()
     )
 
 
@@ -158,3 +185,10 @@ def _image_counts(thread: EvolvedThread, counts: list[Floats]) -> Floats:
     """Each image's mean over its repetitions and the driven sites, `(n,)`."""
     columns = [thread.site_ids.index(site) for site in thread.sites]
     return np.array([repeats[:, columns].mean() for repeats in counts])
+
+
+def _showings(thread: EvolvedThread, blocks: list[Floats]) -> Floats:
+    """Every showing's mean over the driven sites, `(n,)`."""
+    columns = [thread.site_ids.index(site) for site in thread.sites]
+    means: Floats = np.concatenate(blocks)[:, columns].mean(axis=1)
+    return means
