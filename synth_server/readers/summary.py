@@ -12,6 +12,7 @@ from protocols.settings import Frozen
 from protocols.vocabulary import Outcome, Role
 from synth_server.readers.evolution import EvolutionRecord, EvolvedThread, Generation
 from synth_server.readers.gains import ControlSummary, summaries
+from synth_server.readers.stability import SiteStability, stabilities
 from synth_server.session.log import SessionLog
 
 SUMMARY_VERSION = 1
@@ -92,6 +93,7 @@ class Summary(Frozen):
     threads: tuple[ThreadSummary, ...]
     sites: tuple[SiteGain, ...]
     control: tuple[ControlSummary, ...]
+    stability: tuple[SiteStability, ...]
     presentations: Presentations
     blocks: tuple[BlockSummary, ...]
     session_digest: str
@@ -128,6 +130,7 @@ def summarize(record: EvolutionRecord) -> Summary:
         threads=tuple(_thread(thread) for thread in record.threads.values()),
         sites=tuple(gain for thread in record.threads.values() for gain in _gains(thread, record)),
         control=summaries(record.control),
+        stability=tuple(site for thread in record.threads.values() for site in stabilities(thread)),
         presentations=Presentations(
             completed=counted[Outcome.COMPLETED],
             fixation_break=counted[Outcome.FIXATION_BREAK],

@@ -37,7 +37,7 @@ from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
-from synth_server.readers import gains, summary
+from synth_server.readers import gains, stability, summary
 from synth_server.readers.bootstrap import N_RESAMPLES, Estimate
 from synth_server.session.build import Equipment, ThreadApparatus, new_session, resolved
 from synth_server.session.conductor import Conductor
@@ -206,6 +206,7 @@ def test_the_recipe_finds_an_alteration(small_log):
         summary.BlockSummary,
         gains.ControlSummary,
         gains.SiteControl,
+        stability.SiteStability,
         gains.PopulationResponse,
         Estimate,
     ],
