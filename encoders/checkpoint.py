@@ -41,7 +41,7 @@ class Member(Frozen):
 
 
 class Split(Frozen):
-    """Which images of the recording were trained on, and which were held out."""
+    """Which images of the recording were trained on, and which were held out to score that."""
 
     train: tuple[int, ...] = ()
     held_out: tuple[int, ...] = ()
@@ -52,13 +52,24 @@ class Provenance(Frozen):
 
     data_digest: str = Field(default="", description="`Recording.digest` of what it was fitted to")
     split: Split = Split()
+    refit_on_all: bool = Field(
+        default=False,
+        description="the weights are of a second fit, to all of the split; the scores of the first",
+    )
     settings: FitSettings | None = None
     candidates: tuple[Candidate, ...] = ()
     natural: NaturalStatistics | None = Field(
         default=None, description="of the training images: what synthesis matches"
     )
-    scores: Scores | None = None
+    scores: Scores | None = Field(
+        default=None, description="on held-out images, of the fit to `split.train` alone"
+    )
     notes: str = ""
+
+    @property
+    def n_trained(self) -> int:
+        """Images behind the weights."""
+        return len(self.split.train) + (len(self.split.held_out) if self.refit_on_all else 0)
 
 
 class Checkpoint(Frozen):

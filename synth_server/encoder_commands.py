@@ -76,11 +76,15 @@ def fit(
     held_out: Annotated[
         float, typer.Option(min=0, max=0.5, help="Part of the images kept out, to score the fit.")
     ] = 0.1,
+    refit_on_all: Annotated[
+        bool, typer.Option("--refit-on-all", help="Once scored, fit again, to all images.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     figure: FigureFile = None,
 ) -> None:
     """Fit a two-stage encoder to recorded responses (Bashivan, Kar & DiCarlo 2019)."""
     from encoders.checkpoint import Provenance, Split, save_encoder
+    from encoders.features import FeatureStore
     from encoders.fitting import fit as fitted
     from encoders.validation import evaluate as evaluated
     from protocols.errors import SettingsError
@@ -92,17 +96,23 @@ def fit(
     settings = _fit_settings(backbone, layer, seed)
     if figure and len(test) <= 2:
         raise SettingsError("a figure needs held-out images", where="--held-out", got=held_out)
+    store = FeatureStore()
     with _bar("fitting") as progress:
-        done = fitted(recording.of_images(train), settings, progress=progress)
+        done = fitted(recording.of_images(train), settings, store, progress)
     scores = None
     if len(test) > 2:
         random = random_stream(seed, "reliability")
         scores = evaluated(done.encoder, recording.of_images(test), random)
         _tell_scores(scores)
         _draw(done.encoder, recording.of_images(test), scores, figure)
+    is_refit = refit_on_all and len(test) > 0
+    if is_refit:
+        with _bar("fitting to all images") as progress:
+            done = fitted(recording.of_images(order), settings, store, progress)
     provenance = Provenance(
         data_digest=recording.digest,
         split=Split(train=tuple(map(int, train)), held_out=tuple(map(int, test))),
+        refit_on_all=is_refit,
         settings=settings,
         candidates=done.candidates,
         natural=done.natural,
@@ -137,7 +147,7 @@ def evaluate(
     about = loaded.about.provenance
     if about.data_digest == recording.digest:
         stderr.print(
-            f"warning: this is the recording that the encoder was fitted to; {len(about.split.train)} "
+            f"warning: this is the recording that the encoder was fitted to; {about.n_trained} "
             f"of its {recording.n_images} images were trained on, and their scores are too good"
         )
     shape_px = recording.images.shape[1:3]

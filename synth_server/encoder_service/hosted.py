@@ -43,7 +43,7 @@ def _summary(name: str, digest: str, about: Checkpoint) -> EncoderSummary:
         digest=digest,
         networks=tuple(member.tap.label for member in about.members),
         data_digest=provenance.data_digest,
-        n_trained=len(provenance.split.train),
+        n_trained=provenance.n_trained,
         n_held_out=len(provenance.split.held_out),
         median_r=provenance.scores.median("r") if provenance.scores else None,
         versions=about.versions,

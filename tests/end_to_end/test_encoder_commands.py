@@ -12,6 +12,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from encoders.checkpoint import read_checkpoint
@@ -66,6 +67,30 @@ def fitted(recorded: Path, name: str, *options: str) -> Path:
 @pytest.fixture(scope="module")
 def encoder(recorded: Path) -> Path:
     return fitted(recorded, "encoder", "--held-out", "0.2")
+
+
+def test_scores_of_held_out_images_and_weights_of_all(encoder: Path, recorded: Path) -> None:
+    refitted = fitted(recorded, "refitted", "--held-out", "0.2", "--refit-on-all")
+    everything = fitted(recorded, "everything", "--held-out", "0", "--refit-on-all")
+    scored, part = read_checkpoint(encoder)
+    about, all_of_it = read_checkpoint(refitted)
+    before, after = scored.provenance, about.provenance
+    assert (before.refit_on_all, after.refit_on_all) == (False, True)
+    assert (before.n_trained, after.n_trained) == (26, 32)
+    assert after.split == before.split
+    assert before.scores is not None
+    assert after.scores is not None
+    assert after.scores.median("r") == pytest.approx(before.scores.median("r"), abs=1e-3)
+    assert after.natural is not None
+    assert after.natural.n_images == 32
+    to_all, weights = read_checkpoint(everything)
+    assert not to_all.provenance.refit_on_all, "there was nothing to fit again"
+    for name, tensor in all_of_it.items():
+        assert torch.allclose(tensor, weights[name], rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(all_of_it["members.0.masks"], part["members.0.masks"], rtol=0.01)
+    data = ["--images", recorded / "images.npy", "--responses", recorded / "responses.npy"]
+    done = command("evaluate", refitted, *data, "--size-px", "64")
+    assert "32 of its 32 images were trained on" in " ".join(done.stderr.split())
 
 
 def test_scores_are_one_json_document(encoder: Path, recorded: Path) -> None:

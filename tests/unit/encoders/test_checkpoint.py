@@ -140,6 +140,21 @@ def test_missing_misshapen_and_infinite_weights_are_refused(saved, name):
             load_encoder(saved, device="cpu")
 
 
+def test_images_behind_the_weights_are_counted():
+    split = Split(train=(0, 2), held_out=(1,))
+    assert Provenance(split=split).n_trained == 2
+    assert Provenance(split=split, refit_on_all=True).n_trained == 3
+
+
+def test_files_from_before_the_refit_are_read(saved):
+    def older(about):
+        provenance = {k: v for k, v in about["provenance"].items() if k != "refit_on_all"}
+        return about | {"provenance": provenance}
+
+    rewritten(saved, change_about=older)
+    assert not read_checkpoint(saved)[0].provenance.refit_on_all
+
+
 def test_metadata_are_read_without_a_network(saved):
     about, tensors = read_checkpoint(saved)
     assert about.site_ids == ("a", "b", "c")
