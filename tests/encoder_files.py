@@ -1,4 +1,4 @@
-"""Small encoders in files: a few channels of an untrained network, seen through random weights."""
+"""Small encoders: a few channels of an untrained network, seen through random weights or fitted."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from encoders.two_stage import Readout
 SITES = ("A-001", "A-002", "A-003")
 SIZE_PX = 32
 TAP = Tap(layer="blocks.0", input_px=SIZE_PX, weights="random")
+FIT = {
+    "taps": [TAP.model_dump()],
+    "penalties": [{"spatial": 0.1, "mixing": 0.1, "smoothness": 1.0}],
+    "max_sweeps": 2,
+}
+"""Options of a fit within a session: to such a network, and soon over."""
 
 
 def small_encoder(site_ids: tuple[str, ...] = SITES, seed: int = 0) -> TwoStageEncoder:

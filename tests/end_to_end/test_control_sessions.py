@@ -14,6 +14,7 @@ from protocols.documents import EventKind
 from protocols.vocabulary import Role
 from synth_server.readers.summary import Summary
 from synth_server.session.products import products_folder, read_progress
+from tests.encoder_files import FIT
 from tests.end_to_end.processes import (
     Lab,
     Process,
@@ -25,12 +26,6 @@ from tests.end_to_end.processes import (
     synth_server,
 )
 
-TAP = {"backbone": "efficientnet_lite0", "layer": "blocks.0", "input_px": 32, "weights": "random"}
-FIT = {
-    "taps": [TAP],
-    "penalties": [{"spatial": 0.1, "mixing": 0.1, "smoothness": 1.0}],
-    "max_sweeps": 2,
-}
 SMALL = (
     "n_images=20",
     "image_size_px=32",

@@ -16,14 +16,9 @@ from synth_server.session.build import Equipment, new_session
 from synth_server.session.encoders import SessionFit, SessionSynthesis
 from synth_server.session.products import Products, products_folder
 from synth_server.session.recovery import resumed_session, verify_replay
+from tests.encoder_files import FIT
 from tests.playing import SITES, attach, made_up_responses, play
 
-TAP = {"backbone": "efficientnet_lite0", "layer": "blocks.0", "input_px": 32, "weights": "random"}
-FIT = {
-    "taps": [TAP],
-    "penalties": [{"spatial": 0.1, "mixing": 0.1, "smoothness": 1.0}],
-    "max_sweeps": 2,
-}
 SETTINGS = {
     "n_images": 24,
     "image_size_px": 32,
