@@ -14,6 +14,8 @@ from synth_server.readers.similarity import FeaturesOf, ImageOf
 from synth_server.readers.thread_result import ThreadResult, thread_result
 
 RESULTS_VERSION = 1
+LEAST_RESAMPLED = 5
+"""Threads that a median's confidence interval needs."""
 
 
 class Results(Frozen):
@@ -94,7 +96,11 @@ def results_of(
 
 
 def _median(values: Floats, random: np.random.Generator) -> Estimate:
+    """With an interval if there are enough values to resample."""
     if not len(values):
         return UNKNOWN
+    median = float(np.median(values))
+    if len(values) < LEAST_RESAMPLED:
+        return Estimate(value=median, low=None, high=None)
     drawn = random.integers(len(values), size=(N_RESAMPLES, len(values)))
-    return Sampled(float(np.median(values)), np.median(values[drawn], axis=1)).estimate()
+    return Sampled(median, np.median(values[drawn], axis=1)).estimate()

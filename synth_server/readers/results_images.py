@@ -66,16 +66,9 @@ def draw_ranks(
     slot = width / N_RANKED
     axes = page.axes(left, top, width, height)
     for place, image in enumerate(shown):
-        axes.errorbar(
-            place,
-            image.mean_count,
-            yerr=image.sem_count or 0,
-            fmt="o",
-            ms=3.5,
-            color=REFERENCE,
-            elinewidth=1,
-            mew=0,
-        )
+        mean, sem = image.mean_count, image.sem_count or 0
+        axes.plot((place, place), (max(mean - sem, 0), mean + sem), color=REFERENCE, lw=1)
+        axes.plot(place, mean, "o", ms=3.5, color=REFERENCE, mew=0, clip_on=False)
         size = slot * 0.9
         page.image(
             left + place * slot + (slot - size) / 2, top + height + 0.06, size, image_of(image.id)

@@ -39,7 +39,7 @@ def _draw_page(
 ) -> None:
     top = HEAD_IN + SUMMARY_IN * first
     n_rows = -(-len(threads) // N_COLUMNS)
-    with page(top + n_rows * ROW_IN + 0.25, out) as sheet:
+    with page(top + n_rows * ROW_IN, out) as sheet:
         _head(sheet, results)
         if first:
             sheet.panel("A", 0.1, HEAD_IN + 0.1, "Evolved against the best natural image, 95 % CI")
@@ -55,6 +55,7 @@ def _draw_page(
 
 
 def _head(sheet: Page, results: Results) -> None:
+    sheet.text(0.1, 0.12, results.session_id, fontsize=12, color=EVOLVED, weight="bold")
     said = f"{len(results.threads)} evolutions, {results.state}"
     if results.n_gains:
         said += (

@@ -19,7 +19,7 @@ from synth_server.readers.results_panels import (
 from synth_server.readers.similarity import MIN_IMAGES, ImageOf
 from synth_server.readers.thread_result import ThreadResult
 
-HEIGHT_IN = 8.35
+HEIGHT_IN, LEFT_IN = 8.35, 0.58
 
 
 def draw_thread(
@@ -29,16 +29,16 @@ def draw_thread(
     with page(HEIGHT_IN, out) as sheet:
         _head(sheet, results, result)
         sheet.panel("A", 0.1, 0.85, "Evolved and reference images, mean ± SEM over images")
-        draw_curve(sheet.axes(0.5, 0.98, 2.8, 1.85), result)
+        draw_curve(sheet.axes(LEFT_IN, 0.98, 2.72, 1.85), result)
         sheet.panel("B", 3.6, 0.85, "Best image of a generation")
         draw_evolved(sheet, 3.7, 0.78, 3.4, thread, result, image_of)
         sheet.panel("C", 0.1, 3.55, "Reference images from best to worst, mean ± SEM over showings")
         if result.references:
-            draw_ranks(sheet, 0.5, 3.65, 6.6, 1.15, result, image_of)
+            draw_ranks(sheet, LEFT_IN, 3.65, 6.52, 1.15, result, image_of)
         else:
-            nothing(sheet.axes(0.5, 3.65, 6.6, 1.15), "No reference images in this evolution")
+            nothing(sheet.axes(LEFT_IN, 3.65, 6.52, 1.15), "No reference images in this evolution")
         sheet.panel("D", 0.1, 5.7, _tested(result))
-        draw_test(sheet, 0.5, 5.82, 2.8, 1.5, result, image_of)
+        draw_test(sheet, LEFT_IN, 5.82, 2.72, 1.5, result, image_of)
         sheet.panel("E", 3.6, 5.7, "Do images that resemble the evolved ones drive the site?")
         _similarity(sheet, result)
         _foot(sheet, results, result)
@@ -76,7 +76,7 @@ def _similarity(sheet: Page, result: ThreadResult) -> None:
         return
     measures = sorted({each.measure for each in found.correlations})
     for place, measure in enumerate(measures):
-        axes = sheet.axes(4.0 + place * 1.6, 5.82, 1.5, 1.5)
+        axes = sheet.axes(4.05 + place * 1.58, 5.82, 1.48, 1.5)
         draw_similarity(axes, result, found, measure, first=place == 0)
 
 

@@ -98,6 +98,7 @@ def draw_similarity(
         ha="left",
         va="top",
     )
+    axes.locator_params(axis="x", nbins=3)
     axes.set_xlabel(f"similarity (r), {measure}")
     if first:
         axes.set_ylabel(unit(result))
