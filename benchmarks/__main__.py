@@ -10,6 +10,7 @@ BENCHMARKS = (
     "log_commit",
     "waiting",
     "evolution_gain",
+    "drift",
     "encoder_service",
     "encoder_accuracy",
     "encoder_speed",

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +21,7 @@ from synth_server.session.inversions import SessionInversion
 from synth_server.session.products import Products, products_folder
 from synth_server.session.recovery import resumed_session, verify_replay
 from synth_server.synthesis.inversion import InversionSettings
-from tests.playing import attach, play
+from tests.playing import attach, made_up_responses, play
 
 GENERATORS = {
     "pixels": {"name": "pixels", "options": {"size_px": 16, "grid": 4}},
@@ -220,3 +224,37 @@ def test_a_session_shows_photographs_evolves_and_tests(tmp_path, generator):
     assert [b.label for b in shown] == ["start", "start", "generation 0", "generation 1", "test"]
     assert session.n_answered == N_BLOCKS
     assert {s.role for s in shown[-1].stimuli} == {Role.EVOLVED, Role.BEST_NATURAL}
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "evolve-images.md"
+
+
+def test_the_example_of_the_how_to_runs(tmp_path):
+    """As it stands there, with fewer and smaller images."""
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", PAGE.read_text("utf-8"), re.S | re.M)
+    document = tomllib.loads(example)
+    for thread in document["threads"]:
+        thread["settings"] |= {
+            "n_generations": 2,
+            "n_references": 4,
+            "test_repetitions": 2,
+            "generator": GENERATORS["pixels"],
+        }
+        if "start" in thread["settings"]:
+            thread["settings"]["start"]["n_images"] = 12
+    path = tmp_path / "s.sqlite"
+    session = new_session(SessionSettings.model_validate(document), path)
+    sites = ("A-002", "A-007")
+    attach(session, sites)
+    while session.n_answered < session.n_proposed:
+        responses = made_up_responses(session.block(session.n_answered), sites)
+        session.record(responses)
+        session.learn(responses)
+        session.advance()
+    labels = [(b.thread, b.label) for b in map(session.block, range(session.n_proposed))]
+    session.log.close()
+    names = [thread["name"] for thread in document["threads"]]
+    assert len(names) == 3
+    assert [labels.count((name, "test")) for name in names] == [1, 1, 1]
+    assert [labels.count((name, "start")) for name in names] == [2, 0, 0]
+    assert verify_replay(path).end == "finished"
