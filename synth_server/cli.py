@@ -60,13 +60,16 @@ def dry_run_command(
     subject: Annotated[
         str, typer.Option(help="v4_like, gabor_energy, or torch:FILE for a model of your own.")
     ] = "v4_like",
-    generator: Annotated[str, typer.Option(help="Image generator.")] = "fourier",
+    generator: Annotated[
+        str, typer.Option(help="deep, fourier, pixels, or an image generator of your own.")
+    ] = "deep",
     optimizer: Annotated[
         str,
         typer.Option(
-            help="stimloop, or as published: xdream, poncelab, wang_ponce; or random_search."
+            help="sphere_ascent; as published: sphere_cma, cholesky_cma, diagonal_cma, xdream, "
+            "poncelab, wang_ponce; or random_search."
         ),
-    ] = "stimloop",
+    ] = "sphere_ascent",
     images: Annotated[
         Path | None, typer.Option(help="Photographs (zip or folder) to fit an encoder with.")
     ] = None,
@@ -114,13 +117,7 @@ def dry_run_command(
 def _tell(console: Console, summary: Any, out: Path) -> None:
     from synth_server.readers.control_table import print_control
 
-    gains = [site.gain for site in summary.sites if site.gain is not None]
-    if gains:
-        above = sum(gain > 1 for gain in gains)
-        console.print(
-            f"\nEvolved images drive [bold]{above} of {len(gains)}[/] sites beyond their best "
-            f"reference image (median × {sorted(gains)[len(gains) // 2]:.2f})."
-        )
+    _tell_gains(console, summary)
     for thread in summary.control:
         print_control(thread, console)
     for each in summary.stability:
@@ -132,6 +129,32 @@ def _tell(console: Console, summary: Any, out: Path) -> None:
     console.print(f"summary         {out / 'summary.json'}", highlight=False)
     console.print("\nNext: draw it anew from its log and compare, byte by byte:")
     console.print(f"  synth-server replay {out / 'session.sqlite'} --verify", highlight=False)
+    if summary.evolution:
+        console.print("and for figures and tables as they are published:")
+        log = out / "session.sqlite"
+        command = f"  synth-server results {log} --out {out / 'results'}"
+        console.print(command, highlight=False, soft_wrap=True)
+
+
+def _tell_gains(console: Console, summary: Any) -> None:
+    """Of evolutions: in the test at the end, or else from the generations."""
+    tested = [each.in_test.gain for each in summary.evolution if each.in_test]
+    known = sorted(gain.value for gain in tested if gain.value is not None)
+    if known:
+        surely = sum(gain.low is not None and gain.low > 1 for gain in tested)
+        console.print(
+            f"\nTested at the end, evolved images drive [bold]{sum(gain > 1 for gain in known)} of "
+            f"{len(known)}[/] sites beyond the best natural image (median × "
+            f"{known[len(known) // 2]:.2f}; in {surely} the 95 % interval is above 1)."
+        )
+        return
+    gains = [site.gain for site in summary.sites if site.gain is not None]
+    if gains:
+        above = sum(gain > 1 for gain in gains)
+        console.print(
+            f"\nEvolved images drive [bold]{above} of {len(gains)}[/] sites beyond their best "
+            f"reference image (median × {sorted(gains)[len(gains) // 2]:.2f})."
+        )
 
 
 @app.command()

@@ -10,14 +10,18 @@ from numpy.typing import NDArray
 from protocols.documents import EventKind
 from protocols.settings import Frozen
 from protocols.vocabulary import Outcome, Role
+from synth_server.readers.comparison import Comparison
 from synth_server.readers.evolution import EvolutionRecord, EvolvedThread, Generation
+from synth_server.readers.evolution_gains import (
+    FINAL_GENERATIONS,
+    compare_in_generations,
+    compare_in_test,
+)
 from synth_server.readers.gains import ControlSummary, summaries
 from synth_server.readers.stability import SiteStability, stabilities
 from synth_server.session.log import SessionLog
 
 SUMMARY_VERSION = 1
-FINAL_GENERATIONS = 5
-"""How many of the last generations the final gain averages over."""
 
 
 class Scores(Frozen):
@@ -62,6 +66,19 @@ class SiteGain(Frozen):
     gain: float | None
 
 
+class EvolutionGain(Frozen):
+    """Evolved against natural images, the best of these chosen on other counts than it is scored on.
+
+    Attributes:
+        in_test: In the test at the end; None if there was none.
+        in_generations: From the generations alone.
+    """
+
+    thread: str
+    in_test: Comparison | None
+    in_generations: Comparison | None
+
+
 class BlockSummary(Frozen):
     """One block that was answered."""
 
@@ -92,6 +109,7 @@ class Summary(Frozen):
     state: str
     threads: tuple[ThreadSummary, ...]
     sites: tuple[SiteGain, ...]
+    evolution: tuple[EvolutionGain, ...]
     control: tuple[ControlSummary, ...]
     stability: tuple[SiteStability, ...]
     presentations: Presentations
@@ -129,6 +147,7 @@ def summarize(record: EvolutionRecord) -> Summary:
         state=record.end.state if record.end else "running",
         threads=tuple(_thread(thread) for thread in record.threads.values()),
         sites=tuple(gain for thread in record.threads.values() for gain in _gains(thread, record)),
+        evolution=_evolution(record),
         control=summaries(record.control),
         stability=tuple(site for thread in record.threads.values() for site in stabilities(thread)),
         presentations=Presentations(
@@ -182,6 +201,19 @@ def _generation(number: int, generation: Generation) -> GenerationSummary:
         generation=number,
         evolved=scores(generation.evolved),
         reference=scores(generation.reference),
+    )
+
+
+def _evolution(record: EvolutionRecord) -> tuple[EvolutionGain, ...]:
+    seed = record.start.settings.seed if record.start else 0
+    return tuple(
+        EvolutionGain(
+            thread=thread.name,
+            in_test=compare_in_test(thread, seed),
+            in_generations=compare_in_generations(thread, seed),
+        )
+        for thread in record.threads.values()
+        if thread.measured
     )
 
 

@@ -203,6 +203,7 @@ def test_the_recipe_finds_an_alteration(small_log):
         summary.Scores,
         summary.SiteGain,
         summary.Presentations,
+        summary.EvolutionGain,
         summary.BlockSummary,
         gains.ControlSummary,
         gains.SiteControl,
