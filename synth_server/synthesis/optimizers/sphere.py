@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 TINY = 1e-12
+N_GENERATIONS = 75
+"""Over which a schedule runs where nobody says how many there are (Wang & Ponce 2022)."""
 
 
 def typical_norm(codes: NDArray[np.floating]) -> float:

@@ -26,6 +26,7 @@ from protocols.vocabulary import Codes
 from synth_server.synthesis.optimizers.genetic import CodeSampler
 from synth_server.synthesis.optimizers.recombination import log_weights, n_measured, n_selected
 from synth_server.synthesis.optimizers.sphere import (
+    N_GENERATIONS,
     directions,
     steps_to,
     tangents,
@@ -45,7 +46,9 @@ class SphereCMASettings(Frozen):
     selected: float = Field(default=0.5, gt=0, le=1, description="share of codes that recombine")
     learning_rate: float = Field(default=1.5, gt=0, le=10, description="factor on the mean's step")
     schedule: Literal["exp", "inv"] = "exp"
-    n_generations: int = Field(default=75, ge=1, description="over which `exp` anneals")
+    n_generations: int | None = Field(
+        default=None, ge=1, description="over which `exp` anneals; None: the plan's, else 75"
+    )
     norm: float | None = Field(default=None, gt=0, description="of all codes; None: the prior's")
 
 
@@ -101,7 +104,7 @@ class SphereCMA:
         generation, settings = self._generation, self._settings
         if settings.schedule == "inv":
             return float(np.deg2rad(INV_FLOOR_DEG + 1 / (INV_RATE * generation + INV_START)))
-        passed = min(generation / max(settings.n_generations - 1, 1), 1.0)
+        passed = min(generation / max((settings.n_generations or N_GENERATIONS) - 1, 1), 1.0)
         return float(np.deg2rad(FIRST_DEG * (LAST_DEG / FIRST_DEG) ** passed))
 
     def _around(self, mean: NDArray[np.float64]) -> Codes:
