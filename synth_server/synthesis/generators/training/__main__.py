@@ -1,0 +1,57 @@
+"""Train the bundled generator: `python -m synth_server.synthesis.generators.training --help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from synth_server.synthesis.generators.deep_weights import write_weights
+from synth_server.synthesis.generators.training.photographs import Photographs
+from synth_server.synthesis.generators.training.training import Training, TrainingSettings
+
+SAVED_EVERY = 100
+"""Steps between checkpoints."""
+
+
+def train(
+    photographs: Annotated[
+        Path,
+        typer.Option(help="folder with imagenet_1000_256px.zip and tiny_imagenet_train40k.zip"),
+    ],
+    checkpoint: Annotated[Path, typer.Option(help="written as it goes; taken up if it is there")],
+    out: Annotated[Path, typer.Option(help="the trained weights, .safetensors")],
+    steps: Annotated[int, typer.Option(help="0.6 s each on one core")] = TrainingSettings().n_steps,
+    seed: int = 0,
+    threads: Annotated[
+        int, typer.Option(help="of torch; the bundled weights were made with 1")
+    ] = 1,
+) -> None:
+    """Train the decoder of the `deep` generator on photographs, or go on where a run stopped."""
+    torch.set_num_threads(threads)
+    settings = TrainingSettings(seed=seed, n_steps=steps)
+    training = Training(settings, Photographs.load(photographs, held_out=False))
+    if checkpoint.is_file():
+        training.load(checkpoint)
+        typer.echo(f"goes on after step {training.n_done}")
+    else:
+        typer.echo("computes the basis of the codes (some minutes)")
+        training.prepare()
+
+    def told(n_done: int, losses: dict[str, float]) -> None:
+        if n_done % SAVED_EVERY == 0 or n_done == steps:
+            training.save(checkpoint)
+            typer.echo(
+                f"{n_done} of {steps}: "
+                + ", ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            )
+
+    training.run(told)
+    write_weights(out, training.basis, training.averaged)
+    typer.echo(f"wrote {out}")
+
+
+if __name__ == "__main__":
+    typer.run(train)
