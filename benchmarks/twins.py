@@ -71,6 +71,10 @@ class TwinPopulation:
         """ "0" …, as the recording's rows are called."""
         return tuple(str(number) for number in range(len(self._twins)))
 
+    def twin(self, number: int) -> Twin:
+        """The n-th twin itself."""
+        return self._twins[number]
+
     @torch.no_grad()
     def rates(self, images: Images) -> Rates:
         """`(n, 112, 112, 3) uint8` → `(n, 33)`, z-scores."""

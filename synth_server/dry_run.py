@@ -32,6 +32,7 @@ from synth_server.readers.figure import draw_evolution, draw_responses
 from synth_server.readers.progress import LiveProgress
 from synth_server.readers.summary import Summary, read_record, summarize
 from synth_server.session.log import SessionLog, fold
+from synth_server.synthesis.optimizers.genetic import PRESETS
 
 CONTROL = ("stretch", "one_hot_population")
 REHEARSAL_TAPS = (
@@ -58,8 +59,8 @@ class DryRunSettings(Frozen):
     sites: int = 4
     noise: Noise = "poisson"
     subject: str = "v4_like"
-    generator: str = "fourier"
-    optimizer: str = "stimloop"
+    generator: str = "deep"
+    optimizer: str = "sphere_ascent"
     images: Path | None = None
     encoder: Path | None = None
     changes: dict[str, Any] = Field(default_factory=dict)
@@ -347,7 +348,8 @@ def _died(process: subprocess.Popen[bytes], output: Path) -> ProcessDied:
 
 
 def _optimizer(settings: DryRunSettings) -> dict[str, Any]:
-    if settings.optimizer == "random_search":
-        return {"name": "random_search", "options": {"population": settings.population}}
-    options = {"preset": settings.optimizer, "population": settings.population}
-    return {"name": "genetic", "options": options}
+    """A plug-in by name, or the genetic algorithm by the name of a preset."""
+    options: dict[str, Any] = {"population": settings.population}
+    if settings.optimizer in PRESETS:
+        return {"name": "genetic", "options": {"preset": settings.optimizer, **options}}
+    return {"name": settings.optimizer, "options": options}

@@ -33,8 +33,8 @@ class EvolveSettings(Frozen):
     """
 
     n_generations: int = Field(default=40, ge=1, le=100_000)
-    generator: GeneratorChoice = GeneratorChoice(name="fourier")
-    optimizer: OptimizerChoice = OptimizerChoice(name="genetic", options={"preset": "stimloop"})
+    generator: GeneratorChoice = GeneratorChoice(name="deep")
+    optimizer: OptimizerChoice = OptimizerChoice(name="sphere_ascent")
     objective: ObjectiveChoice = ObjectiveChoice(name="mean_of_sites")
     references: str = Field(default="embedded", description="natural images shown in every block")
     n_references: int = Field(default=20, ge=0, le=1000)
@@ -78,7 +78,7 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
     check_sites(settings.normalisation, apparatus)
     start = yield from _start(settings, apparatus, generator, objective)
     first_codes = start.sample_codes if start else None
-    optimizer = apparatus.optimizer(settings.optimizer, generator, first_codes)
+    optimizer = apparatus.optimizer(_scheduled(settings), generator, first_codes)
     company = _company(settings, references, apparatus)
     on_scale = Normaliser(settings.normalisation)
     candidates = Candidates()
@@ -137,3 +137,12 @@ def _test(
         yield final_block(
             stimuli.all(), evolved.codes, settings.test_repetitions, random, settings.timing
         )
+
+
+def _scheduled(settings: EvolveSettings) -> OptimizerChoice:
+    """An optimizer with a schedule, if not told otherwise, has it over the evolution's generations."""
+    choice = settings.optimizer
+    if choice.options.get("n_generations", settings.n_generations) is not None:
+        return choice
+    options = {**choice.options, "n_generations": settings.n_generations}
+    return choice.model_copy(update={"options": options})
