@@ -5,6 +5,7 @@ from safetensors.torch import load_file, save_file
 
 from protocols.errors import DataError, SettingsError
 from protocols.seeds import random_stream
+from synth_server.synthesis.generators.decoder import wrapped
 from synth_server.synthesis.generators.deep import DeepGenerator, DeepSettings
 from synth_server.synthesis.generators.deep_weights import BUNDLED_CODE_DIM, bundled_file
 from synth_server.synthesis.photographs import load_photographs
@@ -59,6 +60,12 @@ def test_an_image_repeats_around_a_whole_tile_in_the_middle(deep, codes):
     assert np.corrcoef(middle.ravel(), once.mean((1, 2)).ravel())[0, 1] > 0.95
     thrice = DeepGenerator(DeepSettings(tiles=3))(codes)
     assert np.array_equal(thrice[:, 42:], thrice[:, :-42])
+
+
+def test_wrapping_is_circular_padding():
+    x = torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1), mode="circular")
+    assert torch.equal(wrapped(x), padded)
 
 
 def test_contrast_is_one_for_all_or_each_images_own(deep, codes):
