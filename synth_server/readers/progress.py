@@ -15,9 +15,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from protocols.documents import EventKind
 from synth_server.readers.evolution import EvolutionRecord, EvolvedThread
+from synth_server.readers.stability import warnings
 from synth_server.readers.summary import scores
 from synth_server.session.log import SessionLog
 from synth_server.session.products import products_folder, read_progress
@@ -50,6 +52,7 @@ class LiveProgress:
         )
         self._computed = self._computing.add_task("", total=None)
         self._is_computing = False
+        self._warnings: dict[str, tuple[str, ...]] = {}
         self._live = Live(self._picture(), console=console, refresh_per_second=4)
 
     def __enter__(self) -> LiveProgress:
@@ -70,6 +73,8 @@ class LiveProgress:
             self.record.feed(event)
             if event.kind is EventKind.RESPONSES_RECEIVED:
                 self._bar.update(self._task, completed=self.record.n_answered)
+                name = self.record.digests[-1][0]["thread"]
+                self._warnings[name] = warnings(self.record.threads[name])
         self._look_at_computing(log)
         self._live.update(self._picture())
         return self.record.end is not None
@@ -90,6 +95,8 @@ class LiveProgress:
         for thread in evolving[:LINES]:
             table.add_row(*_cells(thread))
         parts: list[RenderableType] = [table, self._bar] if evolving else [self._bar]
+        said = [line for lines in self._warnings.values() for line in lines]
+        parts += [Text(line, style="yellow") for line in said[:LINES]]
         return Group(*parts, self._computing) if self._is_computing else Group(*parts)
 
 

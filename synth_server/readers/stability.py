@@ -78,16 +78,36 @@ class Ratio(NamedTuple):
     sem: float | None
 
 
+class Verdict(NamedTuple):
+    """The last blocks against the first; see `SiteStability`."""
+
+    gain: Ratio
+    selectivity: float | None
+    warning: str
+
+
 def stabilities(thread: EvolvedThread) -> tuple[SiteStability, ...]:
     """How stable the sites are that the thread's objective drives; none without references."""
-    generations, counts = reference_counts(thread)
-    if not generations or counts.shape[1] == 0:
-        return ()
-    columns = [thread.site_ids.index(site) for site in thread.sites]
+    generations, by_site = _driven(thread)
     return tuple(
-        site_stability(thread.name, site, generations, counts[:, :, column])
-        for site, column in zip(thread.sites, columns, strict=True)
+        site_stability(thread.name, site, generations, counts) for site, counts in by_site.items()
     )
+
+
+def warnings(thread: EvolvedThread) -> tuple[str, ...]:
+    """What has changed at the driven sites so far, in words; quicker than `stabilities`."""
+    _, by_site = _driven(thread)
+    found = {site: judge(counts).warning for site, counts in by_site.items()}
+    return tuple(f"{thread.name}, {site}: {said}" for site, said in found.items() if said)
+
+
+def _driven(thread: EvolvedThread) -> tuple[tuple[int, ...], dict[str, Floats]]:
+    """Generations, and the counts `(n_generations, n_references)` of each driven site."""
+    generations, counts = reference_counts(thread)
+    if not generations:
+        return (), {}
+    column = {site: number for number, site in enumerate(thread.site_ids)}
+    return generations, {site: counts[:, :, column[site]] for site in thread.sites}
 
 
 def reference_counts(thread: EvolvedThread) -> tuple[tuple[int, ...], Floats]:
@@ -113,12 +133,7 @@ def site_stability(
 ) -> SiteStability:
     """From the counts `(n_blocks, n_references)` of one site, NaN where not measured."""
     gains = [gain(block, mean_of_measured(counts)) for block in counts]
-    first, last = mean_of_measured(counts[:WINDOW]), mean_of_measured(counts[-WINDOW:])
-    is_long = len(counts) >= 2 * WINDOW
-    final = gain(last, first) if is_long else Ratio(None, None)
-    reliable = reliability(counts[:WINDOW])
-    r, n = correlation(first, last) if is_long else (None, 0)
-    selectivity = min(r / reliable, 1.0) if r is not None and reliable is not None else None
+    verdict = judge(counts)
     return SiteStability(
         thread=thread,
         site=site,
@@ -127,11 +142,22 @@ def site_stability(
         gain=tuple(each.value for each in gains),
         gain_sem=tuple(each.sem for each in gains),
         correlation=tuple(_correlations(counts)),
-        final_gain=final.value,
-        final_gain_sem=final.sem,
-        selectivity=selectivity,
-        warning=_warning(final, r, reliable, n),
+        final_gain=verdict.gain.value,
+        final_gain_sem=verdict.gain.sem,
+        selectivity=verdict.selectivity,
+        warning=verdict.warning,
     )
+
+
+def judge(counts: Floats) -> Verdict:
+    """The last blocks against the first, of `(n_blocks, n_references)` counts of one site."""
+    if len(counts) < 2 * WINDOW:
+        return Verdict(Ratio(None, None), None, "")
+    first, last = mean_of_measured(counts[:WINDOW]), mean_of_measured(counts[-WINDOW:])
+    change, reliable = gain(last, first), reliability(counts[:WINDOW])
+    r, n = correlation(first, last)
+    selectivity = None if r is None or reliable is None else min(r / reliable, 1.0)
+    return Verdict(change, selectivity, _warning(change, r, reliable, n))
 
 
 def gain(counts: Floats, expected: Floats) -> Ratio:

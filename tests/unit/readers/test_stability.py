@@ -15,6 +15,7 @@ from synth_server.readers.stability import (
     reliability,
     site_stability,
     stabilities,
+    warnings,
 )
 from synth_server.readers.summary import read_record, summarize
 from synth_server.session.build import new_session
@@ -59,6 +60,25 @@ def test_other_preferences_are_told(random):
     assert found.selectivity < 0.5
     assert found.correlation[2 * WINDOW - 1] > 0.7
     assert found.correlation[-1] < 0.5
+
+
+def test_whoever_looks_on_is_warned(random):
+    """The same words as in the summary, of the driven sites."""
+
+    class Driven:
+        def sites(self, recorded):
+            return (recorded[1],)
+
+    thread = EvolvedThread("t", "evolve", Driven())
+    thread.site_ids = ("a", "b")
+    expected = preferences(random) + 1
+    for phase in range(N_BLOCKS):
+        for number, rate in enumerate(expected):
+            counts = random.poisson([[rate, rate * (0.4 if phase > 20 else 1)]]).astype(float)
+            thread.natural.append(Showing(str(number), Role.REFERENCE, "", phase, counts))
+    (found,) = stabilities(thread)
+    assert found.warning
+    assert warnings(thread) == (f"t, b: {found.warning}",)
 
 
 def test_few_sites_that_stay_are_warned_of(random):
