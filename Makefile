@@ -9,13 +9,13 @@ DEMO := demo
 .PHONY: help demo test lint types benchmarks clean
 
 help:
-	@echo "make demo        a whole session on this computer: evolve images for eight simulated V4 sites"
+	@echo "make demo        a whole session on this computer: evolve images for six simulated V4 sites"
 	@echo "make test        everything that must hold: style, types, import contracts, tests"
 	@echo "make benchmarks  measure, and write benchmarks/RESULTS.md"
 
 demo: $(READY)
 	@rm -rf $(DEMO)
-	@$(BIN)/synth-server dry-run --seed 1 --sites 8 --generations 60 --population 30 --out $(DEMO)
+	@$(BIN)/synth-server dry-run --seed 1 --sites 6 --generations 30 --population 30 --set test_repetitions=10 --out $(DEMO)
 
 test: $(READY) lint types
 	@$(BIN)/pytest

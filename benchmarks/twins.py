@@ -78,13 +78,17 @@ class TwinPopulation:
     @torch.no_grad()
     def rates(self, images: Images) -> Rates:
         """`(n, 112, 112, 3) uint8` → `(n, 33)`, z-scores."""
-        mean = torch.tensor(PIXEL_MEAN)[:, None, None]
-        values = 255 * pixels_of(images, torch.device("cpu")) - mean
+        values = seen_by_twin(pixels_of(images, torch.device("cpu")))
         rows = [
             torch.cat([twin(batch) for twin in self._twins], dim=1)
             for batch in torch.split(values, 16)
         ]
         return torch.cat(rows).numpy().astype(np.float64)
+
+
+def seen_by_twin(pixels: Tensor) -> Tensor:
+    """`(n, 3, 112, 112)` RGB in 0..1 → what a twin is given."""
+    return 255 * pixels - torch.tensor(PIXEL_MEAN)[:, None, None]
 
 
 def load_twin(path: Path) -> Twin:
