@@ -15,6 +15,7 @@ BENCHMARKS = (
     "encoder_accuracy",
     "encoder_speed",
     "transfer",
+    "optimizers",
 )
 
 for name in BENCHMARKS:

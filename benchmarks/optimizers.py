@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.optimizer_units import SPLITS, Layer, Unit, units_of
 from benchmarks.results import table, write_section
 from protocols import plugins
+from protocols.errors import InstallationError
 from protocols.interfaces import ImageGenerator, Optimizer
 from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
@@ -193,6 +194,7 @@ class Scores:
 def interval(differences: NDArray[np.float64]) -> tuple[float, float, float]:
     """Mean and 95 % interval of `(n_units, n_seeds)`: units resampled, and seeds within units."""
     random = random_stream(0, "bootstrap")
+    differences = differences[np.isfinite(differences).any(axis=1)]
     n_units, n_seeds = differences.shape
     units = random.integers(n_units, size=(N_RESAMPLES, n_units, 1))
     seeds = random.integers(n_seeds, size=(N_RESAMPLES, n_units, n_seeds))
@@ -205,7 +207,8 @@ def score_table(scores: Scores, which: int) -> str:
     """Optimizers by noise: the score, and how much ours has above it."""
     rows = []
     for name in scores.names:
-        row = [f"**{name}**" if name == OURS else name]
+        n_runs = int(np.isfinite(scores.of(name, 0.0, which)).sum())
+        row = [f"**{name}**" if name == OURS else name, str(n_runs)]
         for noise in NOISES:
             values = scores.of(name, noise, which)
             cell = f"{np.nanmean(values):.3f}"
@@ -214,7 +217,7 @@ def score_table(scores: Scores, which: int) -> str:
                 cell += f" ({mean:+.3f}: {low:+.3f} to {high:+.3f})"
             row.append(cell)
         rows.append(row)
-    return table(["optimizer", *(f"σ = {noise:g}" for noise in NOISES)], rows)
+    return table(["optimizer", "runs", *(f"σ = {noise:g}" for noise in NOISES)], rows)
 
 
 def report(runs: Sequence[Run], arguments: argparse.Namespace) -> str:
@@ -280,7 +283,11 @@ def main() -> None:
     if "scores" not in arguments.parts:
         return
     if not arguments.as_is:
-        measure(arguments, arguments.only or list(OPTIMIZERS))
+        try:
+            measure(arguments, arguments.only or list(OPTIMIZERS))
+        except InstallationError as error:
+            print(error)
+            return
     text = report(read_runs(arguments.runs, arguments), arguments)
     if arguments.only or arguments.split != "reported":
         print(text)
