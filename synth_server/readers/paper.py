@@ -122,12 +122,10 @@ def probability(p: float | None) -> str:
     return "p ≤ 0.0001" if p <= 1e-4 else f"p = {p:.2g}"
 
 
-def error_bar(
-    axes: Any, x: float, estimate: Estimate, colour: str, *, marker: str = "o", size: float = 5
-) -> None:
+def error_bar(axes: Any, x: float, estimate: Estimate, colour: str) -> None:
     """A value with its confidence interval; nothing if it is not known."""
     if estimate.value is None:
         return
     if estimate.low is not None:
         axes.plot((x, x), (estimate.low, estimate.high), color=colour, lw=1.4, zorder=3)
-    axes.plot(x, estimate.value, marker, color=colour, ms=size, mec="white", mew=0.6, zorder=4)
+    axes.plot(x, estimate.value, "o", color=colour, ms=4.5, mew=0, zorder=4)

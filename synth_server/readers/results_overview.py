@@ -84,7 +84,7 @@ def _draw_against(axes: Any, results: Results) -> None:
                 pair = (ends, other) if along_x else (other, ends)
                 axes.plot(*pair, color=FAINT, lw=0.9, zorder=2)
         marker = "o" if result.in_test else "D"
-        axes.plot(x.value, y.value, marker, ms=4, color=EVOLVED, mec="white", mew=0.5, zorder=3)
+        axes.plot(x.value, y.value, marker, ms=4, color=EVOLVED, mew=0, zorder=3)
         highest = max(highest, x.high or x.value or 0, y.high or y.value or 0)
     limit = highest * 1.05 or 1
     axes.plot((0, limit), (0, limit), color=INK, lw=0.8, ls=(0, (2, 2)), zorder=1)
@@ -105,7 +105,7 @@ def _draw_gains(axes: Any, results: Results) -> None:
         if gain.low is not None and gain.high is not None:
             axes.plot((gain.low, gain.high), (place, place), color=FAINT, lw=1.2)
         marker = "o" if result.in_test else "D"
-        axes.plot(gain.value, place, marker, ms=4, color=EVOLVED, mec="white", mew=0.5)
+        axes.plot(gain.value, place, marker, ms=4, color=EVOLVED, mew=0)
     axes.axvline(1, color=INK, lw=0.8, ls=(0, (2, 2)))
     axes.set_ylim(max(len(ordered), 1) - 0.4, -0.6)
     axes.set_xlim(left=0)

@@ -19,7 +19,7 @@ from synth_server.readers.results_panels import (
 from synth_server.readers.similarity import MIN_IMAGES, ImageOf
 from synth_server.readers.thread_result import ThreadResult
 
-HEIGHT_IN, LEFT_IN = 8.35, 0.58
+HEIGHT_IN, LEFT_IN = 8.4, 0.58
 
 
 def draw_thread(
@@ -75,8 +75,9 @@ def _similarity(sheet: Page, result: ThreadResult) -> None:
         nothing(sheet.axes(3.7, 5.82, 3.4, 1.5), why)
         return
     measures = sorted({each.measure for each in found.correlations})
+    width = (2.98 - 0.1 * (len(measures) - 1)) / len(measures)
     for place, measure in enumerate(measures):
-        axes = sheet.axes(4.05 + place * 1.58, 5.82, 1.48, 1.5)
+        axes = sheet.axes(4.05 + place * (width + 0.1), 5.82, width, 1.5)
         draw_similarity(axes, result, found, measure, first=place == 0)
 
 
@@ -94,7 +95,12 @@ def _foot(sheet: Page, results: Results, result: ThreadResult) -> None:
             f"E: Pearson's r with the mean of the evolved images ({result.similarity.evolved_in})"
             f"{_where(results.features)}; intervals: bootstrap over images; p: permutation."
         )
-    sheet.text(0.1, HEIGHT_IN - 0.42, "\n".join(lines), fontsize=SMALL)
+        if any(each.natural_set == "start" for each in result.similarity.images):
+            lines.append(
+                "Gray in E: photographs of the warm start; evolved images resemble the best of them "
+                "by construction."
+            )
+    sheet.text(0.1, HEIGHT_IN - 0.5, "\n".join(lines), fontsize=SMALL)
 
 
 def _where(features: FeatureSettings | None) -> str:

@@ -18,6 +18,8 @@ from synth_server.readers.thread_result import ThreadResult
 
 COUNTED = ("site", "mean_of_sites")
 """Objectives whose score is the mean count itself."""
+MANY_GENERATIONS = 80
+"""Curves of more are drawn finer."""
 
 
 def unit(result: ThreadResult) -> str:
@@ -29,6 +31,7 @@ def draw_curve(axes: Any, result: ThreadResult, *, small: bool = False) -> None:
     """Evolved and reference images by generation: mean ± SEM over images; `small`: no words."""
     is_count = result.objective in COUNTED
     numbers = [each.generation for each in result.generations]
+    width = 0.7 if small or len(numbers) > MANY_GENERATIONS else 1.3
     for name, label, colour in (
         ("evolved", "evolved", EVOLVED),
         ("reference", "references", REFERENCE),
@@ -38,7 +41,7 @@ def draw_curve(axes: Any, result: ThreadResult, *, small: bool = False) -> None:
         mean = np.array([np.nan if s.mean is None else s.mean for s in found])
         sem = np.array([s.sem or 0 for s in found])
         if np.isfinite(mean).any():
-            axes.plot(numbers, mean, color=colour, lw=1.0 if small else 1.3, label=label)
+            axes.plot(numbers, mean, color=colour, lw=width, label=label)
             axes.fill_between(numbers, mean - sem, mean + sem, color=colour, alpha=0.22, lw=0)
     axes.set_xlim(min(numbers) - 0.5, max(numbers) + 0.5)
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -121,7 +121,7 @@ def test_its_files(log, tmp_path, overlaps):
     assert sum(name.startswith("images/site-01/last-") for name in left) == 6
     with Image.open(tmp_path / "threads/site-00.png") as drawn:
         pixels = np.asarray(drawn.convert("L"))
-    assert pixels.shape == (1670, 1440)
+    assert pixels.shape == (1680, 1440)
     assert 0.02 < (pixels < 128).mean() < 0.5
     assert not overlaps
 
@@ -174,9 +174,10 @@ def test_the_same_log_gives_the_same_files(log, tmp_path):
         {"test_repetitions": 0},
         {"test_repetitions": 0, "n_references": 0},
         {"n_references": 30, "objective": {"name": "mean_of_sites"}},
+        {"start": {"n_images": 8, "repetitions": 1, "best": 2}},
         {"objective": {"name": "suppress", "options": {"site": "site-01"}}},
     ],
-    ids=["no test", "no references", "two sites", "suppress"],
+    ids=["no test", "no references", "two sites", "start", "suppress"],
 )
 def test_what_is_missing_leaves_a_page_that_can_be_read(changes, tmp_path, overlaps):
     path = session(tmp_path, **changes)
