@@ -16,6 +16,8 @@ BENCHMARKS = (
     "encoder_speed",
     "transfer",
     "optimizers",
+    "evolution_twins",
+    "generation_time",
 )
 
 for name in BENCHMARKS:

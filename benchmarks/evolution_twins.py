@@ -82,16 +82,12 @@ def conditions() -> Mapping[str, Condition]:
     def drawn(name: str, **options: Any) -> Condition:
         return Condition(PluginChoice(name=name, options=options), optimizer)
 
-    def searched(name: str, **options: Any) -> Condition:
-        return Condition(generator, PluginChoice(name=name, options=options))
-
     return {
         "default": Condition(generator, optimizer),
         "default, Poisson counts": Condition(generator, optimizer, poisson=True),
         "untrained decoder": drawn("deep", weights="untrained"),
         "pixel space": drawn("pixels"),
         "Fourier space": drawn("fourier"),
-        "random search": searched("random_search"),
     }
 
 
@@ -119,6 +115,10 @@ def main() -> None:
             ]
         )
         print(name, *_cells(rows[name], subjects, None), sep=" | ", flush=True)
+    if not chosen.only:
+        rows[f"best of {N_GENERATIONS * POPULATION:,} random codes"] = _searched(
+            subjects, chosen.seed
+        )
     if not chosen.only and chosen.neurons == "reported":
         _write(rows, subjects, _best_of_tiny(chosen.cache, subjects))
 
@@ -143,10 +143,31 @@ def evolve(condition: Condition, subject: Subject, unit: int, seed: int) -> tupl
     return float(true[winner]), float(true.mean()), float(matched[0])
 
 
+def _searched(subjects: Mapping[int, Subject], seed: int) -> NDArray[np.float64]:
+    """As `evolve` returns it: random codes of the default generator, the same for all twins."""
+    generator = _generator(DEFAULTS.generator)
+    codes = generator.sample_codes(N_GENERATIONS * POPULATION, random_stream(seed, "random codes"))
+    images = generator(codes)
+    rows = []
+    for subject in subjects.values():
+        answers = _all_answers(subject.quick, images, exact=False)
+        winner = images[[int(answers.argmax())]]
+        true = subject.answers(winner, exact=True)[0]
+        matched = subject.answers(_matched(winner), exact=True)[0]
+        rows.append((true, answers.mean(), matched))
+    return np.array(rows)
+
+
+def _generator(choice: PluginChoice) -> ImageGenerator:
+    options = {**FAST.get(choice.name, {}), **choice.options}
+    generator: ImageGenerator = plugins.create(
+        "stimloop.generators", PluginChoice(name=choice.name, options=options)
+    )
+    return generator
+
+
 def _made(condition: Condition, unit: int, seed: int) -> tuple[ImageGenerator, Optimizer]:
-    choice = condition.generator
-    quick = PluginChoice(name=choice.name, options={**FAST.get(choice.name, {}), **choice.options})
-    generator: ImageGenerator = plugins.create("stimloop.generators", quick)
+    generator = _generator(condition.generator)
     chosen = condition.optimizer
     options = {**chosen.options, "population": POPULATION}
     optimizer: Optimizer = plugins.create(
