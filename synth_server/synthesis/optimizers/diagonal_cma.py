@@ -15,6 +15,7 @@ from typing import Any
 
 import cma
 import numpy as np
+from cma.sigma_adaptation import CMAAdaptSigmaCSA
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -59,6 +60,7 @@ class DiagonalCMA:
         self._population = np.asarray(sample_codes(settings.population, random), np.float32)
         self._sigma = settings.step_size * spread(self._population)
         self._strategy: Any = None
+        self._asked = self._population.astype(np.float64)
 
     def ask(self) -> Codes:
         """The population to show, `(population, code_dim) float32`."""
@@ -78,18 +80,33 @@ class DiagonalCMA:
             n_best = n_selected(measured, SELECTED)
             self._strategy = self._started(log_weights(n_best) @ ranked[:n_best])
         else:
-            # The package minimises.
-            losses = -np.where(np.isnan(scores), np.nanmedian(scores), scores)
-            self._strategy.tell(list(ranked), losses.tolist())
-        asked = np.array(self._strategy.ask())
-        self._population = np.asarray(with_ceiling(asked, self._settings.max_norm), np.float32)
+            self._strategy.tell(*self._as_asked(codes, fitness))
+        self._asked = np.array(self._strategy.ask())
+        self._population = np.asarray(
+            with_ceiling(self._asked, self._settings.max_norm), np.float32
+        )
+
+    def _as_asked(
+        self, codes: Codes, fitness: NDArray[np.float64]
+    ) -> tuple[list[NDArray[np.float64]], list[float]]:
+        """What the package asked for, in its order, and what it minimises.
+
+        Its step size is adapted by the first two codes, which are a mirrored pair.
+        """
+        known = np.where(np.isnan(fitness), np.nanmedian(fitness), fitness)
+        losses = {row.tobytes(): -float(value) for row, value in zip(codes, known, strict=True)}
+        told = with_ceiling(self._asked, self._settings.max_norm)
+        return list(told), [losses[row.tobytes()] for row in self._population]
 
     def _started(self, mean: NDArray[np.float64]) -> Any:
-        options = {
+        options: dict[str, Any] = {
             "popsize": self._settings.population,
             "CMA_diagonal": True,
             "randn": lambda *shape: self._random.standard_normal(shape),
             "seed": math.nan,  # leave numpy's global stream alone
             "verbose": QUIET,
         }
+        if self._settings.max_norm is not None:
+            # Else it may be adapted by a mirrored pair, which a ceiling bends.
+            options["AdaptSigma"] = CMAAdaptSigmaCSA
         return cma.CMAEvolutionStrategy(mean, self._sigma, options)

@@ -154,6 +154,22 @@ def test_numpys_global_stream_is_left_alone_and_does_not_matter():
     assert np.array_equal(*asked)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("max_norm", [None, 30.0])
+def test_the_package_is_told_its_own_codes_in_its_own_order(max_norm):
+    """Told otherwise, it warns that its mirrored pair is none: from 300 numbers on it has one."""
+
+    def sample_many(n, random):
+        return random.standard_normal((n, 400), dtype=np.float32)
+
+    optimizer = made(DiagonalCMA, sampler=sample_many, max_norm=max_norm)
+    shuffle = random_stream(0, "shuffle")
+    for _ in range(8):
+        codes = optimizer.ask()
+        order = shuffle.permutation(len(codes))
+        optimizer.tell(codes[order], along_first_axis(codes)[order])
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
