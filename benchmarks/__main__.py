@@ -11,6 +11,7 @@ BENCHMARKS = (
     "waiting",
     "evolution_gain",
     "drift",
+    "warm_start",
     "encoder_service",
     "encoder_accuracy",
     "encoder_speed",
