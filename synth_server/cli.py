@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Any
 
 import typer
@@ -139,13 +140,13 @@ def _tell(console: Console, summary: Any, out: Path) -> None:
 def _tell_gains(console: Console, summary: Any) -> None:
     """Of evolutions: in the test at the end, or else from the generations."""
     tested = [each.in_test.gain for each in summary.evolution if each.in_test]
-    known = sorted(gain.value for gain in tested if gain.value is not None)
+    known = [gain.value for gain in tested if gain.value is not None]
     if known:
         surely = sum(gain.low is not None and gain.low > 1 for gain in tested)
         console.print(
             f"\nTested at the end, evolved images drive [bold]{sum(gain > 1 for gain in known)} of "
             f"{len(known)}[/] sites beyond the best natural image (median × "
-            f"{known[len(known) // 2]:.2f}; in {surely} the 95 % interval is above 1)."
+            f"{median(known):.2f}; in {surely} the 95 % interval is above 1)."
         )
         return
     gains = [site.gain for site in summary.sites if site.gain is not None]
@@ -153,7 +154,7 @@ def _tell_gains(console: Console, summary: Any) -> None:
         above = sum(gain > 1 for gain in gains)
         console.print(
             f"\nEvolved images drive [bold]{above} of {len(gains)}[/] sites beyond their best "
-            f"reference image (median × {sorted(gains)[len(gains) // 2]:.2f})."
+            f"reference image (median × {median(gains):.2f})."
         )
 
 
