@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path, default=Path(gettempdir()) / "stimloop-twins")
     parser.add_argument("--kept", type=Path, help="a file of results, so that a run can go on")
+    parser.add_argument("--as-is", action="store_true", help="write only what --kept has in full")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     units = REPORTED if chosen.neurons == "reported" else DEVELOPED
@@ -106,7 +107,8 @@ def main() -> None:
     kept = _Kept(chosen.kept)
     rows = {}
     for name, condition in conditions().items():
-        if chosen.only and name not in chosen.only:
+        names = [f"{name}|{unit}|{chosen.seed}" for unit in subjects]
+        if (chosen.only and name not in chosen.only) or (chosen.as_is and not kept.has(names)):
             continue
         rows[name] = np.array(
             [
@@ -186,6 +188,9 @@ class _Kept:
         self._path = path
         lines = path.read_text().splitlines() if path and path.is_file() else []
         self._known: dict[str, list[float]] = dict(json.loads(line) for line in lines)
+
+    def has(self, names: Sequence[str]) -> bool:
+        return all(name in self._known for name in names)
 
     def or_made(
         self, name: str, condition: Condition, subject: Subject, unit: int, seed: int
