@@ -319,6 +319,13 @@ def _interval(ratios: NDArray[np.float64]) -> str:
     return f"[{low:.2f}–{high:.2f}]"
 
 
+def _paired(default: NDArray[np.float64], other: NDArray[np.float64]) -> str:
+    """Median over neurons of the ratio; "–" for the default itself."""
+    if np.array_equal(default, other):
+        return "–"
+    return f"{np.median(default / other):.2f} {_interval(default / other)}"
+
+
 def _write(
     rows: Mapping[str, NDArray[np.float64]],
     subjects: Mapping[int, Subject],
@@ -330,8 +337,16 @@ def _write(
         "÷ best of 42,000 of Tiny ImageNet",
         "mean of the last generation ÷ best of 1,200",
         "image measured best, at natural mean and contrast",
+        "default ÷ this, paired [95 % CI]",
     )
-    text = table(head, [(name, *_cells(row, subjects, of_tiny)) for name, row in rows.items()])
+    default = rows["default"][:, 0]
+    text = table(
+        head,
+        [
+            (name, *_cells(row, subjects, of_tiny), _paired(default, row[:, 0]))
+            for name, row in rows.items()
+        ],
+    )
     write_section(
         "Evolution on digital twins",
         "python -m benchmarks.evolution_twins",
