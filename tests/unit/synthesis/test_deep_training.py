@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from encoders.backbones.one_thread import one_thread
 from protocols.seeds import random_stream
 from synth_server.synthesis.generators.decoder import IMAGE_SIZE_PX, LAYER
 from synth_server.synthesis.generators.deep import DeepGenerator, DeepSettings
@@ -40,7 +41,8 @@ def trained(photographs, tmp_path_factory):
         if n_done == 2:
             training.save(path)
 
-    training.run(told)
+    with one_thread():
+        training.run(told)
     return training, path, losses
 
 
@@ -62,7 +64,8 @@ def test_taken_up_again_it_ends_at_the_same_weights(trained, photographs):
     again.load(path)
     assert again.n_done == 2
     later = []
-    again.run(lambda _, step_losses: later.append(step_losses))
+    with one_thread():
+        again.run(lambda _, step_losses: later.append(step_losses))
     assert later == losses[2:]
     for one, other in zip(again.averaged.parameters(), training.averaged.parameters(), strict=True):
         assert torch.equal(one, other)

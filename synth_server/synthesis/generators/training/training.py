@@ -116,7 +116,7 @@ class Training:
         aside.replace(path)
 
     def load(self, path: Path) -> None:
-        """Go on where `save` was called."""
+        """Go on where `save` was called; on one thread, to the same weights as without a stop."""
         state = torch.load(path, weights_only=True)
         self.n_done = state.pop("n_done")
         for name, part in self._parts().items():
