@@ -19,15 +19,12 @@ whole population is as good as its mean.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols.settings import Frozen
-from protocols.vocabulary import Codes
 from synth_server.synthesis.optimizers.genetic import CodeSampler
 from synth_server.synthesis.optimizers.recombination import (
     log_weights,
-    n_measured,
     n_selected,
     signed_log_weights,
 )
@@ -35,11 +32,9 @@ from synth_server.synthesis.optimizers.sphere import (
     N_GENERATIONS,
     directions,
     steps_to,
-    tangents,
-    typical_norm,
     walked,
 )
-from synth_server.synthesis.optimizers.turns import Turns
+from synth_server.synthesis.optimizers.sphere_walk import Floats, SphereWalk
 
 LEAST_MEASURED = 2
 """One measured code has no rank among others."""
@@ -58,7 +53,7 @@ class SphereAscentSettings(Frozen):
     norm: float | None = Field(default=None, gt=0, description="of all codes; None: the prior's")
 
 
-class SphereAscent:
+class SphereAscent(SphereWalk):
     """Climbs on the sphere of codes by an estimate of the gradient from ranks.
 
     Args:
@@ -68,42 +63,13 @@ class SphereAscent:
     """
 
     Settings = SphereAscentSettings
+    least_measured = LEAST_MEASURED
 
     def __init__(
         self, settings: SphereAscentSettings, sample_codes: CodeSampler, random: np.random.Generator
     ) -> None:
+        super().__init__(settings.population, settings.norm, sample_codes, random)
         self._settings = settings
-        self._random = random
-        self._turns = Turns()
-        first = sample_codes(settings.population, random)
-        self._norm = settings.norm or typical_norm(first)
-        self._mean: NDArray[np.float64] | None = None
-        self._generation = 0
-        self._population = self._scaled(directions(first))
-
-    def ask(self) -> Codes:
-        """The population to show, `(population, code_dim) float32`."""
-        return self._turns.ask(self._population)
-
-    def tell(self, codes: Codes, fitness: NDArray[np.float64]) -> None:
-        """Move the mean by what was measured, `fitness` `(population,)`, NaN where not.
-
-        If fewer than two codes were measured, the same codes are asked for again.
-        """
-        order = self._turns.tell(codes, fitness)
-        n = n_measured(fitness[order])
-        if n < LEAST_MEASURED:
-            return
-        ranked = directions(codes[order[:n]])
-        if self._mean is None:
-            n_best = n_selected(n, 0.5)
-            self._mean = directions(log_weights(n_best) @ ranked[:n_best])
-        else:
-            gradient = signed_log_weights(n) @ steps_to(ranked, self._mean)
-            rate = self._settings.learning_rate * n / self._settings.population
-            self._mean = walked(self._mean, rate * gradient)
-        self._population = self._around(self._mean)
-        self._generation += 1
 
     def angle_rad(self) -> float:
         """Between candidates and the mean now, in radians."""
@@ -112,10 +78,11 @@ class SphereAscent:
         ratio = settings.last_deg / settings.first_deg
         return float(np.deg2rad(settings.first_deg * ratio**passed))
 
-    def _around(self, mean: NDArray[np.float64]) -> Codes:
-        shape = (self._settings.population, len(mean))
-        steps = tangents(self._random.standard_normal(shape), mean)
-        return self._scaled(walked(mean, steps * self.angle_rad() / np.sqrt(len(mean))))
-
-    def _scaled(self, points: NDArray[np.float64]) -> Codes:
-        return np.asarray(self._norm * points, np.float32)
+    def _moved(self, mean: Floats | None, ranked: Floats) -> Floats:
+        n = len(ranked)
+        if mean is None:
+            n_best = n_selected(n, 0.5)
+            return directions(log_weights(n_best) @ ranked[:n_best])
+        gradient = signed_log_weights(n) @ steps_to(ranked, mean)
+        rate = self._settings.learning_rate * n / self._settings.population
+        return walked(mean, rate * gradient)

@@ -18,22 +18,18 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols.settings import Frozen
-from protocols.vocabulary import Codes
 from synth_server.synthesis.optimizers.genetic import CodeSampler
-from synth_server.synthesis.optimizers.recombination import log_weights, n_measured, n_selected
+from synth_server.synthesis.optimizers.recombination import log_weights, n_selected
 from synth_server.synthesis.optimizers.sphere import (
     N_GENERATIONS,
     directions,
     steps_to,
-    tangents,
-    typical_norm,
     walked,
 )
-from synth_server.synthesis.optimizers.turns import Turns
+from synth_server.synthesis.optimizers.sphere_walk import Floats, SphereWalk
 
 FIRST_DEG, LAST_DEG = 50.0, 7.33
 INV_FLOOR_DEG, INV_RATE, INV_START = 15.0, 0.0017, 0.0146
@@ -52,7 +48,7 @@ class SphereCMASettings(Frozen):
     norm: float | None = Field(default=None, gt=0, description="of all codes; None: the prior's")
 
 
-class SphereCMA:
+class SphereCMA(SphereWalk):
     """Moves a mean direction over the sphere of codes.
 
     Args:
@@ -66,38 +62,8 @@ class SphereCMA:
     def __init__(
         self, settings: SphereCMASettings, sample_codes: CodeSampler, random: np.random.Generator
     ) -> None:
+        super().__init__(settings.population, settings.norm, sample_codes, random)
         self._settings = settings
-        self._random = random
-        self._turns = Turns()
-        first = sample_codes(settings.population, random)
-        self._norm = settings.norm or typical_norm(first)
-        self._mean: NDArray[np.float64] | None = None
-        self._generation = 0
-        self._population = self._scaled(directions(first))
-
-    def ask(self) -> Codes:
-        """The population to show, `(population, code_dim) float32`."""
-        return self._turns.ask(self._population)
-
-    def tell(self, codes: Codes, fitness: NDArray[np.float64]) -> None:
-        """Move the mean by what was measured, `fitness` `(population,)`, NaN where not.
-
-        If nothing was measured, the same codes are asked for again.
-        """
-        order = self._turns.tell(codes, fitness)
-        measured = n_measured(fitness[order])
-        if measured == 0:
-            return
-        settings = self._settings
-        n_best = n_selected(measured, settings.selected)
-        best, weights = directions(codes[order[:n_best]]), log_weights(n_best)
-        if self._mean is None:
-            self._mean = directions(weights @ best)
-        else:
-            step = settings.learning_rate * weights @ steps_to(best, self._mean)
-            self._mean = walked(self._mean, step)
-        self._population = self._around(self._mean)
-        self._generation += 1
 
     def angle_rad(self) -> float:
         """The schedule's angle now, in radians."""
@@ -107,10 +73,9 @@ class SphereCMA:
         passed = min(generation / max((settings.n_generations or N_GENERATIONS) - 1, 1), 1.0)
         return float(np.deg2rad(FIRST_DEG * (LAST_DEG / FIRST_DEG) ** passed))
 
-    def _around(self, mean: NDArray[np.float64]) -> Codes:
-        shape = (self._settings.population, len(mean))
-        steps = tangents(self._random.standard_normal(shape), mean)
-        return self._scaled(walked(mean, steps * self.angle_rad() / np.sqrt(len(mean))))
-
-    def _scaled(self, points: NDArray[np.float64]) -> Codes:
-        return np.asarray(self._norm * points, np.float32)
+    def _moved(self, mean: Floats | None, ranked: Floats) -> Floats:
+        n_best = n_selected(len(ranked), self._settings.selected)
+        best, weights = ranked[:n_best], log_weights(n_best)
+        if mean is None:
+            return directions(weights @ best)
+        return walked(mean, self._settings.learning_rate * weights @ steps_to(best, mean))
