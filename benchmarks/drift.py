@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.answers import answered
 from benchmarks.results import table, write_section
 from protocols import plugins
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.experiments.normalisation import NormalisationSettings, Normaliser
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Block, BlockResponses, Outcome, Role
+from protocols.vocabulary import Block, Role
 from synth_server.session.build import Equipment, build_plans, resolved
 
 N_SITES, N_GENERATIONS, ENDS = 12, 60, 10
@@ -67,7 +68,8 @@ def evolved(site: int, drift: Callable[[float], float], subject: Any) -> Course:
         is_evolved, is_reference = (list(block.indices(r)) for r in (Role.EVOLVED, Role.REFERENCE))
         rows.append((rates[is_evolved], counts[is_evolved], counts[is_reference]))
         try:
-            block = plan.send(_responses(block, counts, name)).at(block.index + 1, name)
+            responses = answered(block, (name,), counts[:, None].__getitem__)
+            block = plan.send(responses).at(block.index + 1, name)
         except StopIteration:
             block = None
     return Course(*(np.array(part) for part in zip(*rows, strict=True)))
@@ -96,18 +98,6 @@ def _ranks(values: Floats) -> Floats:
     _, places, n = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(n)
     return np.asarray((last - (n - 1) / 2)[places], np.float64)
-
-
-def _responses(block: Block, counts: Floats, site: str) -> BlockResponses:
-    presentations = tuple(
-        cue.presentation(
-            onset_s=0,
-            outcome=Outcome.COMPLETED,
-            spike_counts=(float(counts[cue.stimulus_index]),),
-        )
-        for cue in block.cues()
-    )
-    return BlockResponses(block_index=block.index, site_ids=(site,), presentations=presentations)
 
 
 def main() -> None:

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.answers import answered
 from benchmarks.results import table, write_section
 from protocols import plugins
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.interfaces import SessionInfo
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Block, BlockResponses, Counts, Outcome, Role
+from protocols.vocabulary import Block, Counts, Role
 from synth_server.session.build import Equipment, build_plans, resolved
 
 POPULATION_SEEDS = (1, 2)
 N_SITES = 6
+SITE_IDS = tuple(f"site-{site:02d}" for site in range(N_SITES))
 N_GENERATIONS = 60
 LAST = 5
 CONDITIONS: dict[str, dict[str, Any]] = {
@@ -77,23 +79,12 @@ def gain(rates: TrueRates, site: int, session: SessionInfo, condition: dict[str,
         expected = true * 0.1
         counts = expected if condition.get("noise") == "none" else random.poisson(expected)
         try:
-            block = plan.send(_responses(block, counts)).at(block.index + 1, name)
+            block = plan.send(answered(block, SITE_IDS, counts.__getitem__)).at(
+                block.index + 1, name
+            )
         except StopIteration:
             block = None
     return float(np.mean(evolved[-LAST:])) / best_reference
-
-
-def _responses(block: Block, counts: np.ndarray[Any, Any]) -> BlockResponses:
-    presentations = tuple(
-        cue.presentation(
-            onset_s=0,
-            outcome=Outcome.COMPLETED,
-            spike_counts=tuple(float(c) for c in counts[cue.stimulus_index]),
-        )
-        for cue in block.cues()
-    )
-    sites = tuple(f"site-{site:02d}" for site in range(N_SITES))
-    return BlockResponses(block_index=block.index, site_ids=sites, presentations=presentations)
 
 
 def main() -> None:

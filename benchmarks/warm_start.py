@@ -9,17 +9,19 @@ five, over the best of the photographs that are shown.
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.answers import answered
 from benchmarks.results import table, write_section
 from protocols import plugins
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Block, BlockResponses, Outcome, Role
+from protocols.vocabulary import Block, Role
 from synth_server.session.build import Equipment, build_plans, resolved
 from synth_server.session.products import Products
 from synth_server.synthesis.photographs import load_photographs
@@ -61,23 +63,15 @@ def evolved(site: int, settings: dict[str, Any], subject: Any, products: Path) -
         if block.generation is not None:
             means.append(rates[list(block.indices(Role.EVOLVED))].mean())
         try:
-            responses = _responses(block, rates, name, random)
+            responses = answered(block, (name,), partial(_poisson, rates, random))
             block = plan.send(responses).at(block.index + 1, name)
         except StopIteration:
             block = None
     return np.array([means[0], np.mean(means[-LAST:])])
 
 
-def _responses(block: Block, rates: Floats, site: str, random: np.random.Generator) -> Any:
-    presentations = tuple(
-        cue.presentation(
-            onset_s=0,
-            outcome=Outcome.COMPLETED,
-            spike_counts=(float(random.poisson(rates[cue.stimulus_index])),),
-        )
-        for cue in block.cues()
-    )
-    return BlockResponses(block_index=block.index, site_ids=(site,), presentations=presentations)
+def _poisson(rates: Floats, random: np.random.Generator, image: int) -> tuple[float]:
+    return (float(random.poisson(rates[image])),)
 
 
 def main() -> None:

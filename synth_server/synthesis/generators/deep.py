@@ -99,7 +99,7 @@ class DeepGenerator:
 
     @property
     def digest(self) -> str:
-        """Sha256 over weights, code dimension, scale and precision; not over where they came from."""
+        """Sha256 of the weights and of what decides an image; not of where the weights came from."""
         names = ("code_dim", "code_scale", "tiles", "contrast", "precision")
         parts = {name: getattr(self._settings, name) for name in names}
         return document_digest({"generator": "deep", "weights": self._digest, **parts})
