@@ -29,7 +29,8 @@ from encoders.encoder import DifferentiableEncoder
 from encoders.features import FeatureStore, Tap
 from encoders.fitting import Fit, FitSettings, fit
 from encoders.recording import Recording
-from protocols.vocabulary import Images, Rates, array_digest
+from protocols.digests import array_digest
+from protocols.vocabulary import Images, Rates
 from synth_server.synthesis.ascent import Synthesized, synthesize
 from synth_server.synthesis.constraints import Constraints, starting_images
 from synth_server.synthesis.image_space import PixelSpace, PixelSpaceSettings

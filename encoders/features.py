@@ -19,15 +19,9 @@ from torch import Tensor, nn
 from encoders.backbones import Backbone, load_backbone, pixels_of
 from encoders.backbones.folding import quicken
 from encoders.progress import Progress, silent
+from protocols.digests import array_digest, combined_digest, document_digest, image_id
 from protocols.settings import Frozen
-from protocols.vocabulary import (
-    Images,
-    array_digest,
-    check_images,
-    combined_digest,
-    document_digest,
-    image_id,
-)
+from protocols.vocabulary import Images, check_images
 
 LUMA = (0.299, 0.587, 0.114)
 """Gray value of an sRGB pixel, ITU-R BT.601: what image libraries call grayscale."""

@@ -75,4 +75,4 @@ def _members(encoder: DifferentiableEncoder) -> list[TwoStageEncoder]:
 
 def _unit(masks: NDArray[np.float64]) -> NDArray[np.float64]:
     rms = np.sqrt((masks**2).mean(axis=(1, 2), keepdims=True))
-    return masks / np.where(rms > 0, rms, 1.0)
+    return np.asarray(masks / np.where(rms > 0, rms, 1.0), np.float64)

@@ -9,8 +9,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.digests import array_digest, combined_digest
 from protocols.errors import DataError
-from protocols.vocabulary import Images, array_digest, check_images, combined_digest
+from protocols.vocabulary import Images, check_images
 
 MIN_IMAGES = 10
 """Fewer measured images of a site are refused: nothing can be learned from them."""

@@ -13,16 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from protocols.errors import SettingsError
-from protocols.interfaces import (
-    Acquisition,
-    Display,
-    ImageGenerator,
-    InvertibleGenerator,
-    Objective,
-    SimulatedPopulation,
-)
+from protocols.interfaces import ImageGenerator, InvertibleGenerator, Objective, SimulatedPopulation
 from protocols.optimizer_checks import SEED, check_optimizer
 from protocols.promises import require, unmutated
+from protocols.rig_interfaces import Acquisition, Display
 from protocols.seeds import random_stream
 from protocols.vocabulary import Block, Images, Role, check_images
 
@@ -172,10 +166,13 @@ def check_acquisition(acquisition: Acquisition, block: Block) -> None:
     n_sites = len(acquisition.site_ids)
     require(n_sites >= 1, "an acquisition must record at least one site")
     require(len(set(acquisition.site_ids)) == n_sites, "site ids must differ")
+    require(
+        acquisition.trouble() == "", "a recorder to check must stream", got=acquisition.trouble()
+    )
     acquisition.stage(block)
     window_s = block.timing.count_window_s
     for place, cue in enumerate(block.cues()):
-        acquisition.mark(cue, onset_s=float(place))
+        acquisition.mark(cue, onset_s=float(place), word=place + 1)
         measurement = acquisition.spike_counts(cue, window_s)
         require(
             measurement.counts.shape == (n_sites,),
@@ -208,6 +205,9 @@ def check_display(display: Display, images: Images, *, on_s: float = 0.02) -> No
         require(flip.dropped_frames >= 0, "dropped_frames must not be negative")
         last_onset_s = flip.onset_s
         display.blank(on_s)
+    flip = display.show(next(block.cues()), on_s, lambda _: None, lambda: False)
+    require(not flip.held, "an image whose fixation is broken must be reported as not held")
+    require(display.wish() == "", "nobody asked for anything", got=display.wish())
     display.message("conformance")
     display.message("")
 

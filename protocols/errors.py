@@ -16,6 +16,7 @@
     │   └── ReplayMismatch        the plan proposed something else than what was logged
     └── RigError                  display, recorder or spool
         ├── DisplayError
+        ├── RigStopped            the experimenter quit at the keyboard, or closed the window
         ├── RecorderGap           the recorder cannot account for a presentation: shown again, never guessed
         └── SpoolError
 
@@ -148,8 +149,22 @@ class DisplayError(RigError):
     """An image could not be shown as asked."""
 
 
+class RigStopped(RigError):
+    """The experimenter quit at the rig; started again, it goes on within the block."""
+
+
 class RecorderGap(RigError):
-    """The recorder cannot account for a presentation; it is shown again, never guessed."""
+    """The recorder cannot account for a presentation; it is shown again, never guessed.
+
+    Args:
+        what: One sentence that says what is missing.
+        fault: Its name, for the log: `missing_word`, `message_gap`, `silent_stream` ….
+        details: As for every error.
+    """
+
+    def __init__(self, what: str, *, fault: str = "recorder_gap", **details: str) -> None:
+        self.fault = fault
+        super().__init__(what, **details)
 
 
 class SpoolError(RigError):

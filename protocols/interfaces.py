@@ -7,14 +7,20 @@ called with its own frozen `Settings` first, then with what its group is given; 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols.settings import Frozen, PluginChoice
-from protocols.vocabulary import Block, BlockResponses, Codes, Counts, Cue, Images, Rates
+from protocols.vocabulary import (
+    Block,
+    BlockResponses,
+    Codes,
+    Images,
+    Rates,
+)
 
 Plan: TypeAlias = Generator[Block, BlockResponses, None]
 """An experiment: yields blocks, is sent the responses to each.
@@ -218,95 +224,6 @@ class Apparatus(Protocol):
     def random_stream(self, purpose: str) -> np.random.Generator:
         """The thread's own random stream for `purpose`."""
         ...
-
-
-# --- on the rig --------------------------------------------------------------------------------
-
-
-class Flip(NamedTuple):
-    """What the display did: onset on its own clock, and frames that came late."""
-
-    onset_s: float
-    dropped_frames: int = 0
-
-
-class Measurement(NamedTuple):
-    """Spikes counted in the half-open window after an onset.
-
-    `onset_s` is the onset on the recorder's clock where a trial word gave it, else None.
-    """
-
-    counts: Counts
-    onset_s: float | None = None
-
-
-@runtime_checkable
-class Display(Protocol):
-    """Shows images. Times are seconds on its own clock."""
-
-    @property
-    def clock(self) -> Literal["rig", "virtual"]: ...
-
-    def now_s(self) -> float:
-        """Now, on this display's clock."""
-        ...
-
-    def stage(self, images: Images) -> None:
-        """Upload a block's images `(n, h, w, 3) uint8`, so that `show` has nothing left to load."""
-        ...
-
-    def show(self, cue: Cue, on_s: float, at_onset: Callable[[float], None]) -> Flip:
-        """Show image `cue.stimulus_index` for `on_s`; call `at_onset(onset_s)` at its first flip."""
-        ...
-
-    def blank(self, duration_s: float) -> None:
-        """Gray background for `duration_s`."""
-        ...
-
-    def message(self, text: str) -> None:
-        """Gray background and a line for the experimenter; empty text clears it."""
-        ...
-
-    def close(self) -> None: ...
-
-
-@runtime_checkable
-class Fixation(Protocol):
-    """Knows whether the subject looks where it should."""
-
-    def acquire(self, cue: Cue) -> bool:
-        """Wait for fixation before the trial of `cue`; False if it was not reached in time."""
-        ...
-
-    def held(self, cue: Cue) -> bool:
-        """Whether fixation was held through the presentation of `cue`."""
-        ...
-
-
-@runtime_checkable
-class Acquisition(Protocol):
-    """Counts spikes."""
-
-    @property
-    def site_ids(self) -> tuple[str, ...]: ...
-
-    def stage(self, block: Block) -> None:
-        """A block is about to be shown."""
-        ...
-
-    def mark(self, cue: Cue, onset_s: float) -> None:
-        """The image of `cue` has just appeared; must return at once, being called between flips."""
-        ...
-
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
-        """Counts in `[start, stop)` after the onset of `cue`; called once its trial is over.
-
-        Raises:
-            RecorderGap: If the recorder cannot account for this presentation.
-        """
-        ...
-
-    def close(self) -> None: ...
 
 
 @runtime_checkable

@@ -172,7 +172,7 @@ def _check_start(make_optimizer: MakeOptimizer) -> None:
     def sampler(n: int, random: np.random.Generator) -> Codes:
         del random
         asked.append(n)
-        return chosen[np.arange(n) % len(chosen)]
+        return np.asarray(chosen[np.arange(n) % len(chosen)], np.float32)
 
     codes = make_optimizer(sampler, random_stream(SEED, "optimizer")).ask()
     require(

@@ -19,6 +19,8 @@ GROUPS = {
     "stimloop.subjects": "`SimulatedPopulation`, called with (settings)",
     "stimloop.displays": "`Display`, called with (settings, session)",
     "stimloop.fixations": "`Fixation`, called with (settings, session)",
+    "stimloop.triggers": "`Trigger`, called with (settings, session)",
+    "stimloop.rewards": "`Reward`, called with (settings, session)",
     "stimloop.acquisitions": "`Acquisition`, called with (settings, session)",
 }
 

@@ -6,8 +6,6 @@ by the hash of its pixels, everywhere: on the wire, in the log, in the responses
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -23,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from protocols.digests import array_digest, document_digest, image_id
 from protocols.errors import DataError
 from protocols.settings import Frozen
 
@@ -106,10 +105,7 @@ class Stimulus(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_empty_targets(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        document: dict[str, Any] = handler(self)
-        if not self.targets:
-            document.pop("targets", None)
-        return document
+        return _without(handler(self), targets=[])
 
 
 class Cue(Frozen):
@@ -155,12 +151,36 @@ class Presentation(Frozen):
     outcome: Outcome
     spike_counts: tuple[Annotated[float, Field(ge=0)], ...] | None = None
     dropped_frames: int = Field(default=0, ge=0)
+    word: int = Field(default=0, ge=0, description="the trial word sent at onset; 0: none")
+    fault: str = Field(
+        default="", pattern="^[a-z_]{0,64}$", description="what the recorder lacks, if aborted"
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), word=0, fault="")
 
     @model_validator(mode="after")
     def _counts_belong_to_completed(self) -> Self:
         if (self.outcome is Outcome.COMPLETED) != (self.spike_counts is not None):
             raise ValueError("spike_counts go with outcome 'completed', and only with it")
         return self
+
+
+class RecorderClock(Frozen):
+    """The recorder's clock against the rig's: `recorder_s = rig_s + offset_s`, fitted over words.
+
+    Attributes:
+        offset_s: At the last word.
+        drift_ppm: By how many µs the recorder gains in a second of the rig's.
+        residual_s: Root mean square of what the line leaves.
+        n_words: Words that it was fitted to.
+    """
+
+    offset_s: float
+    drift_ppm: float
+    residual_s: float = Field(ge=0)
+    n_words: int = Field(ge=1)
 
 
 class Block(Frozen):
@@ -285,6 +305,11 @@ class BlockResponses(Frozen):
     block_index: int = Field(ge=0)
     site_ids: tuple[SiteId, ...] = Field(min_length=1)
     presentations: tuple[Presentation, ...]
+    clock: RecorderClock | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_unknown_clock(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(handler(self), clock=None)
 
     @model_validator(mode="after")
     def _counts_fit_sites(self) -> Self:
@@ -324,19 +349,30 @@ class BlockResponses(Frozen):
     def digest(self) -> str:
         """Sha256 of what was shown and counted, in the order of showing.
 
-        Onset times are left out: they say when, on a real clock that no two sessions share, and
-        not what.
+        Onset times and words are left out: they say when, on a real clock that no two sessions
+        share, and not what. So is the name of a recorder's fault.
         """
         return document_digest(
             {
                 "block_index": self.block_index,
                 "site_ids": self.site_ids,
                 "presentations": [
-                    shown.model_dump(mode="json", exclude={"onset_s", "onset_clock"})
+                    shown.model_dump(
+                        mode="json", exclude={"onset_s", "onset_clock", "word", "fault"}
+                    )
                     for shown in self.presentations
                 ],
             }
         )
+
+
+def _without(document: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """Fields that came later are left out where they say nothing, so that old digests stand."""
+    return {
+        name: value
+        for name, value in document.items()
+        if name not in defaults or (value != defaults[name] and value != ())
+    }
 
 
 def check_images(images: Images, *, where: str = "images") -> None:
@@ -353,33 +389,3 @@ def check_images(images: Images, *, where: str = "images") -> None:
             expected=expected,
             got=f"{images.shape} {images.dtype}",
         )
-
-
-def image_id(image: NDArray[np.uint8]) -> str:
-    """An image's name everywhere: sha256 of `"<height>x<width>x3 uint8\\n"` and its pixels."""
-    return array_digest(image)
-
-
-def array_digest(array: NDArray[Any]) -> str:
-    """Sha256 of `"<n>x<m>… <dtype>\\n"` followed by the values, little-endian, in C order."""
-    shape = "x".join(str(n) for n in array.shape)
-    digest = hashlib.sha256(f"{shape} {array.dtype.name}\n".encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def canonical_json(value: Any) -> bytes:
-    """The one JSON text of a value: sorted keys, no spaces, UTF-8."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
-
-
-def document_digest(value: Any) -> str:
-    """Sha256 of `canonical_json(value)`."""
-    return hashlib.sha256(canonical_json(value)).hexdigest()
-
-
-def combined_digest(digests: Iterable[str]) -> str:
-    """One digest over many, in order."""
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()

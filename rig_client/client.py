@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from concurrent.futures import Future
@@ -9,13 +10,14 @@ from concurrent.futures import TimeoutError as NotDone
 from importlib.metadata import version
 from typing import TypeVar
 
-from protocols import plugins
-from protocols.errors import LinkLost, Refusal, WireError
-from protocols.interfaces import Acquisition, Display, Fixation, SessionInfo
+from protocols.errors import LinkLost, Refusal, RigStopped, WireError
+from protocols.interfaces import SessionInfo
+from protocols.rig_interfaces import Acquisition, ClockedAcquisition, Wish
 from protocols.settings import Frozen
 from protocols.vocabulary import Block, BlockResponses
 from protocols.wire import messages as msg
 from protocols.wire.security import load_client_keys
+from rig_client.apparatus import Apparatus, apparatus_of
 from rig_client.link import Link
 from rig_client.presenter import Presenter
 from rig_client.settings import RigSettings
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 GLANCE_S = 0.2
 """How often the screen is brought up to date while the rig waits."""
 PARTING_S = 10.0
+PAUSED_HERE = "paused at the rig: P goes on, Q quits"
 T = TypeVar("T")
 
 
@@ -54,7 +57,8 @@ class RigClient:
         self._link = Link(settings.server, settings.session_id, keys, settings.resend_s)
         self._blocks = self._presentations = 0
         self._waited_s = self._presented_s = 0.0
-        self._display: Display | None = None
+        self._apparatus: Apparatus | None = None
+        self._said = ""
         self._submission: tuple[BlockResponses, Future[msg.Body]] | None = None
 
     def run(self) -> RigReport:
@@ -75,21 +79,13 @@ class RigClient:
             self._link.close()
 
     def _serve(self, session: SessionInfo) -> RigReport:
-        display: Display = plugins.create("stimloop.displays", self._settings.display, session)
-        acquisition: Acquisition = plugins.create(
-            "stimloop.acquisitions", self._settings.acquisition, session
-        )
-        fixation: Fixation = plugins.create("stimloop.fixations", self._settings.fixation, session)
-        self._display = display
-        try:
-            presenter = Presenter(display, acquisition, fixation)
-            index = self._attach(acquisition)
-            end = self._show_blocks(index, presenter, acquisition)
+        with contextlib.closing(apparatus_of(self._settings, session)) as apparatus:
+            self._apparatus = apparatus
+            presenter = Presenter(apparatus, self._settings.word_bits)
+            index = self._attach(apparatus.acquisition)
+            end = self._show_blocks(index, presenter, apparatus.acquisition)
             self._await_submission()
             self._part()
-        finally:
-            acquisition.close()
-            display.close()
         return RigReport(
             session_id=session.session_id,
             state=end.state,
@@ -137,11 +133,12 @@ class RigClient:
     def _show(self, block: Block, presenter: Presenter, acquisition: Acquisition) -> None:
         started = time.perf_counter()
         journal = self._spool.journal(block)
-        presentations = presenter.present(block, journal, self._is_aborted)
+        presentations = presenter.present(block, journal, self._is_to_stop)
         responses = BlockResponses(
             block_index=block.index,
             site_ids=acquisition.site_ids,
             presentations=presentations,
+            clock=acquisition.clock() if isinstance(acquisition, ClockedAcquisition) else None,
         )
         self._spool.put(responses, journal)
         self._presented_s += time.perf_counter() - started
@@ -151,6 +148,36 @@ class RigClient:
 
     def _is_aborted(self) -> bool:
         return self._link.state == "aborted"
+
+    def _is_to_stop(self) -> bool:
+        """Between trials: whether to leave the block; waits while paused here, or without recorder."""
+        paused = False
+        while not self._is_aborted():
+            wish = self._heed()
+            paused = wish == "pause" or (paused and wish != "resume")
+            reason = PAUSED_HERE if paused else self._recorder_trouble()
+            self._say(reason)
+            if not reason:
+                break
+            time.sleep(GLANCE_S)
+        return self._is_aborted()
+
+    def _recorder_trouble(self) -> str:
+        return self._apparatus.acquisition.trouble() if self._apparatus else ""
+
+    def _heed(self) -> Wish:
+        """What was asked for at the keyboard.
+
+        Raises:
+            RigStopped: If it was to quit.
+        """
+        wish = self._apparatus.display.wish() if self._apparatus else ""
+        if wish == "quit":
+            raise RigStopped(
+                "stopped at the keyboard; nothing is lost",
+                remedy="start the rig client again: it goes on where it was, within the block",
+            )
+        return wish
 
     def _submit(self, responses: BlockResponses) -> None:
         """Send responses, once those before them are acknowledged: the server takes them in order."""
@@ -189,7 +216,6 @@ class RigClient:
     def _wait(self, answer: Future[T], *, counted: bool) -> T:
         """Wait for an answer; meanwhile the screen says why."""
         started = time.perf_counter()
-        said = ""
         while True:
             try:
                 result = answer.result(timeout=GLANCE_S)
@@ -202,21 +228,22 @@ class RigClient:
                         "the link to the server has failed",
                         remedy="nothing is lost; see the error above, start the rig client again",
                     ) from None
-                said = self._say(said)
-        if said:
-            self._say(said, forget=True)
+                self._heed()
+                self._say(self._condition())
+        self._say("")
         if counted:
             self._waited_s += time.perf_counter() - started
         return result
 
-    def _say(self, said: str, *, forget: bool = False) -> str:
-        text = "" if forget else self._condition()
-        if text != said:
-            if text:
-                logger.warning("%s", text)
-            if self._display is not None:
-                self._display.message(text)
-        return text
+    def _say(self, text: str) -> None:
+        """Bring the screen up to date; what it says goes to the terminal once."""
+        if text == self._said:
+            return
+        self._said = text
+        if text:
+            logger.warning("%s", text)
+        if self._apparatus is not None:
+            self._apparatus.display.message(text)
 
     def _condition(self) -> str:
         silent_s = time.monotonic() - self._link.last_heard

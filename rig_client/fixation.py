@@ -23,3 +23,6 @@ class NoFixation:
     def held(self, cue: Cue) -> bool:  # noqa: ARG002
         """Always."""
         return True
+
+    def close(self) -> None:
+        """Nothing to release."""

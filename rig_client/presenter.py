@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from protocols.errors import RecorderGap
-from protocols.interfaces import Acquisition, Display, Fixation, Flip
+from protocols.rig_interfaces import Flip
 from protocols.vocabulary import Block, Cue, Outcome, Presentation, Timing
+from rig_client.apparatus import Apparatus
 from rig_client.spool import Journal
+
+logger = logging.getLogger(__name__)
+
+
+class _Shown(NamedTuple):
+    cue: Cue
+    flip: Flip
+    word: int
 
 
 class Presenter:
-    """Presents blocks on one display, to one subject, in front of one recorder."""
+    """Presents blocks on one display, to one subject, in front of one recorder.
 
-    def __init__(self, display: Display, acquisition: Acquisition, fixation: Fixation) -> None:
-        self._display = display
-        self._acquisition = acquisition
-        self._fixation = fixation
+    Args:
+        apparatus: All of that.
+        word_bits: Lines that carry the trial word: words run from 1 to 2^word_bits − 1.
+    """
+
+    def __init__(self, apparatus: Apparatus, word_bits: int = 8) -> None:
+        self._display = apparatus.display
+        self._acquisition = apparatus.acquisition
+        self._fixation = apparatus.fixation
+        self._trigger = apparatus.trigger
+        self._reward = apparatus.reward
+        self._words = itertools.cycle(range(1, 2**word_bits))
 
     def present(
         self, block: Block, journal: Journal, stop: Callable[[], bool]
@@ -26,13 +46,14 @@ class Presenter:
         """Show `block`, from where its journal ends; what failed is shown again at the end.
 
         Args:
-            stop: Asked between trials; True leaves the rest of the block unshown.
+            stop: Asked between trials, may wait; True leaves the rest of the block unshown.
 
         Returns:
             Everything that happened, in order: the journal's trials and the new ones.
         """
         self._display.stage(block.images)
         self._acquisition.stage(block)
+        self._trigger.stage(block)
         known = deque(journal.trials)
         pending = deque(block.cues())
         presentations: list[Presentation] = []
@@ -54,26 +75,37 @@ class Presenter:
 
     def _trial(self, cues: Sequence[Cue], timing: Timing) -> tuple[Presentation, ...]:
         """One fixation: each image on, then off; counts are read when the last window is over."""
-        shown: list[tuple[Cue, Flip, bool]] = []
-        held = self._fixation.acquire(cues[0])
-        for cue in cues if held else ():
-            mark = partial(self._acquisition.mark, cue)
-            flip = self._display.show(cue, timing.on_ms / 1000, mark)
-            held = self._fixation.held(cue)
-            shown.append((cue, flip, held))
-            if not held:
+        shown: list[_Shown] = []
+        for cue in cues if self._fixation.acquire(cues[0]) else ():
+            shown.append(self._shown(cue, timing.on_ms / 1000))
+            if not shown[-1].flip.held:
                 break
             self._display.blank(timing.off_ms / 1000)
+        if len(shown) == len(cues) and shown[-1].flip.held:
+            self._reward.give(cues[0].trial)
         self._display.blank(max(0.0, timing.count_stop_ms - timing.on_ms - timing.off_ms) / 1000)
-        trial = [self._counted(cue, flip, held, timing) for cue, flip, held in shown]
+        trial = [self._counted(one, timing) for one in shown]
         trial += [self._unshown(cue, first=cue is cues[0]) for cue in cues[len(shown) :]]
         self._display.blank(timing.inter_trial_ms / 1000)
         return tuple(trial)
 
-    def _counted(self, cue: Cue, flip: Flip, held: bool, timing: Timing) -> Presentation:
-        outcome, counts = Outcome.COMPLETED, None
+    def _shown(self, cue: Cue, on_s: float) -> _Shown:
+        """At its first flip the word goes out, and the recorder's reader is told."""
+        word = next(self._words)
+
+        def at_onset(onset_s: float) -> None:
+            self._trigger.send(word, cue)
+            self._acquisition.mark(cue, onset_s, word)
+
+        flip = self._display.show(cue, on_s, at_onset, partial(self._fixation.held, cue))
+        self._trigger.clear()
+        return _Shown(cue, flip, word)
+
+    def _counted(self, shown: _Shown, timing: Timing) -> Presentation:
+        cue, flip, word = shown
+        outcome, counts, fault = Outcome.COMPLETED, None, ""
         onset_s, clock = flip.onset_s, str(self._display.clock)
-        if not held:
+        if not flip.held:
             outcome = Outcome.FIXATION_BREAK
         elif flip.dropped_frames:
             outcome = Outcome.DROPPED_FRAME
@@ -83,14 +115,17 @@ class Presenter:
                 counts = tuple(float(count) for count in measured.counts)
                 if measured.onset_s is not None:
                     onset_s, clock = measured.onset_s, "recorder"
-            except RecorderGap:
-                outcome = Outcome.ABORTED
+            except RecorderGap as gap:
+                outcome, fault = Outcome.ABORTED, gap.fault
+                logger.warning("%s", gap)
         return cue.presentation(
             onset_s=onset_s,
             onset_clock=clock,
             outcome=outcome,
             spike_counts=counts,
             dropped_frames=flip.dropped_frames,
+            word=word,
+            fault=fault,
         )
 
     def _unshown(self, cue: Cue, *, first: bool) -> Presentation:

@@ -21,6 +21,12 @@ class RigSettings(Frozen):
         spool: Where responses lie until the server has them.
         silence_s: How long the server may be silent before the screen says so.
         resend_s: How long an answer is waited for before the request is sent again.
+        display: What shows the images.
+        acquisition: What counts the spikes.
+        fixation: What knows where the subject looks.
+        trigger: What carries the trial words to the recorder.
+        reward: What pays for a trial.
+        word_bits: Digital lines for trial words, which run from 1 to 2^word_bits − 1.
     """
 
     server: str = Field(default="tcp://127.0.0.1:5570", pattern=r"^(tcp|ipc|inproc)://")
@@ -33,3 +39,6 @@ class RigSettings(Frozen):
     display: PluginChoice = PluginChoice(name="headless")
     acquisition: PluginChoice = PluginChoice(name="simulated")
     fixation: PluginChoice = PluginChoice(name="none")
+    trigger: PluginChoice = PluginChoice(name="none")
+    reward: PluginChoice = PluginChoice(name="none")
+    word_bits: int = Field(default=8, ge=2, le=32)

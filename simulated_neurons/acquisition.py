@@ -8,7 +8,8 @@ from pydantic import Field
 
 from protocols import plugins
 from protocols.errors import PluginError, RecorderGap, RigError
-from protocols.interfaces import Measurement, SessionInfo, SimulatedPopulation
+from protocols.interfaces import SessionInfo, SimulatedPopulation
+from protocols.rig_interfaces import Measurement
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
 from protocols.vocabulary import Block, Cue
@@ -61,9 +62,8 @@ class SimulatedAcquisition:
         self._block = block
         self._marked.clear()
 
-    def mark(self, cue: Cue, onset_s: float) -> None:
+    def mark(self, cue: Cue, onset_s: float, word: int) -> None:  # noqa: ARG002
         """Remembers that the image of `cue` appeared."""
-        del onset_s
         self._marked.add(cue)
 
     def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
@@ -98,6 +98,10 @@ class SimulatedAcquisition:
             )
         )
 
+    def trouble(self) -> str:
+        """None, ever."""
+        return ""
+
     def close(self) -> None:
         """Nothing to release."""
 
@@ -126,7 +130,7 @@ class SimulatedAcquisition:
             raise RigError(
                 "counts were asked of a presentation that never began",
                 where=_place(cue),
-                expected="mark(cue, onset_s) at its first flip, after stage(block)",
+                expected="mark(cue, onset_s, word) at its first flip, after stage(block)",
                 got=f"{len(self._marked)} other presentations marked in this block",
             )
         return self._block

@@ -44,3 +44,6 @@ class SimulatedFixation:
         """Whether fixation is held through the presentation of `cue`."""
         random = random_stream(self._session.seed, "gaze", *cue.seed_path)
         return bool(random.random() >= self._settings.break_rate)
+
+    def close(self) -> None:
+        """Nothing to release."""

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from encoders.backbones.preprocessing import Preprocessing, pixels_of
+from protocols.digests import document_digest
 from protocols.errors import DataError, PluginError
-from protocols.vocabulary import Images, check_images, document_digest
+from protocols.vocabulary import Images, check_images
 
 
 class Backbone(nn.Module):

@@ -97,7 +97,8 @@ def kernels(gabors: Gabors, *, side_px: int, px_per_deg: float) -> NDArray[np.fl
     along = right * np.cos(angle) - down * np.sin(angle)
     envelope = np.exp(-((across / across_sd) ** 2 + (along / along_sd) ** 2) / 2)
     envelope /= 2 * np.pi * across_sd * along_sd
-    return (envelope * np.cos(2 * np.pi * cycles_per_px * across + phase)).astype(np.float32)
+    carrier = np.cos(2 * np.pi * cycles_per_px * across + phase)
+    return np.asarray(envelope * carrier, np.float32)
 
 
 def drawn_bank(

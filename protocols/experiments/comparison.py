@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.digests import image_id
 from protocols.experiments.passes import StimulusSet
 from protocols.interfaces import PhotographSet, SyntheticImages
-from protocols.vocabulary import Images, Role, image_id
+from protocols.vocabulary import Images, Role
 
 CONTRAST_PASSES = 40
 CONTRAST_TOLERANCE = 0.01

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from protocols.digests import image_id
 from protocols.experiments.comparison import Stimuli, best_natural
 from protocols.experiments.normalisation import Floats, mean_of_measured
 from protocols.experiments.passes import LABEL_LENGTH, StimulusSet
 from protocols.interfaces import PhotographSet
-from protocols.vocabulary import Block, Codes, Images, Role, Timing, image_id
+from protocols.vocabulary import Block, Codes, Images, Role, Timing
 
 LABEL = "test"
 LAST_GENERATIONS = 5

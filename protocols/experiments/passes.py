@@ -8,7 +8,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.vocabulary import Block, BlockResponses, Images, Role, Timing, image_id
+from protocols.digests import image_id
+from protocols.vocabulary import Block, BlockResponses, Images, Role, Timing
 
 LABEL_LENGTH = 200
 

@@ -115,6 +115,6 @@ def among(found: Codes, prior: CodeSampler, spread: float) -> CodeSampler:
         children = np.where(from_first, found[parents[0]], found[parents[1]])
         fresh = prior(n_more, random)
         drawn = np.float32(np.sqrt(1 - spread**2)) * children + np.float32(spread) * fresh
-        return np.concatenate([found, drawn]).astype(np.float32, copy=False)
+        return np.asarray(np.concatenate([found, drawn]), np.float32)
 
     return sample

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from protocols.digests import image_id
 from protocols.errors import MalformedMessage, Refusal, StimloopError
-from protocols.vocabulary import MAX_STIMULI, Block, Images, image_id
+from protocols.vocabulary import MAX_STIMULI, Block, Images
 from protocols.wire.messages import (
     WIRE_VERSION,
     BlockReady,

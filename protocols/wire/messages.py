@@ -13,7 +13,7 @@ from pydantic import Field
 from protocols.settings import Frozen
 from protocols.vocabulary import BlockResponses, SiteId
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 """Raised with every change of a message: unknown fields are refused."""
 
 SessionState: TypeAlias = Literal["running", "paused", "stopping", "finished", "stopped", "aborted"]

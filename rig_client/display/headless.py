@@ -9,7 +9,8 @@ from typing import Literal
 from pydantic import Field
 
 from protocols.errors import DisplayError
-from protocols.interfaces import Flip, SessionInfo
+from protocols.interfaces import SessionInfo
+from protocols.rig_interfaces import Flip, Wish, always
 from protocols.seeds import random_stream
 from protocols.settings import Frozen
 from protocols.vocabulary import Cue, Images, check_images
@@ -49,8 +50,14 @@ class HeadlessDisplay:
         check_images(images, where="images to stage")
         self._n_staged = len(images)
 
-    def show(self, cue: Cue, on_s: float, at_onset: Callable[[float], None]) -> Flip:
-        """Let `on_s` pass.
+    def show(
+        self,
+        cue: Cue,
+        on_s: float,
+        at_onset: Callable[[float], None],
+        held: Callable[[], bool] = always,
+    ) -> Flip:
+        """Let `on_s` pass; fixation is asked for at its end.
 
         Raises:
             DisplayError: If no image of that index was staged.
@@ -64,11 +71,15 @@ class HeadlessDisplay:
         onset_s = self.now_s()
         at_onset(onset_s)
         self._pass(onset_s + on_s)
-        return Flip(onset_s, dropped_frames=self._dropped_frames(cue))
+        return Flip(onset_s, self._dropped_frames(cue), held())
 
     def blank(self, duration_s: float) -> None:
         """Let `duration_s` pass."""
         self._pass(self.now_s() + duration_s)
+
+    def wish(self) -> Wish:
+        """There is no keyboard."""
+        return ""
 
     def message(self, text: str) -> None:
         """There is nobody to read it."""

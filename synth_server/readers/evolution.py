@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from protocols import plugins
+from protocols.digests import document_digest
 from protocols.documents import Event, EventKind, RigAttached, SessionEnded, SessionStarted
 from protocols.interfaces import Objective
 from protocols.settings import PluginChoice
-from protocols.vocabulary import BlockResponses, Outcome, document_digest
+from protocols.vocabulary import BlockResponses, Outcome
 from synth_server.readers.control import ControlRecord
 from synth_server.readers.evolved_thread import EvolvedThread, Generation
 

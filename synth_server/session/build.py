@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from protocols import plugins
+from protocols.digests import array_digest, canonical_json
 from protocols.documents import LOG_VERSION, EventKind, SessionSettings, SessionStarted
 from protocols.errors import SettingsError
 from protocols.interfaces import (
@@ -28,7 +29,7 @@ from protocols.interfaces import (
 )
 from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Block, Images, array_digest, canonical_json
+from protocols.vocabulary import Block, Images
 from protocols.wire import WIRE_VERSION
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog

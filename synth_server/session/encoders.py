@@ -26,17 +26,11 @@ from encoders.fitting import FitSettings, fit, published
 from encoders.natural import natural_moments
 from encoders.recording import Recording
 from protocols import plugins
+from protocols.digests import array_digest, combined_digest, document_digest
 from protocols.errors import DataError, SettingsError
 from protocols.interfaces import Encoder, SyntheticImages
 from protocols.settings import PluginChoice, validated
-from protocols.vocabulary import (
-    Images,
-    Rates,
-    array_digest,
-    check_images,
-    combined_digest,
-    document_digest,
-)
+from protocols.vocabulary import Images, Rates, check_images
 from synth_server.session.products import Products
 from synth_server.synthesis.ascent import synthesize
 from synth_server.synthesis.constraints import NaturalDistance, starting_images

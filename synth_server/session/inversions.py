@@ -12,9 +12,10 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from encoders.backbones.one_thread import one_thread
+from protocols.digests import array_digest, combined_digest, document_digest
 from protocols.errors import PluginError, SettingsError
 from protocols.interfaces import ImageGenerator, InvertibleGenerator
-from protocols.vocabulary import Codes, Images, array_digest, combined_digest, document_digest
+from protocols.vocabulary import Codes, Images
 from synth_server.session.products import Products
 from synth_server.synthesis.image_space import DifferentiableGenerator
 from synth_server.synthesis.inversion import InversionSettings, invert

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
+from protocols.digests import array_digest, canonical_json, document_digest
 from protocols.documents import Event, EventKind, SessionStarted
 from protocols.errors import LogCorrupted, LogError
-from protocols.vocabulary import Block, array_digest, canonical_json, document_digest
+from protocols.vocabulary import Block
 
 GENESIS = "0" * 64
 _SCHEMA = """

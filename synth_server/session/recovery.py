@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from protocols.digests import array_digest
 from protocols.documents import (
     LOG_VERSION,
     Event,
@@ -23,7 +24,7 @@ from protocols.documents import (
 from protocols.errors import LogCorrupted, LogError, ReplayMismatch
 from protocols.interfaces import ImageGenerator, Inversion
 from protocols.settings import PluginChoice, validated
-from protocols.vocabulary import Block, BlockResponses, Codes, Images, array_digest
+from protocols.vocabulary import Block, BlockResponses, Codes, Images
 from synth_server.session.build import Equipment, build_plans, installed_versions
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog, verify_chain

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from protocols.digests import combined_digest, document_digest
 from protocols.documents import (
     Control,
     Event,
@@ -19,7 +20,7 @@ from protocols.documents import (
 )
 from protocols.errors import LogError, Refusal, ResponsesRefused, SettingsError
 from protocols.interfaces import Objective
-from protocols.vocabulary import Block, BlockResponses, combined_digest, document_digest
+from protocols.vocabulary import Block, BlockResponses
 from protocols.wire.messages import Accepted, Attach, RefusalReason, SessionState, SessionStatus
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog

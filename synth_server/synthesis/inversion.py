@@ -17,10 +17,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from protocols.digests import array_digest
 from protocols.errors import DataError
 from protocols.seeds import random_stream
 from protocols.settings import Frozen
-from protocols.vocabulary import Codes, Images, array_digest, check_images
+from protocols.vocabulary import Codes, Images, check_images
 from synth_server.synthesis.image_space import DifferentiableGenerator
 
 Progress: TypeAlias = Callable[[int, int, str], None]

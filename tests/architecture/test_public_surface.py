@@ -9,13 +9,17 @@ import pytest
 SURFACE = {
     "protocols.plugins": {"GROUPS", "create", "load", "names"},
     "protocols.vocabulary": {
-        "Block", "BlockResponses", "Cue", "Outcome", "Presentation", "Role", "Stimulus", "Timing",
-        "image_id",
+        "Block", "BlockResponses", "Cue", "Outcome", "Presentation", "RecorderClock", "Role",
+        "Stimulus", "Timing",
     },
+    "protocols.digests": {"array_digest", "image_id"},
     "protocols.interfaces": {
-        "Acquisition", "Apparatus", "Display", "Encoder", "Fixation", "Flip", "ImageGenerator",
-        "Measurement", "Objective", "Optimizer", "PhotographSet", "Plan", "SessionInfo",
-        "SimulatedPopulation",
+        "Apparatus", "Encoder", "ImageGenerator", "Objective", "Optimizer", "PhotographSet",
+        "Plan", "SessionInfo", "SimulatedPopulation",
+    },
+    "protocols.rig_interfaces": {
+        "Acquisition", "ClockedAcquisition", "Display", "Fixation", "Flip", "Measurement",
+        "Reward", "Trigger",
     },
     "protocols.experiments": {"Experiment", "experiment"},
     "protocols.conformance": {

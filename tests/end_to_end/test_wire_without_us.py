@@ -69,7 +69,7 @@ def new_id():
     return "request-%d" % n_requests
 
 
-def send(socket, kind, body, session="plain", wire=2, id=None, frames=()):
+def send(socket, kind, body, session="plain", wire=3, id=None, frames=()):
     id = id or new_id()
     header = {"wire": wire, "kind": kind, "id": id, "session": session, "body": body}
     socket.send_multipart([json.dumps(header).encode("utf-8"), *frames])
@@ -79,7 +79,7 @@ def send(socket, kind, body, session="plain", wire=2, id=None, frames=()):
 def receive(socket, id):
     header, *frames = socket.recv_multipart()
     header = json.loads(header)
-    assert header["wire"] == 2 and header["reply_to"] == id, header
+    assert header["wire"] == 3 and header["reply_to"] == id, header
     return header["kind"], header["body"], frames
 
 

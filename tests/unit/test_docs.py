@@ -20,19 +20,14 @@ from pydantic import BaseModel
 import rig_client.cli
 import synth_server.cli
 from protocols import conformance, plugins
+from protocols.digests import image_id
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError
 from protocols.experiments.control import ComparisonSettings, MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
 from protocols.experiments.warm_start import StartSettings
 from protocols.settings import PluginChoice, validated
-from protocols.vocabulary import (
-    BlockResponses,
-    Outcome,
-    Presentation,
-    Timing,
-    image_id,
-)
+from protocols.vocabulary import BlockResponses, Outcome, Presentation, Timing
 from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
@@ -62,6 +57,8 @@ GROUP_HEADINGS = {
     "stimloop.displays": "Displays",
     "stimloop.acquisitions": "Acquisitions",
     "stimloop.fixations": "Fixations",
+    "stimloop.triggers": "Triggers",
+    "stimloop.rewards": "Rewards",
 }
 OUR_PLUGINS = [
     (group, point.name)
@@ -507,7 +504,7 @@ def _answer(session: Any) -> None:
 
 
 def _texts(log: SessionLog, kind: EventKind) -> list[str]:
-    from protocols.vocabulary import canonical_json
+    from protocols.digests import canonical_json
 
     return [canonical_json(event.document).decode() for event in log.events(kind)]
 

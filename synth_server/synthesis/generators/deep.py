@@ -17,8 +17,9 @@ from torch import Tensor
 
 from encoders.backbones import load_backbone, pixels_of, resized
 from encoders.backbones.one_thread import one_thread
+from protocols.digests import document_digest
 from protocols.settings import Frozen
-from protocols.vocabulary import Codes, Images, check_images, document_digest
+from protocols.vocabulary import Codes, Images, check_images
 from synth_server.synthesis.generators.decoder import (
     BACKBONE,
     IMAGE_SIZE_PX,

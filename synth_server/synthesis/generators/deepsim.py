@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from protocols.digests import document_digest
 from protocols.settings import Frozen
-from protocols.vocabulary import Codes, Images, document_digest
+from protocols.vocabulary import Codes, Images
 from synth_server.synthesis.generators.deepsim_weights import random_state, read_state, state_digest
 from synth_server.synthesis.generators.pixels import check_codes
 

@@ -28,8 +28,9 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from protocols.digests import document_digest
 from protocols.settings import Frozen
-from protocols.vocabulary import Codes, Images, document_digest
+from protocols.vocabulary import Codes, Images
 from synth_server.synthesis.generators.pixels import check_codes
 
 DENSE_CYCLES = 4

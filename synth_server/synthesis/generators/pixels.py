@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from protocols.digests import document_digest
 from protocols.errors import DataError
 from protocols.settings import Frozen
-from protocols.vocabulary import Codes, Images, check_images, document_digest
+from protocols.vocabulary import Codes, Images, check_images
 
 MID_GRAY = 127.5
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from protocols import plugins
+from protocols.digests import image_id
 from protocols.errors import DataError, SettingsError
 from protocols.experiments.comparison import best_natural, contrast_enhanced, distinct
 from protocols.experiments.one_hot_population import one_hot_population
 from protocols.experiments.stretch import stretch
 from protocols.interfaces import PhotographSet, SyntheticImages
 from protocols.seeds import random_stream
-from protocols.vocabulary import BlockResponses, Outcome, Role, image_id
+from protocols.vocabulary import BlockResponses, Outcome, Role
 
 SITES = ("left", "right")
 SIZE = 16

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from protocols.digests import image_id
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError
 from protocols.experiments.final_test import (
@@ -19,7 +20,7 @@ from protocols.experiments.final_test import (
 )
 from protocols.experiments.warm_start import among
 from protocols.interfaces import PhotographSet
-from protocols.vocabulary import Outcome, Role, Timing, image_id
+from protocols.vocabulary import Outcome, Role, Timing
 from synth_server.session.build import Equipment, build_plans, resolved
 from synth_server.synthesis.generators.pixels import PixelGenerator, PixelSettings
 from tests.playing import made_up_responses

@@ -4,16 +4,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from protocols.digests import image_id
 from protocols.errors import DataError
-from protocols.vocabulary import (
-    Block,
-    BlockResponses,
-    Outcome,
-    Presentation,
-    Role,
-    Timing,
-    image_id,
-)
+from protocols.vocabulary import Block, BlockResponses, Outcome, Presentation, Role, Timing
 
 
 def test_an_image_is_known_by_shape_and_pixels():

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from protocols.errors import RecorderGap
-from protocols.interfaces import Flip, Measurement, SessionInfo
+from protocols.interfaces import SessionInfo
+from protocols.rig_interfaces import Flip, Measurement
 from protocols.vocabulary import Block, Role, Timing
+from rig_client.apparatus import Apparatus
 from rig_client.display.headless import HeadlessDisplay
 from rig_client.presenter import Presenter
 from rig_client.spool import Spool
@@ -24,18 +26,23 @@ class Recorder:
         self.lost = set(lost)
         self.marked = []
         self.windows = set()
+        self.words = []
 
     def stage(self, block):
         self.marked.clear()
 
-    def mark(self, cue, onset_s):
+    def mark(self, cue, onset_s, word):
         self.marked.append((cue.stimulus_index, onset_s))
+        self.words.append(word)
 
     def spike_counts(self, cue, window_s):
         self.windows.add(window_s)
         if (cue.stimulus_index, cue.attempt) in self.lost:
             raise RecorderGap("lost")
         return Measurement(np.array([float(cue.stimulus_index)]))
+
+    def trouble(self):
+        return ""
 
     def close(self):
         pass
@@ -53,6 +60,9 @@ class Eye:
     def held(self, cue):
         return (cue.stimulus_index, cue.attempt) not in self.breaks
 
+    def close(self):
+        pass
+
 
 @pytest.fixture
 def block(images):
@@ -63,10 +73,53 @@ def _block(images, **timing):
     return Block.of(images, roles=Role.EVOLVED, timing=Timing(**timing)).at(0, "t")
 
 
-def _present(block, folder, recorder=None, eye=None, display=None, stop=lambda: False):
+class Line:
+    """A trigger line, and what was seen on it."""
+
+    def __init__(self):
+        self.seen = []
+
+    def stage(self, block):
+        pass
+
+    def send(self, word, cue):
+        self.seen.append((word, cue.stimulus_index))
+
+    def clear(self):
+        self.seen.append(0)
+
+    def close(self):
+        pass
+
+
+class Juice:
+    """Remembers which trials were paid for."""
+
+    def __init__(self):
+        self.given = []
+
+    def give(self, trial):
+        self.given.append(trial)
+
+    def close(self):
+        pass
+
+
+def _present(
+    block,
+    folder,
+    recorder=None,
+    eye=None,
+    display=None,
+    stop=lambda: False,
+    trigger=None,
+    reward=None,
+):
+    trigger, reward = trigger or Line(), reward or Juice()
     display = display or HeadlessDisplay(HeadlessDisplay.Settings(), SESSION)
     journal = Spool(folder, "s").journal(block)
-    presenter = Presenter(display, recorder or Recorder(), eye or Eye())
+    apparatus = Apparatus(display, recorder or Recorder(), eye or Eye(), trigger, reward)
+    presenter = Presenter(apparatus, word_bits=2)
     return presenter.present(block, journal, stop)
 
 
@@ -141,8 +194,8 @@ def test_without_fixation_nothing_is_shown(images, tmp_path):
 
 def test_a_dropped_frame_is_reported_and_shown_again(block, tmp_path):
     class Slow(HeadlessDisplay):
-        def show(self, cue, on_s, at_onset):
-            flip = super().show(cue, on_s, at_onset)
+        def show(self, cue, on_s, at_onset, held):
+            flip = super().show(cue, on_s, at_onset, held)
             return Flip(
                 flip.onset_s, dropped_frames=int((cue.stimulus_index, cue.attempt) == (3, 0))
             )
@@ -170,3 +223,23 @@ def test_a_rig_that_died_goes_on_within_the_block(block, tmp_path):
 def test_stop_leaves_the_rest_unshown(block, tmp_path):
     asked = iter([False, False, True])
     assert len(_present(block, tmp_path, stop=lambda: next(asked))) == 2
+
+
+def test_words_count_the_presentations_and_begin_again_at_one(block, tmp_path):
+    line, recorder = Line(), Recorder()
+    shown = _present(block, tmp_path, recorder, trigger=line)
+    assert [p.word for p in shown] == recorder.words == [1, 2, 3, 1]
+    assert line.seen == [(1, 0), 0, (2, 1), 0, (3, 2), 0, (1, 3), 0]
+
+
+def test_a_broken_trial_is_not_paid_for(images, tmp_path):
+    juice = Juice()
+    block = _block(images, presentations_per_trial=2)
+    shown = _present(block, tmp_path, eye=Eye(breaks=[(1, 0)]), reward=juice)
+    assert [p.trial for p in shown if p.outcome == "fixation_break"] == [0]
+    assert juice.given == [1, 2]
+
+
+def test_what_the_recorder_lacks_is_named(block, tmp_path):
+    shown = _present(block, tmp_path, Recorder(lost=[(1, 0)]))
+    assert [p.fault for p in shown] == ["", "recorder_gap", "", "", ""]

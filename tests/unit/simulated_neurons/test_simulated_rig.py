@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from protocols.errors import RecorderGap, RigError, SettingsError
-from protocols.interfaces import Acquisition, Fixation, SessionInfo
+from protocols.interfaces import SessionInfo
 from protocols.plugins import create
+from protocols.rig_interfaces import Acquisition, Fixation
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Cue, Role, Timing
 from simulated_neurons.gabor_energy import GaborEnergyPopulation, GaborEnergySettings
@@ -35,7 +36,7 @@ def block(index: int = 0, repetitions: int = 5) -> Block:
 def recorded(acquisition: Acquisition, shown: Block, cues: list[Cue]) -> np.ndarray:
     acquisition.stage(shown)
     for cue in cues:
-        acquisition.mark(cue, 0.0)
+        acquisition.mark(cue, 0.0, 1)
     return np.array([acquisition.spike_counts(cue, WINDOW).counts for cue in cues])
 
 
@@ -115,7 +116,7 @@ def test_lost_presentations_are_as_many_as_asked_for_and_seeded_by_attempt():
         fates = []
         for cue in cues:
             tried = cue.model_copy(update={"attempt": attempt})
-            acquisition.mark(tried, 0.0)
+            acquisition.mark(tried, 0.0, 1)
             try:
                 acquisition.spike_counts(tried, WINDOW)
                 fates.append(False)
@@ -139,7 +140,7 @@ def test_counts_of_what_was_never_shown_are_refused():
     acquisition.stage(shown)
     with pytest.raises(RigError, match="never began"):
         acquisition.spike_counts(cue, WINDOW)
-    acquisition.mark(cue, 0.0)
+    acquisition.mark(cue, 0.0, 1)
     acquisition.stage(block(1))
     with pytest.raises(RigError, match="staged block: 1"):
         acquisition.spike_counts(cue, WINDOW)

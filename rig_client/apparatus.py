@@ -1,0 +1,70 @@
+"""What stands at a rig: display, recorder, eye tracker, trigger line, reward."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+from protocols import plugins
+from protocols.errors import PluginError
+from protocols.interfaces import SessionInfo
+from protocols.rig_interfaces import Acquisition, Display, Fixation, Reward, Trigger
+from protocols.settings import PluginChoice
+from rig_client.settings import RigSettings
+
+
+@dataclass(frozen=True)
+class Apparatus:
+    """Each part is a plug-in, chosen in rig.toml."""
+
+    display: Display
+    acquisition: Acquisition
+    fixation: Fixation
+    trigger: Trigger
+    reward: Reward
+
+    def close(self) -> None:
+        """Release everything, whatever fails on the way."""
+        parts = (self.display, self.acquisition, self.fixation, self.trigger, self.reward)
+        with contextlib.ExitStack() as stack:
+            for part in parts:
+                stack.callback(part.close)
+
+
+def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
+    """Make all parts; if one cannot be made, those before it are released.
+
+    The recorder first, then the trigger, so that a lab sees at once whether they are reachable; the
+    display before the eye tracker, which may need its window.
+
+    Raises:
+        PluginError, SettingsError, RigError: From the part that cannot be made.
+    """
+    with contextlib.ExitStack() as made:
+
+        def part(kind: Any, group: str, choice: PluginChoice) -> Any:
+            one = plugins.create(group, choice, session)
+            if not isinstance(one, kind):
+                raise _incomplete(one, kind, group, choice.name)
+            made.callback(one.close)
+            return one
+
+        acquisition = part(Acquisition, "stimloop.acquisitions", settings.acquisition)
+        trigger = part(Trigger, "stimloop.triggers", settings.trigger)
+        reward = part(Reward, "stimloop.rewards", settings.reward)
+        display = part(Display, "stimloop.displays", settings.display)
+        fixation = part(Fixation, "stimloop.fixations", settings.fixation)
+        made.pop_all()
+    return Apparatus(display, acquisition, fixation, trigger, reward)
+
+
+def _incomplete(one: object, kind: Any, group: str, name: str) -> PluginError:
+    missing = [word for word in vars(kind) if word[0] != "_" and not hasattr(one, word)]
+    return PluginError(
+        f"the plug-in {name!r} of {group} is no {kind.__name__}",
+        where=type(one).__qualname__,
+        expected=f"all of `protocols.interfaces.{kind.__name__}`",
+        got=f"without {', '.join(missing)}",
+        remedy="see docs/how-to/write-an-acquisition.md",
+    )

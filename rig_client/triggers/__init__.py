@@ -1,0 +1,1 @@
+"""Triggers: trial words to the recorder."""
