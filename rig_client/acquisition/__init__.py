@@ -1,0 +1,1 @@
+"""Recorders: what counts the spikes."""

@@ -1,0 +1,425 @@
+"""What came from a recorder, and what it says about the presentations; knows no sockets.
+
+One thread, the reader, tells a `Recording` what arrives: `word`, `spike`, `heard`, `drained`, `gap`,
+`restarted`. The rig's main thread tells it what was shown (`mark`) and asks for counts
+(`measurement`, which waits; `judged`, which does not).
+
+Recorder times are whole samples of the recorder's clock, so that a window's edges are exact. A
+recorder that gives seconds is one with a `rate_hz` of 1e9: round once, on arrival.
+
+All of a window has arrived when
+
+- something later was heard, by `settle_s` at least, which is the disorder that a stream may have; or
+- nothing was, but the reader had read all there was (`drained`) at `quiet_s` after the window's end.
+  Without `quiet_s` this does not count: a stream that always says something has no right to be quiet.
+
+Faults, the names of what `RecorderGap` says is missing:
+
+| fault | what is missing |
+|---|---|
+| `missing_word` | the trial word |
+| `unexpected_word` | the trial word; another one came in its place |
+| `word_off_clock` | trust in the word: it is off the clock line by more than the tolerance |
+| `message_gap` | messages: their numbers have a gap |
+| `silent_stream` | everything since the onset |
+| `recorder_restarted` | what came before the recorder's clock began anew |
+| `disconnected` | what came while there was no connection |
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+
+from protocols.errors import RecorderGap, RigError
+from protocols.rig_interfaces import Measurement
+from protocols.vocabulary import Cue, RecorderClock
+from rig_client.acquisition.clock_line import ClockLine
+
+logger = logging.getLogger(__name__)
+
+EARLY_S = 0.25
+"""A word may be read before the mark that it belongs to is made."""
+BACKWARDS_S = 1.0
+"""A recorder whose clock goes back by more was restarted."""
+HORIZON_S = 2.0
+"""Spikes are kept for so long, and for as long as a trial may still ask for them."""
+N_STRAYS = 64
+N_OFF_CLOCK = 3
+"""So many words in a row off the clock line, and it is the line that is wrong."""
+GLANCE_S = 0.05
+
+
+class Limits(NamedTuple):
+    """When to believe, and when to give up; all in seconds.
+
+    Attributes:
+        settle_s: Disorder that the stream may have.
+        quiet_s: How long after a window's end a quiet stream means no spikes; None: never.
+        word_wait_s: How long after the onset its word may arrive.
+        tolerance_s: By how much a word may be off the clock line.
+    """
+
+    settle_s: float = 0.02
+    quiet_s: float | None = None
+    word_wait_s: float = 1.0
+    tolerance_s: float = 0.02
+
+
+class _Word(NamedTuple):
+    word: int
+    sample: int
+    heard_s: float
+
+
+@dataclass(eq=False)
+class _Mark:
+    cue: Cue
+    onset_s: float
+    word: int
+    marked_s: float
+    epoch: int
+    sample: int | None = None
+    late_s: float = 0.0
+
+
+@dataclass(eq=False)
+class Gap:
+    """Something between samples `first` and `last` was lost, unless it still arrives (`filled`)."""
+
+    fault: str
+    first: int
+    last: int
+    noticed_s: float = field(default=0.0)
+
+
+def samples_after(offset_s: float, rate_hz: float) -> int:
+    """The first sample that is not before `offset_s` after sample 0; exact to the nanosecond."""
+    nanoseconds = round(offset_s * 10**9)
+    rate = Fraction(rate_hz).limit_denominator(10**6)
+    return -((-nanoseconds * rate.numerator) // (10**9 * rate.denominator))
+
+
+class Recording:
+    """Thread-safe; keeps what the current trial needs, and forgets the rest.
+
+    Args:
+        site_ids: What to count, in the order of the counts.
+        rate_hz: Samples in a second of the recorder's clock.
+        limits: When to believe, and when to give up; defaults if not given.
+        now_s: The computer's clock.
+    """
+
+    def __init__(
+        self,
+        site_ids: Sequence[str],
+        rate_hz: float,
+        limits: Limits | None = None,
+        now_s: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._places = {site: place for place, site in enumerate(site_ids)}
+        self._rate_hz = rate_hz
+        self._limits = limits = limits or Limits()
+        self._now_s = now_s
+        self._changed = threading.Condition()
+        self._settle = samples_after(limits.settle_s, rate_hz)
+        self._line = ClockLine(limits.tolerance_s)
+        self._before_s = HORIZON_S
+        self._epoch = 0
+        self._ended: dict[int, str] = {}
+        self._latest: int | None = None
+        self._heard_s = self._drained_s = float("-inf")
+        self._marks: list[_Mark] = []
+        self._strays: deque[_Word] = deque(maxlen=N_STRAYS)
+        self._off_clock: list[tuple[float, float]] = []
+        self._spikes: deque[tuple[int, int]] = deque()
+        self._gaps: list[Gap] = []
+        self._given: deque[tuple[int, int]] = deque(maxlen=N_STRAYS)
+        self._n_late = 0
+
+    # --- what the reader says ------------------------------------------------------------------
+
+    def word(self, word: int, sample: int, heard_s: float | None = None) -> None:
+        """A trial word appeared on the lines at `sample`; `heard_s`: when this was read, if not now."""
+        with self._changed:
+            self._hear(sample)
+            arrived_s = self._now_s() if heard_s is None else heard_s
+            self._strays.append(_Word(word, sample, arrived_s))
+            self._match()
+            self._changed.notify_all()
+
+    def spike(self, sample: int, *sites: str) -> None:
+        """A spike at `sample`, which counts for these `sites`; others than the recorded are ignored."""
+        with self._changed:
+            self._hear(sample)
+            for site in sites:
+                if (place := self._places.get(site)) is not None:
+                    self._spikes.append((sample, place))
+                    self._notice_late(sample)
+            self._changed.notify_all()
+
+    def heard(self, sample: int) -> None:
+        """The stream has come to `sample`: data, a heartbeat, whatever has a time."""
+        with self._changed:
+            self._hear(sample)
+            self._changed.notify_all()
+
+    def drained(self) -> None:
+        """Connected, and all that had arrived by now is read."""
+        with self._changed:
+            self._drained_s = self._now_s()
+            self._changed.notify_all()
+
+    def gap(self, fault: str, first: int, last: int) -> Gap:
+        """Something between two samples has not arrived; if it does, say `filled`."""
+        with self._changed:
+            gap = Gap(fault, first, last, self._now_s())
+            self._gaps.append(gap)
+            self._changed.notify_all()
+            return gap
+
+    def filled(self, gap: Gap) -> None:
+        """What was missing has arrived after all."""
+        with self._changed:
+            if gap in self._gaps:
+                self._gaps.remove(gap)
+            self._changed.notify_all()
+
+    def restarted(self, fault: str = "recorder_restarted") -> None:
+        """What comes now has nothing to do with what came before: no window spans this moment."""
+        with self._changed:
+            self._begin_epoch(fault)
+            self._changed.notify_all()
+
+    @property
+    def latest(self) -> int | None:
+        """The latest sample heard of; None before the first, and after a restart."""
+        with self._changed:
+            return self._latest
+
+    @property
+    def n_late(self) -> int:
+        """Spikes that came after the window in which they were had been counted."""
+        with self._changed:
+            return self._n_late
+
+    # --- what the rig says and asks ------------------------------------------------------------
+
+    def expect(self, window_s: tuple[float, float]) -> None:
+        """Windows of this kind will be asked for: spikes before an onset are kept accordingly."""
+        with self._changed:
+            self._before_s = HORIZON_S + max(0.0, -window_s[0])
+
+    def mark(self, cue: Cue, onset_s: float, word: int) -> None:
+        """The image of `cue` appeared at `onset_s` (rig's clock), and `word` was sent."""
+        with self._changed:
+            self._marks = [one for one in self._marks if _trial(one.cue) == _trial(cue)]
+            self._marks.append(_Mark(cue, onset_s, word, self._now_s(), self._epoch))
+            self._match()
+
+    def rest(self) -> None:
+        """The trial is over, all counts are given: forget what it needed."""
+        with self._changed:
+            self._marks.clear()
+            self._prune()
+
+    def clock(self) -> RecorderClock | None:
+        """The clock line by now; None before the first word."""
+        with self._changed:
+            return self._line.clock()
+
+    def measurement(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+        """Counts in `[start, stop)` after the word of `cue`, once all of it has arrived.
+
+        Raises:
+            RecorderGap: With the fault's name.
+            RigError: If `cue` was not marked in the current trial.
+        """
+        with self._changed:
+            while (measured := self._judged(cue, window_s)) is None:
+                self._changed.wait(GLANCE_S)
+            return measured
+
+    def judged(self, cue: Cue, window_s: tuple[float, float]) -> Measurement | None:
+        """As `measurement`, but None while it can't be known yet."""
+        with self._changed:
+            return self._judged(cue, window_s)
+
+    # --- matching words to marks ---------------------------------------------------------------
+
+    def _match(self) -> None:
+        for mark in self._marks:
+            if mark.sample is not None or mark.epoch != self._epoch:
+                continue
+            found = next((word for word in self._strays if self._fits(word, mark)), None)
+            if found is None:
+                continue
+            self._strays.remove(found)
+            mark.sample, mark.late_s = found.sample, max(0.0, found.heard_s - mark.marked_s)
+            self._line.add(mark.onset_s, found.sample / self._rate_hz)
+            self._off_clock.clear()
+
+    def _fits(self, word: _Word, mark: _Mark) -> bool:
+        if word.word != mark.word or word.heard_s < mark.marked_s - EARLY_S:
+            return False
+        if not self._line:
+            return True
+        off_s = word.sample / self._rate_hz - self._line.recorder_s(mark.onset_s)
+        return abs(off_s) <= self._line.allowed_s(mark.onset_s)
+
+    def _is_overdue(self, mark: _Mark) -> bool:
+        """Whether the word of `mark` will not come any more."""
+        if self._now_s() >= mark.marked_s + self._limits.word_wait_s:
+            return True
+        if not self._line or self._latest is None:
+            return False
+        due_s = self._line.recorder_s(mark.onset_s) + self._line.allowed_s(mark.onset_s)
+        return self._latest / self._rate_hz > due_s + self._limits.settle_s
+
+    def _why_no_word(self, mark: _Mark) -> str:
+        since_s = mark.marked_s - EARLY_S
+        if self._heard_s <= mark.marked_s:
+            return "silent_stream"
+        strays = [word for word in self._strays if word.heard_s >= since_s]
+        same = next((word for word in strays if word.word == mark.word), None)
+        if same is not None:
+            self._doubt_line(mark, same)
+            return "word_off_clock"
+        if gap := next((gap for gap in self._gaps if gap.noticed_s >= since_s), None):
+            return gap.fault
+        others = {one.word for one in self._marks}
+        return "unexpected_word" if {w.word for w in strays} - others else "missing_word"
+
+    def _doubt_line(self, mark: _Mark, word: _Word) -> None:
+        """A few words in a row that are off: their clock is the true one."""
+        self._strays.remove(word)
+        self._off_clock.append((mark.onset_s, word.sample / self._rate_hz))
+        if len(self._off_clock) >= N_OFF_CLOCK:
+            logger.warning("the recorder's clock has jumped: %d words in a row say so", N_OFF_CLOCK)
+            self._line.clear()
+            for point in self._off_clock:
+                self._line.add(*point)
+            self._off_clock.clear()
+
+    # --- judging -------------------------------------------------------------------------------
+
+    def _judged(self, cue: Cue, window_s: tuple[float, float]) -> Measurement | None:
+        mark = self._mark_of(cue)
+        if mark.epoch != self._epoch:
+            raise _lacking(mark, self._ended.get(mark.epoch, "recorder_restarted"))
+        if mark.sample is None:
+            if not self._is_overdue(mark):
+                return None
+            raise _lacking(mark, self._why_no_word(mark))
+        start, stop = (mark.sample + samples_after(edge, self._rate_hz) for edge in window_s)
+        if gap := self._gap_between(min(start, mark.sample), stop):
+            if not self._is_settled(gap):
+                return None
+            raise _lacking(mark, gap.fault)
+        if not self._has_all_until(stop, window_s[1], mark):
+            return None
+        self._given.append((start, stop))
+        return Measurement(self._counts(start, stop), onset_s=mark.sample / self._rate_hz)
+
+    def _has_all_until(self, stop: int, stop_s: float, mark: _Mark) -> bool:
+        if self._latest is not None and self._latest >= stop + self._settle:
+            return True
+        over_s = mark.marked_s + max(0.0, stop_s) + mark.late_s
+        quiet_s = self._limits.quiet_s
+        if quiet_s is not None:
+            return self._drained_s >= over_s + quiet_s
+        if self._now_s() >= over_s + self._limits.word_wait_s:
+            raise _lacking(mark, "silent_stream")
+        return False
+
+    def _gap_between(self, first: int, last: int) -> Gap | None:
+        return next((g for g in self._gaps if g.first <= last and g.last >= first), None)
+
+    def _is_settled(self, gap: Gap) -> bool:
+        if self._latest is not None and self._latest >= gap.last + self._settle:
+            return True
+        return self._now_s() >= gap.noticed_s + self._limits.word_wait_s
+
+    def _counts(self, start: int, stop: int) -> np.ndarray:
+        counts = np.zeros(len(self._places))
+        for sample, place in self._spikes:
+            if start <= sample < stop:
+                counts[place] += 1
+        return counts
+
+    def _mark_of(self, cue: Cue) -> _Mark:
+        found = next((mark for mark in self._marks if mark.cue == cue), None)
+        if found is None:
+            raise RigError(
+                "counts were asked of a presentation that never began, or is long over",
+                where=_place(cue),
+                expected="mark(cue, onset_s, word) in the same trial",
+                got=f"{len(self._marks)} presentations marked in this trial",
+            )
+        return found
+
+    # --- the stream ----------------------------------------------------------------------------
+
+    def _hear(self, sample: int) -> None:
+        self._heard_s = self._now_s()
+        if self._latest is not None and sample < self._latest - BACKWARDS_S * self._rate_hz:
+            self._begin_epoch("recorder_restarted")
+        self._latest = sample if self._latest is None else max(self._latest, sample)
+        if not self._marks and len(self._spikes) > 1:
+            self._prune()
+
+    def _begin_epoch(self, fault: str) -> None:
+        self._ended = {self._epoch: fault}
+        self._epoch += 1
+        self._latest = None
+        self._drained_s = float("-inf")
+        self._line.clear()
+        for memory in (self._strays, self._off_clock, self._spikes, self._gaps, self._given):
+            memory.clear()
+
+    def _prune(self) -> None:
+        """Spikes come in order but for `settle_s`, so the oldest stand at the left."""
+        if self._latest is None:
+            return
+        oldest = self._latest - self._before_s * self._rate_hz
+        while self._spikes and self._spikes[0][0] < oldest:
+            self._spikes.popleft()
+        self._gaps = [gap for gap in self._gaps if gap.last >= oldest]
+
+    def _notice_late(self, sample: int) -> None:
+        if any(start <= sample < stop for start, stop in self._given):
+            if not self._n_late:
+                logger.warning(
+                    "a spike came after its window had been counted: raise settle_ms or quiet_ms"
+                )
+            self._n_late += 1
+
+
+def _trial(cue: Cue) -> tuple[int, int]:
+    return cue.block_index, cue.trial
+
+
+def _lacking(mark: _Mark, fault: str) -> RecorderGap:
+    return RecorderGap(
+        "the recorder cannot account for a presentation",
+        fault=fault,
+        where=_place(mark.cue),
+        expected=f"trial word {mark.word}, and everything until the count window's end",
+        got=fault.replace("_", " "),
+        remedy="it is shown again",
+    )
+
+
+def _place(cue: Cue) -> str:
+    return (
+        f"block {cue.block_index}, stimulus {cue.stimulus_index}, "
+        f"repetition {cue.repetition}, attempt {cue.attempt}"
+    )
