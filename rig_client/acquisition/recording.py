@@ -33,62 +33,27 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 
-from protocols.errors import RecorderGap, RigError
+from protocols.errors import RigError
 from protocols.rig_interfaces import Measurement
 from protocols.vocabulary import Cue, RecorderClock
-from rig_client.acquisition.clock_line import ClockLine
+from rig_client.acquisition.words import EARLY_S, Limits, Mark, Word, Words, lacking, showing
+
+__all__ = ["Gap", "Limits", "Recording", "samples_after"]
 
 logger = logging.getLogger(__name__)
 
-EARLY_S = 0.25
-"""A word may be read before the mark that it belongs to is made."""
 BACKWARDS_S = 1.0
 """A recorder whose clock goes back by more was restarted."""
 HORIZON_S = 2.0
 """Spikes are kept for so long, and for as long as a trial may still ask for them."""
-N_STRAYS = 64
-N_OFF_CLOCK = 3
-"""So many words in a row off the clock line, and it is the line that is wrong."""
+N_GIVEN = 64
+"""Windows that are remembered, to notice spikes that come too late."""
 GLANCE_S = 0.05
-
-
-class Limits(NamedTuple):
-    """When to believe, and when to give up; all in seconds.
-
-    Attributes:
-        settle_s: Disorder that the stream may have.
-        quiet_s: How long after a window's end a quiet stream means no spikes; None: never.
-        word_wait_s: How long after the onset its word may arrive.
-        tolerance_s: By how much a word may be off the clock line.
-    """
-
-    settle_s: float = 0.02
-    quiet_s: float | None = None
-    word_wait_s: float = 1.0
-    tolerance_s: float = 0.02
-
-
-class _Word(NamedTuple):
-    word: int
-    sample: int
-    heard_s: float
-
-
-@dataclass(eq=False)
-class _Mark:
-    cue: Cue
-    onset_s: float
-    word: int
-    marked_s: float
-    epoch: int
-    sample: int | None = None
-    late_s: float = 0.0
 
 
 @dataclass(eq=False)
@@ -98,7 +63,7 @@ class Gap:
     fault: str
     first: int
     last: int
-    noticed_s: float = field(default=0.0)
+    noticed_s: float
 
 
 def samples_after(offset_s: float, rate_hz: float) -> int:
@@ -131,18 +96,16 @@ class Recording:
         self._now_s = now_s
         self._changed = threading.Condition()
         self._settle = samples_after(limits.settle_s, rate_hz)
-        self._line = ClockLine(limits.tolerance_s)
+        self._words = Words(rate_hz, limits)
         self._before_s = HORIZON_S
         self._epoch = 0
         self._ended: dict[int, str] = {}
         self._latest: int | None = None
-        self._heard_s = self._drained_s = float("-inf")
-        self._marks: list[_Mark] = []
-        self._strays: deque[_Word] = deque(maxlen=N_STRAYS)
-        self._off_clock: list[tuple[float, float]] = []
+        self._n_heard = 0
+        self._drained_s = float("-inf")
         self._spikes: deque[tuple[int, int]] = deque()
         self._gaps: list[Gap] = []
-        self._given: deque[tuple[int, int]] = deque(maxlen=N_STRAYS)
+        self._given: deque[tuple[int, int]] = deque(maxlen=N_GIVEN)
         self._n_late = 0
 
     # --- what the reader says ------------------------------------------------------------------
@@ -152,8 +115,7 @@ class Recording:
         with self._changed:
             self._hear(sample)
             arrived_s = self._now_s() if heard_s is None else heard_s
-            self._strays.append(_Word(word, sample, arrived_s))
-            self._match()
+            self._words.read(Word(word, sample, arrived_s))
             self._changed.notify_all()
 
     def spike(self, sample: int, *sites: str) -> None:
@@ -221,20 +183,19 @@ class Recording:
     def mark(self, cue: Cue, onset_s: float, word: int) -> None:
         """The image of `cue` appeared at `onset_s` (rig's clock), and `word` was sent."""
         with self._changed:
-            self._marks = [one for one in self._marks if _trial(one.cue) == _trial(cue)]
-            self._marks.append(_Mark(cue, onset_s, word, self._now_s(), self._epoch))
-            self._match()
+            now_s = self._now_s()
+            self._words.mark(Mark(cue, onset_s, word, now_s, self._epoch, self._n_heard))
 
     def rest(self) -> None:
         """The trial is over, all counts are given: forget what it needed."""
         with self._changed:
-            self._marks.clear()
+            self._words.marks.clear()
             self._prune()
 
     def clock(self) -> RecorderClock | None:
         """The clock line by now; None before the first word."""
         with self._changed:
-            return self._line.clock()
+            return self._words.line.clock()
 
     def measurement(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
         """Counts in `[start, stop)` after the word of `cue`, once all of it has arrived.
@@ -253,83 +214,34 @@ class Recording:
         with self._changed:
             return self._judged(cue, window_s)
 
-    # --- matching words to marks ---------------------------------------------------------------
-
-    def _match(self) -> None:
-        for mark in self._marks:
-            if mark.sample is not None or mark.epoch != self._epoch:
-                continue
-            found = next((word for word in self._strays if self._fits(word, mark)), None)
-            if found is None:
-                continue
-            self._strays.remove(found)
-            mark.sample, mark.late_s = found.sample, max(0.0, found.heard_s - mark.marked_s)
-            self._line.add(mark.onset_s, found.sample / self._rate_hz)
-            self._off_clock.clear()
-
-    def _fits(self, word: _Word, mark: _Mark) -> bool:
-        if word.word != mark.word or word.heard_s < mark.marked_s - EARLY_S:
-            return False
-        if not self._line:
-            return True
-        off_s = word.sample / self._rate_hz - self._line.recorder_s(mark.onset_s)
-        return abs(off_s) <= self._line.allowed_s(mark.onset_s)
-
-    def _is_overdue(self, mark: _Mark) -> bool:
-        """Whether the word of `mark` will not come any more."""
-        if self._now_s() >= mark.marked_s + self._limits.word_wait_s:
-            return True
-        if not self._line or self._latest is None:
-            return False
-        due_s = self._line.recorder_s(mark.onset_s) + self._line.allowed_s(mark.onset_s)
-        return self._latest / self._rate_hz > due_s + self._limits.settle_s
-
-    def _why_no_word(self, mark: _Mark) -> str:
-        since_s = mark.marked_s - EARLY_S
-        if self._heard_s <= mark.marked_s:
-            return "silent_stream"
-        strays = [word for word in self._strays if word.heard_s >= since_s]
-        same = next((word for word in strays if word.word == mark.word), None)
-        if same is not None:
-            self._doubt_line(mark, same)
-            return "word_off_clock"
-        if gap := next((gap for gap in self._gaps if gap.noticed_s >= since_s), None):
-            return gap.fault
-        others = {one.word for one in self._marks}
-        return "unexpected_word" if {w.word for w in strays} - others else "missing_word"
-
-    def _doubt_line(self, mark: _Mark, word: _Word) -> None:
-        """A few words in a row that are off: their clock is the true one."""
-        self._strays.remove(word)
-        self._off_clock.append((mark.onset_s, word.sample / self._rate_hz))
-        if len(self._off_clock) >= N_OFF_CLOCK:
-            logger.warning("the recorder's clock has jumped: %d words in a row say so", N_OFF_CLOCK)
-            self._line.clear()
-            for point in self._off_clock:
-                self._line.add(*point)
-            self._off_clock.clear()
-
     # --- judging -------------------------------------------------------------------------------
 
     def _judged(self, cue: Cue, window_s: tuple[float, float]) -> Measurement | None:
         mark = self._mark_of(cue)
         if mark.epoch != self._epoch:
-            raise _lacking(mark, self._ended.get(mark.epoch, "recorder_restarted"))
+            raise lacking(mark, self._ended.get(mark.epoch, "recorder_restarted"))
         if mark.sample is None:
-            if not self._is_overdue(mark):
+            if not self._words.is_overdue(mark, self._now_s(), self._latest):
                 return None
-            raise _lacking(mark, self._why_no_word(mark))
+            raise lacking(mark, self._why_no_word(mark))
         start, stop = (mark.sample + samples_after(edge, self._rate_hz) for edge in window_s)
         if gap := self._gap_between(min(start, mark.sample), stop):
             if not self._is_settled(gap):
                 return None
-            raise _lacking(mark, gap.fault)
+            raise lacking(mark, gap.fault)
         if not self._has_all_until(stop, window_s[1], mark):
             return None
         self._given.append((start, stop))
         return Measurement(self._counts(start, stop), onset_s=mark.sample / self._rate_hz)
 
-    def _has_all_until(self, stop: int, stop_s: float, mark: _Mark) -> bool:
+    def _why_no_word(self, mark: Mark) -> str:
+        if self._n_heard == mark.n_heard:
+            return "silent_stream"
+        since_s = mark.marked_s - EARLY_S
+        gap = next((gap for gap in self._gaps if gap.noticed_s >= since_s), None)
+        return self._words.why_none(mark) or (gap.fault if gap else "missing_word")
+
+    def _has_all_until(self, stop: int, stop_s: float, mark: Mark) -> bool:
         if self._latest is not None and self._latest >= stop + self._settle:
             return True
         over_s = mark.marked_s + max(0.0, stop_s) + mark.late_s
@@ -337,7 +249,7 @@ class Recording:
         if quiet_s is not None:
             return self._drained_s >= over_s + quiet_s
         if self._now_s() >= over_s + self._limits.word_wait_s:
-            raise _lacking(mark, "silent_stream")
+            raise lacking(mark, "silent_stream")
         return False
 
     def _gap_between(self, first: int, last: int) -> Gap | None:
@@ -355,25 +267,25 @@ class Recording:
                 counts[place] += 1
         return counts
 
-    def _mark_of(self, cue: Cue) -> _Mark:
-        found = next((mark for mark in self._marks if mark.cue == cue), None)
+    def _mark_of(self, cue: Cue) -> Mark:
+        found = next((mark for mark in self._words.marks if mark.cue == cue), None)
         if found is None:
             raise RigError(
                 "counts were asked of a presentation that never began, or is long over",
-                where=_place(cue),
+                where=showing(cue),
                 expected="mark(cue, onset_s, word) in the same trial",
-                got=f"{len(self._marks)} presentations marked in this trial",
+                got=f"{len(self._words.marks)} presentations marked in this trial",
             )
         return found
 
     # --- the stream ----------------------------------------------------------------------------
 
     def _hear(self, sample: int) -> None:
-        self._heard_s = self._now_s()
+        self._n_heard += 1
         if self._latest is not None and sample < self._latest - BACKWARDS_S * self._rate_hz:
             self._begin_epoch("recorder_restarted")
         self._latest = sample if self._latest is None else max(self._latest, sample)
-        if not self._marks and len(self._spikes) > 1:
+        if not self._words.marks and len(self._spikes) > 1:
             self._prune()
 
     def _begin_epoch(self, fault: str) -> None:
@@ -381,8 +293,8 @@ class Recording:
         self._epoch += 1
         self._latest = None
         self._drained_s = float("-inf")
-        self._line.clear()
-        for memory in (self._strays, self._off_clock, self._spikes, self._gaps, self._given):
+        self._words.forget()
+        for memory in (self._spikes, self._gaps, self._given):
             memory.clear()
 
     def _prune(self) -> None:
@@ -401,25 +313,3 @@ class Recording:
                     "a spike came after its window had been counted: raise settle_ms or quiet_ms"
                 )
             self._n_late += 1
-
-
-def _trial(cue: Cue) -> tuple[int, int]:
-    return cue.block_index, cue.trial
-
-
-def _lacking(mark: _Mark, fault: str) -> RecorderGap:
-    return RecorderGap(
-        "the recorder cannot account for a presentation",
-        fault=fault,
-        where=_place(mark.cue),
-        expected=f"trial word {mark.word}, and everything until the count window's end",
-        got=fault.replace("_", " "),
-        remedy="it is shown again",
-    )
-
-
-def _place(cue: Cue) -> str:
-    return (
-        f"block {cue.block_index}, stimulus {cue.stimulus_index}, "
-        f"repetition {cue.repetition}, attempt {cue.attempt}"
-    )
