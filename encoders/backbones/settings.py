@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 
+from encoders.backbones.device import device_named
 from protocols.settings import Frozen
 
 
@@ -33,6 +34,4 @@ class BackboneSettings(Frozen):
     @property
     def torch_device(self) -> torch.device:
         """The device that `device` names on this computer."""
-        if self.device == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.device)
+        return device_named(self.device)

@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from encoders.backbones import load_backbone, pixels_of, resized
+from encoders.backbones.device import device_named
 from encoders.backbones.one_thread import one_thread
 from protocols.digests import document_digest
 from protocols.settings import Frozen
@@ -77,9 +78,7 @@ class DeepGenerator:
 
     def __init__(self, settings: DeepSettings) -> None:
         self._settings = settings
-        self._device = settings.device
-        if settings.device == "auto":
-            self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = device_named(settings.device)
         weights = read_weights(settings.weights, settings.code_dim, settings.untrained_seed)
         self._digest = weights.digest
         self._basis = weights.basis.to(self._device)
@@ -92,6 +91,11 @@ class DeepGenerator:
     def code_dim(self) -> int:
         """Components searched."""
         return self._settings.code_dim
+
+    @property
+    def device(self) -> torch.device:
+        """Where it draws."""
+        return self._device
 
     @property
     def image_size_px(self) -> int:
@@ -133,7 +137,7 @@ class DeepGenerator:
         pass through the pretrained network; `synthesis.inversion` can refine it by gradient.
         """
         check_images(images, where="invert(images)")
-        backbone = load_backbone(BACKBONE, LAYER, device=self._device)
+        backbone = load_backbone(BACKBONE, LAYER, device=self._device.type)
         first, side = self._middle_tile()
         within = slice(first, first + side)
         with one_thread(), torch.no_grad():

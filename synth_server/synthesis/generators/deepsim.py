@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from encoders.backbones.device import device_named
 from protocols.digests import document_digest
 from protocols.settings import Frozen
 from protocols.vocabulary import Codes, Images
@@ -92,9 +93,7 @@ class DeePSiMGenerator:
 
     def __init__(self, settings: DeePSiMSettings) -> None:
         self._settings = settings
-        self._device = settings.device
-        if settings.device == "auto":
-            self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._device = device_named(settings.device)
         with torch.device("meta"):
             network = DeePSiMNetwork(self.code_dim)
         shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
@@ -110,6 +109,11 @@ class DeePSiMGenerator:
     def code_dim(self) -> int:
         """4096 (fc6, fc7) or 1000 (fc8)."""
         return CODE_DIMS[self._settings.variant]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it draws."""
+        return self._device
 
     @property
     def image_size_px(self) -> int:
