@@ -8,7 +8,7 @@ is well::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from protocols.errors import SettingsError
 from protocols.interfaces import ImageGenerator, InvertibleGenerator, Objective, SimulatedPopulation
 from protocols.optimizer_checks import SEED, check_optimizer
 from protocols.promises import require, unmutated
-from protocols.rig_interfaces import Acquisition, Display
+from protocols.rig_interfaces import Acquisition, Display, Trigger
 from protocols.seeds import random_stream
 from protocols.vocabulary import Block, Images, Role, check_images
 
@@ -28,6 +28,7 @@ __all__ = [
     "check_objective_refuses",
     "check_optimizer",
     "check_population",
+    "check_trigger",
 ]
 
 
@@ -210,6 +211,46 @@ def check_display(display: Display, images: Images, *, on_s: float = 0.02) -> No
     require(display.wish() == "", "nobody asked for anything", got=display.wish())
     display.message("conformance")
     display.message("")
+
+
+def check_trigger(
+    trigger: Trigger,
+    block: Block,
+    words: Sequence[int] = (1, 2, 85, 170, 255),
+    arrived: Callable[[int], Sequence[int]] | None = None,
+) -> None:
+    """Check a `Trigger` by sending `words` at the onsets of `block`, and close it.
+
+    Args:
+        trigger: The trigger.
+        block: A block with at least one image.
+        words: Words that its lines can carry.
+        arrived: Waits for n words at the far end of the lines and returns those that came; without
+            it, only what happens at this end is checked.
+    """
+    cues = list(block.cues())
+    with unmutated("staging a block", block.images):
+        trigger.stage(block)
+    trigger.clear()
+    for place, word in enumerate(words):
+        trigger.send(word, cues[place % len(cues)])
+        if arrived is not None:
+            seen = list(arrived(place + 1))
+            require(
+                seen == list(words[: place + 1]),
+                "each word must arrive once, as it was sent, before the lines are cleared",
+                got=f"sent {list(words[: place + 1])}, arrived {seen}",
+            )
+        trigger.clear()
+    trigger.clear()
+    trigger.close()
+    if arrived is not None:
+        seen = list(arrived(len(words)))
+        require(
+            seen == list(words),
+            "clearing and closing must put no word on the lines",
+            got=f"sent {list(words)}, arrived {seen}",
+        )
 
 
 def _control_block(images: Images) -> Block:
