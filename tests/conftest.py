@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from protocols.documents import SessionSettings, ThreadSettings
+from rig_client.display.virtual_screen import VirtualScreen
 
 settings.register_profile("stimloop", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("stimloop")
@@ -22,6 +26,19 @@ def data_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data at {folder}; set STIMLOOP_DATA to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def screen() -> Iterator[str]:
+    """A screen in memory for all tests that open windows; it ends with this process, not before."""
+    if importlib.util.find_spec("psychopy") is None:
+        pytest.skip("no PsychoPy here: pip install 'stimloop[rig]' with Python 3.11 or 3.12")
+    if shutil.which("Xvfb"):
+        yield VirtualScreen((1280, 1024)).start()
+    elif os.environ.get("DISPLAY"):
+        yield os.environ["DISPLAY"]
+    else:
+        pytest.skip("neither a screen nor Xvfb here: sudo apt-get install xvfb libgl1-mesa-dri")
 
 
 @pytest.fixture

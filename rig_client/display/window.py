@@ -1,0 +1,139 @@
+"""Opens PsychoPy's window, and says in our words why it cannot."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.errors import DisplayError, InstallationError, SettingsError
+from rig_client.display.psychopy_settings import PsychoPySettings
+from rig_client.display.virtual_screen import VirtualScreen, has_screen
+
+SYSTEM_PACKAGES = (
+    "libgl1 libgl1-mesa-dri libglu1-mesa libegl1 libxi6 libxrandr2 libxinerama1 libxcursor1"
+)
+
+
+def open_window(settings: PsychoPySettings) -> Any:
+    """A `psychopy.visual.Window`, gray, its gamma set.
+
+    Raises:
+        InstallationError: If PsychoPy, a library or the screen is missing.
+        DisplayError: If the window or its gamma table cannot be had.
+        SettingsError: If the gamma table cannot be read.
+    """
+    table = None if settings.gamma_table is None else read_gamma_table(settings.gamma_table)
+    _await_screen(settings)
+    visual = _psychopy_visual()
+    try:
+        window = visual.Window(
+            size=settings.window_px,
+            fullscr=settings.full_screen,
+            screen=settings.screen,
+            winType="pyglet",
+            units="pix",
+            colorSpace="rgb255",
+            color=(settings.background,) * 3,
+            allowGUI=not settings.full_screen,
+            checkTiming=False,
+            waitBlanking=True,
+            gamma=settings.gamma,
+            title="stimloop",
+            autoLog=False,
+        )
+    except Exception as error:  # PsychoPy, pyglet and OpenGL raise many kinds
+        raise _cannot_open(error) from error
+    window.mouseVisible = not settings.full_screen
+    if table is not None:
+        _set_gamma_table(window, table)
+    return window
+
+
+def screen_width_px(window: Any) -> int:
+    """Width of the screen that the window is on."""
+    return int(window.winHandle.screen.width)
+
+
+def read_gamma_table(path: Path) -> NDArray[np.float64]:
+    """`(3, n)` in 0..1, from a text file of n ≥ 256 rows: red, green, blue.
+
+    Raises:
+        SettingsError: If it is none.
+    """
+    try:
+        table = np.loadtxt(path, delimiter="," if "," in path.read_text("utf-8") else None)
+    except (OSError, ValueError) as error:
+        raise _no_gamma_table(path, str(error)) from error
+    if table.ndim != 2 or table.shape[1] != 3 or len(table) < 256:
+        raise _no_gamma_table(path, f"shape {table.shape}")
+    if not (np.isfinite(table).all() and table.min() >= 0 and table.max() <= 1):
+        raise _no_gamma_table(path, f"values from {table.min():g} to {table.max():g}")
+    return np.ascontiguousarray(table.T)
+
+
+def _no_gamma_table(path: Path, got: str) -> SettingsError:
+    return SettingsError(
+        "the gamma table cannot be used",
+        where=f"display option gamma_table: {path}",
+        expected="256 or more rows of three numbers in 0..1: red, green, blue",
+        got=got,
+        remedy="see docs/how-to/calibrate-the-display.md",
+    )
+
+
+def _set_gamma_table(window: Any, table: NDArray[np.float64]) -> None:
+    try:
+        window.backend.setGammaRamp(table)
+    except Exception as error:
+        window.close()
+        raise DisplayError(
+            "the graphics card does not take the gamma table",
+            where="display option gamma_table",
+            expected="as many rows as the card has levels",
+            got=f"{table.shape[1]} rows; {type(error).__name__}: {error}",
+        ) from error
+
+
+def _await_screen(settings: PsychoPySettings) -> None:
+    if has_screen():
+        return
+    if not settings.virtual_screen:
+        raise InstallationError(
+            "there is no screen to open a window on",
+            expected="the environment variable DISPLAY, as on a desktop",
+            got="DISPLAY is not set",
+            remedy="start the rig client on the rig's own desktop; or, for a rehearsal, with the "
+            "display option virtual_screen = true",
+        )
+    VirtualScreen().start()
+
+
+def _psychopy_visual() -> Any:
+    """PsychoPy's window system, quiet."""
+    try:
+        from psychopy import logging as psychopy_log
+        from psychopy import visual
+    except Exception as error:  # missing itself, or a library of the system below pyglet
+        supported = "" if sys.version_info < (3, 13) else " (PsychoPy needs Python 3.11 or 3.12)"
+        raise InstallationError(
+            "PsychoPy cannot be imported",
+            got=f"{type(error).__name__}: {error}",
+            remedy=f"pip install 'stimloop[rig]'{supported}; "
+            f"Debian, Ubuntu: sudo apt-get install {SYSTEM_PACKAGES}",
+        ) from error
+    psychopy_log.console.setLevel(psychopy_log.CRITICAL)
+    return visual
+
+
+def _cannot_open(error: Exception) -> DisplayError:
+    return DisplayError(
+        "PsychoPy cannot open a window",
+        where="display",
+        got=f"{type(error).__name__}: {error}",
+        remedy=f"check DISPLAY, the screen number, and OpenGL (Debian: {SYSTEM_PACKAGES}); "
+        "a gamma that cannot be set is left to the screen by leaving gamma out",
+    )
