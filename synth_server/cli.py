@@ -71,6 +71,9 @@ def dry_run_command(
             "poncelab, wang_ponce; or random_search."
         ),
     ] = "sphere_ascent",
+    display: Annotated[
+        str, typer.Option(help="headless; or psychopy: a window, in memory if there is no screen.")
+    ] = "headless",
     images: Annotated[
         Path | None, typer.Option(help="Photographs (zip or folder) to fit an encoder with.")
     ] = None,
@@ -103,6 +106,7 @@ def dry_run_command(
         subject=subject,
         generator=generator,
         optimizer=optimizer,
+        display=display,
         images=images,
         encoder=encoder,
         changes=from_command_line(change or ()),

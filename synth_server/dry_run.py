@@ -21,6 +21,7 @@ import zmq
 from pydantic import Field
 from rich.console import Console
 
+from protocols import plugins
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError, StimloopError
 from protocols.experiments.control import ControlSettings
@@ -43,8 +44,19 @@ REHEARSAL_TAPS = (
 """Fewer than an encoder for an animal deserves; and not `v4_like`'s own network."""
 REHEARSAL_PX, REHEARSAL_STEPS = 88, 100
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
+DISPLAYS: dict[str, dict[str, Any]] = {
+    "headless": {"clock": "virtual"},
+    "psychopy": {
+        "full_screen": False,
+        "check_refresh": False,
+        "paced": False,
+        "virtual_screen": True,
+        "photodiode": "bottom_left",
+    },
+}
+"""Options of displays in a rehearsal: nobody counts late frames there, and nobody waits for any."""
 LOG, SUMMARY = "session.sqlite", "summary.json"
-EVOLUTION, RESPONSES = "evolution.png", "responses.png"
+EVOLUTION, RESPONSES = "evolution.png", "responses"
 STARTUP_S = 120.0
 GLANCE_MS = 250
 
@@ -61,6 +73,7 @@ class DryRunSettings(Frozen):
     subject: str = "v4_like"
     generator: str = "deep"
     optimizer: str = "sphere_ascent"
+    display: str = "headless"
     images: Path | None = None
     encoder: Path | None = None
     changes: dict[str, Any] = Field(default_factory=dict)
@@ -201,7 +214,8 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def rig_settings(settings: DryRunSettings, server: str = "") -> dict[str, Any]:
-    """`rig.toml` of a dry run: no screen, a virtual clock, simulated neurons."""
+    """`rig.toml` of a dry run: simulated neurons; no screen and a virtual clock, if not asked for."""
+    plugins.entry("stimloop.displays", settings.display)
     subject: dict[str, Any] = {"name": settings.subject, "options": {"n_sites": settings.sites}}
     if settings.subject.startswith("torch:"):
         path = str(Path(settings.subject.removeprefix("torch:")).resolve())
@@ -210,7 +224,7 @@ def rig_settings(settings: DryRunSettings, server: str = "") -> dict[str, Any]:
         "server": server or "tcp://127.0.0.1:0",
         "rig_id": "dry-run",
         "spool": "spool",
-        "display": {"name": "headless", "options": {"clock": "virtual"}},
+        "display": {"name": settings.display, "options": DISPLAYS.get(settings.display, {})},
         "acquisition": {
             "name": "simulated",
             "options": {
