@@ -13,7 +13,7 @@ from rich.console import Console
 
 from protocols import command_line
 from protocols.command_line import stderr
-from synth_server import encoder_commands, results_command
+from synth_server import encoder_commands, export_command, report_command, results_command
 from synth_server.encoder_service import commands as encoder_service_commands
 
 app = typer.Typer(
@@ -357,6 +357,8 @@ def annotate(
 
 
 results_command.register(app)
+report_command.register(app)
+export_command.register(app)
 encoder_commands.register(app)
 encoder_service_commands.register(app)
 

@@ -123,7 +123,8 @@ def write_results(folder: Path) -> Summary:
     draw_evolution(record, summary.sites, folder / LOG, folder / EVOLUTION)
     draw_responses(record, folder / LOG, folder / RESPONSES)
     for thread in summary.control:
-        draw_control(thread, record.control.threads[thread.thread], folder / LOG, folder)
+        shown = record.control.threads[thread.thread]
+        draw_control(thread, shown, folder / LOG, folder / thread.aim)
     return summary
 
 

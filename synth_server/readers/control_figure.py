@@ -12,7 +12,7 @@ import numpy as np
 from protocols.vocabulary import Role
 from synth_server.readers.bootstrap import Estimate
 from synth_server.readers.control import ControlThread, ShownImage
-from synth_server.readers.figure import INK, MAX_THREADS, REFERENCE
+from synth_server.readers.figure import INK, MAX_THREADS, REFERENCE, save
 from synth_server.readers.gains import ControlSummary, SiteControl
 from synth_server.session.log import SessionLog
 
@@ -22,9 +22,14 @@ WIDTH_IN, ROW_IN, HEAD_IN = 14, 1.75, 0.5
 
 
 def draw_control(
-    thread: ControlSummary, shown: ControlThread, log_path: Path, folder: Path
-) -> Path:
-    """Draw `stretch.png` or `one_hot_population.png` in `folder`: a row a site.
+    thread: ControlSummary,
+    shown: ControlThread,
+    log_path: Path,
+    out: Path,
+    *,
+    formats: Sequence[str] = ("png",),
+) -> None:
+    """Draw `out`, with each of `formats` at its end: a row a site.
 
     Left, the site's mean counts with 95 % confidence intervals; for one-hot images the population's
     responses, the target first, as Bashivan, Kar & DiCarlo (2019) show them. Right, images: the best
@@ -35,7 +40,6 @@ def draw_control(
 
     sites = thread.sites[:MAX_THREADS]
     is_one_hot = thread.aim == Role.ONE_HOT_POPULATION
-    out = folder / f"{thread.aim}.png"
     log = SessionLog(log_path)
     figure = plt.figure(
         figsize=(WIDTH_IN, HEAD_IN + ROW_IN * len(sites)), layout="constrained", facecolor="white"
@@ -51,11 +55,10 @@ def draw_control(
             else:
                 _draw_counts(axes, site, last=number == len(sites) - 1)
             _draw_images(right, site, shown, Role(thread.aim), log, first=number == 0)
-        figure.savefig(out, dpi=110)
+        save(figure, out, formats)
     finally:
         log.close()
         plt.close(figure)
-    return out
 
 
 def _headline(thread: ControlSummary) -> str:

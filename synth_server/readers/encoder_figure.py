@@ -17,7 +17,7 @@ from encoders.receptive_field import ReceptiveField
 from encoders.recording import Recording
 from encoders.validation import Scores, SiteScore
 from protocols.errors import DataError
-from synth_server.readers.figure import EVOLVED, INK, REFERENCE
+from synth_server.readers.figure import EVOLVED, INK, REFERENCE, save
 
 CELL = 64
 """Points across a mask, as drawn."""
@@ -78,6 +78,39 @@ def draw_encoder(
         _draw_scatters(top, encoder.predict(recording.images), recording, scores, unit)
         _draw_distributions(bottom, scores)
         figure.savefig(out, dpi=110)
+    finally:
+        plt.close(figure)
+
+
+def draw_masks(
+    encoder: DifferentiableEncoder,
+    shape_px: tuple[int, int],
+    out: Path,
+    *,
+    formats: Sequence[str] = ("png",),
+) -> None:
+    """Draw all spatial masks with receptive fields to `out`, with each of `formats` at its end.
+
+    Args:
+        encoder: A two-stage encoder, or an ensemble of them.
+        shape_px: Height and width of the images that it was fitted to.
+        out: The file, without `.png`.
+        formats: In which it is saved.
+
+    Raises:
+        DataError: If the encoder has no masks.
+    """
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    masks = site_masks(encoder)
+    columns = math.ceil(math.sqrt(min(len(masks), MAX_MASKS)))
+    height = 1.2 + 6 * math.ceil(min(len(masks), MAX_MASKS) / columns) / columns
+    figure = plt.figure(figsize=(6.5, height), layout="constrained", facecolor="white")
+    try:
+        fields = estimated_fields(encoder, shape_px, None)
+        _draw_masks(figure, masks, fields, shape_px, None)
+        save(figure, out, formats)
     finally:
         plt.close(figure)
 

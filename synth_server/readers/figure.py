@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,21 @@ def draw_evolution(
         plt.close(figure)
 
 
-def draw_responses(record: EvolutionRecord, log_path: Path, out: Path) -> None:
-    """Draw a mapping of responses to `out` (PNG): a row a site, its images from best to worst.
+def draw_responses(
+    record: EvolutionRecord, log_path: Path, out: Path, *, formats: Sequence[str] = ("png",)
+) -> bool:
+    """Draw a mapping of responses: a row a site, its images from best to worst.
 
     Left, the mean counts of all images, sorted; right, the images with the most and fewest spikes.
+
+    Args:
+        record: The session's.
+        log_path: Its log, for the images.
+        out: The file, without `.png`.
+        formats: In which it is saved.
+
+    Returns:
+        Whether there was a mapping to draw.
     """
     mpl.use("Agg")
     from matplotlib import pyplot as plt
@@ -60,7 +72,7 @@ def draw_responses(record: EvolutionRecord, log_path: Path, out: Path) -> None:
         t.mean_counts(Role.NATURAL) for t in record.threads.values() if t.counts[Role.NATURAL]
     ]
     if not mapped or record.rig is None:
-        return
+        return False
     ids, means = mapped[0]
     sites = record.rig.site_ids[:MAX_THREADS]
     log = SessionLog(log_path)
@@ -79,10 +91,19 @@ def draw_responses(record: EvolutionRecord, log_path: Path, out: Path) -> None:
                 panel.set_title(f"{counts[image]:.1f}", fontsize=7, color=INK)
                 panel.axis("off")
             strip.suptitle("most spikes · fewest spikes", fontsize=8, color=INK, x=0.0, ha="left")
-        figure.savefig(out, dpi=110)
+        save(figure, out, formats)
     finally:
         log.close()
         plt.close(figure)
+    return True
+
+
+def save(figure: Any, out: Path, formats: Sequence[str], dpi: int = 110) -> None:
+    """Save to `out` with each of `formats` at its end; one session's files are always the same."""
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "stimloop"}):
+        for kind in formats:
+            metadata = {"Date": None} if kind == "svg" else None
+            figure.savefig(out.with_name(f"{out.name}.{kind}"), dpi=dpi, metadata=metadata)
 
 
 def _draw_curve(axes: Any, thread: EvolvedThread, gain: SiteGain | None, *, first: bool) -> None:

@@ -101,8 +101,9 @@ def load_photographs(source: str | Path, n: int | None, size_px: int) -> Photogr
     """The first `n` photographs of `source`, cut square and resized (Lanczos, anti-aliased).
 
     Args:
-        source: `"embedded"`, a folder, or a zip file. Members are sorted by the numbers in their
-            names ("im2" before "im10"); images are cut to their central square.
+        source: `"embedded"`, a folder (with the folders in it: categories), or a zip file. Members
+            are sorted by the numbers in their names ("im2" before "im10"); images are cut to their
+            central square.
         n: How many; None for all, of `"embedded"` those that were chosen by hand.
         size_px: Side of the result.
 
@@ -168,7 +169,8 @@ def _cut(picture: Image.Image, crop: Crop) -> Image.Image:
 
 
 def _from_folder(folder: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
-    names = _image_names([entry.name for entry in folder.iterdir() if entry.is_file()])
+    files = [entry for entry in folder.rglob("*") if entry.is_file()]
+    names = _image_names([file.relative_to(folder).as_posix() for file in files])
     for name in names[: _how_many(n, len(names), str(folder))]:
         yield name, _from_file(folder / name)
 

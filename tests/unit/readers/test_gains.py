@@ -173,8 +173,8 @@ def test_table_and_figure_are_drawn(tmp_path, monkeypatch, aim):
     pixels = dict(zip(block.stimulus_ids, block.images, strict=True))
     log = SimpleNamespace(array=pixels.__getitem__, close=lambda: None)
     monkeypatch.setattr("synth_server.readers.control_figure.SessionLog", lambda _: log)
-    out = draw_control(found, record.threads["t"], tmp_path / "s.sqlite", tmp_path)
-    assert out.name == f"{aim}.png"
+    draw_control(found, record.threads["t"], tmp_path / "s.sqlite", tmp_path / "stretch")
+    out = tmp_path / "stretch.png"
     with Image.open(out) as drawn:
         assert 0.02 < (np.asarray(drawn.convert("L")) < 128).mean() < 0.9
     console = Console(record=True, width=160)

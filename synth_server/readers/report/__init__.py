@@ -1,0 +1,1 @@
+"""The report: one page of a whole session, for people, from its log alone."""

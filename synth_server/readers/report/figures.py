@@ -1,0 +1,97 @@
+"""The figures of a report: those of other readers, each as PNG and SVG in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from protocols.errors import StimloopError
+from protocols.vocabulary import Role
+from synth_server.readers.categories import category_responses
+from synth_server.readers.categories_figure import draw_categories
+from synth_server.readers.control_figure import draw_control
+from synth_server.readers.evolution import EvolutionRecord
+from synth_server.readers.figure import draw_responses
+from synth_server.readers.gains import ControlSummary
+from synth_server.readers.results import Results
+from synth_server.session.products import products_folder
+
+FORMATS = ("png", "svg")
+
+
+class Figure(NamedTuple):
+    """A figure's title, what it says, and its files without `.png` and `.svg`."""
+
+    title: str
+    caption: str
+    file: Path
+
+
+def evolution_figures(results: Results, folder: Path) -> Iterator[Figure]:
+    """Those that `write_result_set` drew into `folder`."""
+    for file in sorted(folder.glob("overview*.png")):
+        yield Figure(
+            "All evolutions",
+            "A: evolved against the best natural image. B: gains. C: curves with the image that "
+            "scored highest in the last generation, above the best reference.",
+            file.with_suffix(""),
+        )
+    for result in results.threads:
+        yield Figure(
+            f"Evolution {result.thread}",
+            "A: by generation. B: images on the way. C: references by rank. D: evolved against "
+            "natural images. E: resemblance to the evolved images against response.",
+            folder / "threads" / result.thread,
+        )
+
+
+def control_figures(
+    summaries: tuple[ControlSummary, ...], record: EvolutionRecord, log_path: Path, folder: Path
+) -> Iterator[Figure]:
+    """One for each thread with synthesised images."""
+    for summary in summaries:
+        file = folder / f"{summary.aim}-{summary.thread}"
+        draw_control(
+            summary, record.control.threads[summary.thread], log_path, file, formats=FORMATS
+        )
+        what = "One-hot population" if summary.aim == Role.ONE_HOT_POPULATION else "Stretch"
+        yield Figure(
+            f"{what}: {summary.thread}",
+            "A row a site. Left: mean counts, 95 % confidence intervals (one-hot: z-scored response "
+            "of the population, target first). Right: the images and their controls.",
+            file,
+        )
+
+
+def mapping_figures(record: EvolutionRecord, log_path: Path, folder: Path) -> Iterator[Figure]:
+    """Natural images by response, and by category where their names have one."""
+    file = folder / "responses"
+    if draw_responses(record, log_path, file, formats=FORMATS):
+        caption = "Mean spikes, images from best to worst; the best and the worst images."
+        yield Figure("Responses to natural images", caption, file)
+    for thread in record.threads.values():
+        found = category_responses(thread)
+        if found:
+            file = folder / f"categories-{thread.name}"
+            draw_categories(found, file, formats=FORMATS)
+            caption = "Mean ± SEM over images, by the folder that an image came from."
+            yield Figure(f"Categories: {thread.name}", caption, file)
+
+
+def mask_figures(log_path: Path, folder: Path, size_px: int) -> Iterator[Figure]:
+    """The spatial masks of encoders that were fitted in the session, if they are still there."""
+    from encoders.checkpoint import load_encoder
+    from synth_server.readers.encoder_figure import draw_masks
+
+    for number, path in enumerate(
+        sorted(products_folder(log_path).glob("encoder-*.safetensors")), start=1
+    ):
+        file = folder / f"masks-{number}"
+        try:
+            encoder = load_encoder(path, device="cpu").encoder
+            draw_masks(encoder, (size_px, size_px), file, formats=FORMATS)
+        except StimloopError:
+            continue
+        caption = "Where each site's encoder looks; circles: estimated receptive fields."
+        yield Figure("Spatial masks of the encoder", caption, file)

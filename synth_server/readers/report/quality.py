@@ -1,0 +1,155 @@
+"""How good are the data? What was shown, what failed and why, and how the recorder's clock ran."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from protocols.documents import Control, Event, EventKind
+from protocols.settings import Frozen
+from protocols.vocabulary import BlockResponses, Outcome, RecorderClock
+
+LARGE_RESIDUAL_S = 0.002
+"""Of the clock's fit, worth a warning: counts are cut to milliseconds."""
+FAILED = 0.2
+"""Share of failed presentations that is worth a warning."""
+
+
+class ClockOverview(Frozen):
+    """The recorder's clock over a session.
+
+    Attributes:
+        n_blocks: Blocks in which it was known.
+        first_offset_s: Recorder minus rig, at the first.
+        last_offset_s: At the last.
+        drift_ppm: As fitted in the last block.
+        largest_residual_s: Root mean square about the line, of the worst block.
+    """
+
+    n_blocks: int
+    first_offset_s: float
+    last_offset_s: float
+    drift_ppm: float
+    largest_residual_s: float
+
+
+class Quality(Frozen):
+    """A session's data quality.
+
+    Attributes:
+        n_presentations: Showings, failed ones too.
+        outcomes: How they ended, and how many did.
+        faults: What the recorder could not account for, by name.
+        onset_clocks: On which clock onsets were taken: `recorder`, `rig`, `virtual`.
+        n_shown_again: Showings after the first attempt.
+        n_unmeasured: Repetitions that never got counts.
+        n_dropped_frames: Over all showings.
+        n_resumed: How often the server was started again.
+        notes: Annotations of the experimenter, in order.
+        clock: None if the recorder had none of its own.
+        warnings: What somebody should look at, in words.
+    """
+
+    n_presentations: int
+    outcomes: dict[str, int]
+    faults: dict[str, int]
+    onset_clocks: dict[str, int]
+    n_shown_again: int
+    n_unmeasured: int
+    n_dropped_frames: int
+    n_resumed: int
+    notes: tuple[str, ...]
+    clock: ClockOverview | None
+    warnings: tuple[str, ...]
+
+
+class _Counts(NamedTuple):
+    outcomes: Counter[str]
+    faults: Counter[str]
+    clocks: Counter[str]
+
+
+def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality:
+    """The quality of a session, finished or not.
+
+    Args:
+        events: All of its log.
+        drifting: What `readers.stability` says about sites whose responses changed.
+    """
+    counts = _Counts(Counter(), Counter(), Counter())
+    again = dropped = resumed = asked = measured = 0
+    notes: list[str] = []
+    clocks: list[RecorderClock] = []
+    n_asked: dict[int, int] = {}
+    for event in events:
+        match event.kind:
+            case EventKind.BLOCK_PROPOSED:
+                n_asked[event.document["index"]] = len(event.document["order"])
+            case EventKind.SERVER_RESUMED:
+                resumed += 1
+            case EventKind.CONTROL:
+                said = Control.model_validate(event.document)
+                notes += [said.text] if said.command == "annotate" else []
+            case EventKind.RESPONSES_RECEIVED:
+                responses = BlockResponses.model_validate(event.document)
+                _count(responses, counts)
+                again += sum(shown.attempt > 0 for shown in responses.presentations)
+                dropped += sum(shown.dropped_frames for shown in responses.presentations)
+                asked += n_asked[responses.block_index]
+                measured += len({(s.stimulus_id, s.repetition) for s in responses.completed()})
+                clocks += [responses.clock] if responses.clock else []
+    clock = _overview(clocks)
+    return Quality(
+        n_presentations=counts.outcomes.total(),
+        outcomes=dict(counts.outcomes),
+        faults=dict(counts.faults.most_common()),
+        onset_clocks=dict(counts.clocks.most_common()),
+        n_shown_again=again,
+        n_unmeasured=asked - measured,
+        n_dropped_frames=dropped,
+        n_resumed=resumed,
+        notes=tuple(notes),
+        clock=clock,
+        warnings=(*_warnings(counts, asked - measured, clock), *drifting),
+    )
+
+
+def _count(responses: BlockResponses, counts: _Counts) -> None:
+    for shown in responses.presentations:
+        counts.outcomes[shown.outcome.value] += 1
+        if shown.fault:
+            counts.faults[shown.fault] += 1
+        if shown.outcome is Outcome.COMPLETED:
+            counts.clocks[shown.onset_clock] += 1
+
+
+def _overview(clocks: list[RecorderClock]) -> ClockOverview | None:
+    if not clocks:
+        return None
+    return ClockOverview(
+        n_blocks=len(clocks),
+        first_offset_s=clocks[0].offset_s,
+        last_offset_s=clocks[-1].offset_s,
+        drift_ppm=clocks[-1].drift_ppm,
+        largest_residual_s=max(clock.residual_s for clock in clocks),
+    )
+
+
+def _warnings(counts: _Counts, n_unmeasured: int, clock: ClockOverview | None) -> list[str]:
+    said = []
+    total, completed = counts.outcomes.total(), counts.outcomes[Outcome.COMPLETED.value]
+    if total and 1 - completed / total > FAILED:
+        said.append(f"{100 * (1 - completed / total):.0f} % of the presentations failed.")
+    if n_unmeasured:
+        said.append(f"{n_unmeasured} repetitions were given up after the last attempt.")
+    if counts.faults:
+        named = ", ".join(f"{name} ({n})" for name, n in counts.faults.most_common())
+        said.append(f"The recorder could not account for {counts.faults.total()}: {named}.")
+    if len(counts.clocks) > 1:
+        said.append("Onsets were taken on more than one clock.")
+    if clock is not None and clock.largest_residual_s > LARGE_RESIDUAL_S:
+        said.append(
+            f"Trial words lay up to {1000 * clock.largest_residual_s:.1f} ms (RMS) off the clock's line."
+        )
+    return said

@@ -1,0 +1,154 @@
+"""The tables of a report, in cells of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from protocols.vocabulary import Role
+from synth_server.readers.bootstrap import Estimate
+from synth_server.readers.gains import ControlSummary
+from synth_server.readers.paper import interval, probability
+from synth_server.readers.report.quality import Quality
+from synth_server.readers.results import Results
+from synth_server.readers.summary import Summary
+
+
+class Table(NamedTuple):
+    """A caption, names of columns, and rows of text."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+
+
+class Number(NamedTuple):
+    """A figure at the head of the page."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def headline(summary: Summary, results: Results | None, quality: Quality) -> list[Number]:
+    """What is looked for first."""
+    found = []
+    if results is not None and results.n_gains:
+        note = f"median of {results.n_gains}; above 1 in {results.n_above_1}, surely in "
+        note += f"{results.n_surely_above_1}; {_bounds(results.median_gain)}"
+        found.append(Number("evolved ÷ best natural", _ratio(results.median_gain), note))
+    for control in summary.control:
+        above = (
+            "" if control.share_above_1 is None else f"{100 * control.share_above_1:.0f} % above 1"
+        )
+        note = "; ".join(part for part in (above, _bounds(control.median_gain)) if part)
+        found.append(Number("synthesised ÷ best natural", _ratio(control.median_gain), note))
+        if control.aim == Role.ONE_HOT_POPULATION:
+            ratio = control.median_score_ratio
+            found.append(Number("softmax ÷ best natural's", _ratio(ratio), _bounds(ratio)))
+    done = quality.outcomes.get("completed", 0)
+    share = f"{100 * done / max(quality.n_presentations, 1):.1f} % completed"
+    found.append(Number("presentations", f"{quality.n_presentations:,}", share))
+    found.append(Number("blocks", f"{len(summary.blocks):,}", f"{len(summary.threads)} threads"))
+    return found
+
+
+def evolution_table(results: Results) -> Table:
+    """A row a thread."""
+    head = ("thread", "evolved", "best natural", "gain", "p", "natural image", "measured in")
+    rows = []
+    for thread in results.threads:
+        found = thread.comparison
+        if found is None:
+            rows.append((thread.thread, *["–"] * (len(head) - 1)))
+            continue
+        rows.append(
+            (
+                thread.thread,
+                interval(found.evolved),
+                interval(found.best_natural),
+                interval(found.gain),
+                probability(found.p_best_natural),
+                " or ".join(found.best_natural_names),
+                found.measured_in,
+            )
+        )
+    return Table(
+        "Evolution: mean spikes in the count window (95 % confidence interval)", head, rows
+    )
+
+
+def control_tables(summaries: Sequence[ControlSummary]) -> list[Table]:
+    """For each thread with synthesised images: counts by what was shown; scores of one-hot images."""
+    tables = []
+    for thread in summaries:
+        head = (
+            "site", "synthesised", "best natural", "contrast raised", "noise", "made for others",
+            "gain", "uniqueness",
+        )  # fmt: skip
+        rows = [
+            (
+                site.site,
+                *map(
+                    interval,
+                    (
+                        site.synthesised, site.best_natural, site.contrast_enhanced, site.noise,
+                        site.others, site.gain, site.uniqueness,
+                    ),
+                ),
+            )
+            for site in thread.sites
+        ]  # fmt: skip
+        caption = (
+            f"{thread.thread}: mean spikes (95 % confidence interval); gain: synthesised ÷ best"
+        )
+        tables.append(
+            Table(f"{caption} natural, uniqueness: synthesised ÷ made for others", head, rows)
+        )
+        if thread.aim == Role.ONE_HOT_POPULATION:
+            scores = [
+                (s.site, *map(interval, (s.score, s.natural_score, s.score_ratio)))
+                for s in thread.sites
+            ]
+            names = ("site", "synthesised", "best natural", "ratio")
+            tables.append(Table(f"{thread.thread}: softmax score of the target", names, scores))
+    return tables
+
+
+def outcome_table(quality: Quality) -> Table:
+    """How presentations ended."""
+    rows = [(name.replace("_", " "), str(n)) for name, n in quality.outcomes.items()]
+    rows += [(f"recorder: {name.replace('_', ' ')}", str(n)) for name, n in quality.faults.items()]
+    rows += [(f"onset on the clock: {name}", str(n)) for name, n in quality.onset_clocks.items()]
+    rows += [
+        ("shown again", str(quality.n_shown_again)),
+        ("repetitions given up", str(quality.n_unmeasured)),
+        ("dropped frames", str(quality.n_dropped_frames)),
+        ("server restarts", str(quality.n_resumed)),
+    ]
+    return Table("Presentations", ("", "number"), rows)
+
+
+def clock_table(quality: Quality) -> list[Table]:
+    """The recorder's clock; nothing if it had none of its own."""
+    clock = quality.clock
+    if clock is None:
+        return []
+    rows = [
+        ("offset at first, ms", f"{1000 * clock.first_offset_s:.3f}"),
+        ("offset at last, ms", f"{1000 * clock.last_offset_s:.3f}"),
+        ("drift, ppm", f"{clock.drift_ppm:.2f}"),
+        ("largest residual (RMS), ms", f"{1000 * clock.largest_residual_s:.3f}"),
+        ("blocks", str(clock.n_blocks)),
+    ]
+    return [Table("Recorder's clock, against the rig's", ("", "value"), rows)]
+
+
+def _ratio(estimate: Estimate) -> str:
+    return "–" if estimate.value is None else f"× {estimate.value:.2f}"
+
+
+def _bounds(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f"95 % CI {estimate.low:.2f}–{estimate.high:.2f}"
