@@ -59,6 +59,7 @@ class RigClient:
         self._waited_s = self._presented_s = 0.0
         self._apparatus: Apparatus | None = None
         self._said = ""
+        self._paused = False
         self._submission: tuple[BlockResponses, Future[msg.Body]] | None = None
 
     def run(self) -> RigReport:
@@ -151,11 +152,9 @@ class RigClient:
 
     def _is_to_stop(self) -> bool:
         """Between trials: whether to leave the block; waits while paused here, or without recorder."""
-        paused = False
         while not self._is_aborted():
-            wish = self._heed()
-            paused = wish == "pause" or (paused and wish != "resume")
-            reason = PAUSED_HERE if paused else self._recorder_trouble()
+            self._heed()
+            reason = PAUSED_HERE if self._paused else self._recorder_trouble()
             self._say(reason)
             if not reason:
                 break
@@ -165,19 +164,20 @@ class RigClient:
     def _recorder_trouble(self) -> str:
         return self._apparatus.acquisition.trouble() if self._apparatus else ""
 
-    def _heed(self) -> Wish:
-        """What was asked for at the keyboard.
+    def _heed(self) -> None:
+        """Do what was asked for at the keyboard; a pause begins before the next trial.
 
         Raises:
             RigStopped: If it was to quit.
         """
-        wish = self._apparatus.display.wish() if self._apparatus else ""
+        wish: Wish = self._apparatus.display.wish() if self._apparatus else ""
         if wish == "quit":
             raise RigStopped(
                 "stopped at the keyboard; nothing is lost",
                 remedy="start the rig client again: it goes on where it was, within the block",
             )
-        return wish
+        if wish:
+            self._paused = wish == "pause"
 
     def _submit(self, responses: BlockResponses) -> None:
         """Send responses, once those before them are acknowledged: the server takes them in order."""
@@ -229,7 +229,7 @@ class RigClient:
                         remedy="nothing is lost; see the error above, start the rig client again",
                     ) from None
                 self._heed()
-                self._say(self._condition())
+                self._say(PAUSED_HERE if self._paused else self._condition())
         self._say("")
         if counted:
             self._waited_s += time.perf_counter() - started

@@ -1,0 +1,88 @@
+"""The experimenter at the rig's keyboard and mouse: events sent to another process's window by X."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Iterator
+from typing import Any
+
+
+class Experimenter:
+    """Reaches the rig's window on a screen, by its title.
+
+    Args:
+        screen: The screen's name, such as `:3`.
+        title: The window's.
+    """
+
+    def __init__(self, screen: str, title: str = "stimloop") -> None:
+        from pyglet.libs.x11 import xlib
+
+        self._x = xlib
+        self._display = xlib.XOpenDisplay(screen.encode())
+        assert self._display, f"no screen {screen}"
+        self._title = title.encode()
+
+    def close(self) -> None:
+        self._x.XCloseDisplay(self._display)
+
+    def window(self) -> int:
+        """The window, 0 if it is not there."""
+        root = self._x.XDefaultRootWindow(self._display)
+        return next(self._windows_below(root), 0)
+
+    def press(self, key: str) -> None:
+        """A key, by the name that X gives it."""
+        x = self._x
+        event = x.XEvent()
+        for kind in (x.KeyPress, x.KeyRelease):
+            event.xkey.type = kind
+            event.xkey.display = self._display
+            event.xkey.window = self.window()
+            event.xkey.root = x.XDefaultRootWindow(self._display)
+            event.xkey.same_screen = True
+            symbol = x.XStringToKeysym(key.encode())
+            event.xkey.keycode = x.XKeysymToKeycode(self._display, symbol)
+            self._send(event, x.KeyPressMask)
+
+    def close_window(self) -> None:
+        """What a click on the window's cross does."""
+        x = self._x
+        event = x.XEvent()
+        event.xclient.type = x.ClientMessage
+        event.xclient.window = self.window()
+        event.xclient.message_type = x.XInternAtom(self._display, b"WM_PROTOCOLS", False)
+        event.xclient.format = 32
+        event.xclient.data.l[0] = x.XInternAtom(self._display, b"WM_DELETE_WINDOW", False)
+        self._send(event, 0)
+
+    def _send(self, event: Any, mask: int) -> None:
+        window = self.window()
+        assert window, "the rig has no window"
+        self._x.XSendEvent(self._display, window, False, mask, ctypes.byref(event))
+        self._x.XSync(self._display, False)
+
+    def _windows_below(self, window: int) -> Iterator[int]:
+        x = self._x
+        name = ctypes.c_char_p()
+        if x.XFetchName(self._display, window, ctypes.byref(name)) and name.value == self._title:
+            yield window
+        root, parent = x.Window(), x.Window()
+        children, n_children = ctypes.POINTER(x.Window)(), ctypes.c_uint()
+        x.XQueryTree(
+            self._display,
+            window,
+            *map(ctypes.byref, (root, parent, children, n_children)),
+        )
+        for number in range(n_children.value):
+            yield from self._windows_below(children[number])
+
+
+@contextlib.contextmanager
+def experimenter(screen: str) -> Iterator[Experimenter]:
+    person = Experimenter(screen)
+    try:
+        yield person
+    finally:
+        person.close()
