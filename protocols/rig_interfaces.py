@@ -100,6 +100,15 @@ class Fixation(Protocol):
 
 
 @runtime_checkable
+class GazeFixation(Fixation, Protocol):
+    """A `Fixation` that needs the display: its window, its frames, its clock."""
+
+    def watch_on(self, display: Display) -> None:
+        """Called once, before the first trial."""
+        ...
+
+
+@runtime_checkable
 class Trigger(Protocol):
     """Tells the recorder, by a word on its digital lines, which image appeared when."""
 

@@ -7,9 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from protocols import plugins
-from protocols.errors import PluginError
+from protocols.errors import PluginError, SettingsError
 from protocols.interfaces import SessionInfo
-from protocols.rig_interfaces import Acquisition, Display, Fixation, Reward, Trigger
+from protocols.rig_interfaces import (
+    Acquisition,
+    Display,
+    Fixation,
+    GazeFixation,
+    Reward,
+    Trigger,
+)
 from protocols.settings import PluginChoice
 from rig_client.settings import RigSettings
 
@@ -52,11 +59,27 @@ def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
 
         acquisition = part(Acquisition, "stimloop.acquisitions", settings.acquisition)
         trigger = part(Trigger, "stimloop.triggers", settings.trigger)
+        _check_word_fits(settings, trigger)
         reward = part(Reward, "stimloop.rewards", settings.reward)
         display = part(Display, "stimloop.displays", settings.display)
         fixation = part(Fixation, "stimloop.fixations", settings.fixation)
+        if isinstance(fixation, GazeFixation):
+            fixation.watch_on(display)
         made.pop_all()
     return Apparatus(display, acquisition, fixation, trigger, reward)
+
+
+def _check_word_fits(settings: RigSettings, trigger: Trigger) -> None:
+    """A trigger that knows how many lines it has must have enough of them."""
+    bits = getattr(trigger, "word_bits", settings.word_bits)
+    if bits < settings.word_bits:
+        raise SettingsError(
+            "the trial words are wider than the trigger's lines",
+            where=f"trigger {settings.trigger.name}",
+            expected=f"word_bits of at least {settings.word_bits}, as in rig.toml",
+            got=bits,
+            remedy="make both the same: word_bits, and word_bits of the trigger's options",
+        )
 
 
 def _incomplete(one: object, kind: Any, group: str, name: str) -> PluginError:

@@ -6,9 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from protocols.errors import RigError
 from protocols.interfaces import SessionInfo
-from rig_client.installed import imported
+from rig_client.serial_port import open_port
 from rig_client.triggers.lines import LineSettings, WordLines
 
 
@@ -33,18 +32,7 @@ class SerialTrigger(WordLines):
     Settings = SerialTriggerSettings
 
     def __init__(self, settings: SerialTriggerSettings, session: SessionInfo) -> None:  # noqa: ARG002
-        serial = imported("serial", needed_by="the serial trigger", install="pip install pyserial")
-        try:
-            self._port = serial.serial_for_url(
-                settings.port, baudrate=settings.baudrate, write_timeout=0
-            )
-        except (serial.SerialException, ValueError) as error:
-            raise RigError(
-                "the serial port of the trigger cannot be opened",
-                where=settings.port,
-                got=error,
-                remedy="check the cable, the name and who may open it (on Linux: group dialout)",
-            ) from error
+        self._port = open_port(settings.port, settings.baudrate, needed_by="the serial trigger")
         self._n_bytes = (settings.all_lines.bit_length() + 7) // 8
         self._decimal = settings.message == "decimal"
         super().__init__("serial trigger", settings, self._put)

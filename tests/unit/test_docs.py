@@ -325,7 +325,7 @@ def test_toml_examples_are_valid(example):
                     _check_choice(f"stimloop.{name}s", thread.settings.get(name))
         case "# rig.toml":
             rig = validated(RigSettings, values, where="docs")
-            for name in ("display", "acquisition", "fixation"):
+            for name in ("display", "acquisition", "fixation", "trigger", "reward"):
                 _check_choice(f"stimloop.{name}s", getattr(rig, name))
             subject = rig.acquisition.options.get("subject")
             _check_choice("stimloop.subjects", subject)

@@ -17,6 +17,8 @@ from protocols.errors import InstallationError, RigError, SettingsError
 from protocols.interfaces import SessionInfo
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Role
+from rig_client.apparatus import apparatus_of
+from rig_client.settings import RigSettings
 
 SESSION = SessionInfo(session_id="s", seed=0)
 DEADLINE_S = 20
@@ -146,6 +148,18 @@ def test_a_word_too_large_for_the_lines_is_refused(terminal, cue):
     with pytest.raises(RigError, match="1 to 15"):
         trigger.send(16, cue)
     trigger.close()
+
+
+def test_words_wider_than_the_lines_are_refused_before_the_session(terminal):
+    options = {"port": terminal.port, "word_bits": 4}
+    settings = RigSettings(
+        acquisition=PluginChoice(
+            name="simulated", options={"subject": {"name": "gabor_energy", "options": {}}}
+        ),
+        trigger=PluginChoice(name="serial", options=options),
+    )
+    with pytest.raises(SettingsError, match="at least 8"):
+        apparatus_of(settings, SESSION)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,65 @@
+"""What an eye tracker must do; the fixation window does the rest."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from protocols.errors import DisplayError
+from protocols.rig_interfaces import Display
+
+
+class Gaze(NamedTuple):
+    """Where the eye looked last.
+
+    Attributes:
+        x_deg: Right of straight ahead.
+        y_deg: Above straight ahead.
+        time_s: Of the sample, on any clock: a time that stands still means a tracker that is silent.
+        is_valid: False in a blink, or where the tracker has lost the eye.
+    """
+
+    x_deg: float
+    y_deg: float
+    time_s: float
+    is_valid: bool = True
+
+
+class EyeTracker(Protocol):
+    """Knows where the subject looks."""
+
+    def open_on(self, display: Display) -> None:
+        """Called once, before the first trial, with the display that is looked at."""
+        ...
+
+    def gaze_deg(self) -> Gaze | None:
+        """The latest sample, None if there was none yet; returns at once."""
+        ...
+
+    def close(self) -> None:
+        """Release it; also called if it was never opened."""
+        ...
+
+
+def window_and_geometry(display: Display, needed_by: str) -> tuple[Any, Any]:
+    """PsychoPy's window of `display`, and the geometry of its screen.
+
+    Raises:
+        DisplayError: If the display has none.
+    """
+    window, geometry = getattr(display, "window", None), getattr(display, "geometry", None)
+    if window is None or geometry is None:
+        raise DisplayError(
+            f"{needed_by} needs a display with a window",
+            where="rig.toml: fixation, display",
+            expected='display = { name = "psychopy" }',
+            got=type(display).__name__,
+            remedy="choose that display, or another fixation",
+        )
+    return window, geometry
+
+
+def point_deg(geometry: Any, window: Any, x_px: float, y_px: float) -> tuple[float, float]:
+    """Degrees of a point that PsychoPy gives in pixels from the window's centre, y up."""
+    width, height = window.size
+    found: tuple[float, float] = geometry.point_deg((width / 2 + x_px, height / 2 - y_px))
+    return found
