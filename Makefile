@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell sha256sum pyproject.toml | cut -c1-12)
 DEMO := demo
 
-.PHONY: help demo test lint types benchmarks clean
+.PHONY: help demo test lint types docs benchmarks clean
 
 help:
 	@echo "make demo        a whole session on this computer: evolve images for six simulated V4 sites"
 	@echo "make test        everything that must hold: style, types, import contracts, tests"
+	@echo "make docs        the documentation as a site, in site/; warnings are errors"
 	@echo "make benchmarks  measure, and write benchmarks/RESULTS.md"
 
 demo: $(READY)
@@ -26,6 +27,9 @@ lint: $(READY)
 types: $(READY)
 	@$(BIN)/mypy
 
+docs: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "site/index.html"
+
 benchmarks: $(READY)
 	@$(BIN)/python -m benchmarks
 
@@ -34,4 +38,4 @@ $(READY): pyproject.toml scripts/setup.sh
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(DEMO) site .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -68,9 +68,9 @@ install_window_packages() {
 install_stimloop() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$1]"; }
 
 install_window_packages
-echo "installing stimloop with [server,rig,test]; torch is large, the first time takes some minutes"
-if ! install_stimloop server,rig,test; then
+echo "installing stimloop with all extras; torch is large, the first time takes some minutes"
+if ! install_stimloop server,rig,nwb,monitor,docs,test; then
     echo "PsychoPy cannot be installed here; going on without: tests of its window are skipped" >&2
-    install_stimloop server,test
+    install_stimloop server,nwb,monitor,docs,test
 fi
 rm -f "$venv"/.ready-*
