@@ -9,6 +9,7 @@ import typer
 
 from protocols import command_line
 from protocols.command_line import stderr
+from rig_client import calibrate_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,6 +50,9 @@ def run(
         f"{done.presentations} presentations; waited {done.waited_s:.1f} s",
         highlight=False,
     )
+
+
+app.add_typer(calibrate_command.app, name="calibrate")
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
 from synth_server.readers import gains, stability, summary
 from synth_server.readers.bootstrap import N_RESAMPLES, Estimate
+from synth_server.readers.nwb_subject import SubjectSettings
 from synth_server.session.build import Equipment, ThreadApparatus, new_session, resolved
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog
@@ -329,6 +330,8 @@ def test_toml_examples_are_valid(example):
                 _check_choice(f"stimloop.{name}s", getattr(rig, name))
             subject = rig.acquisition.options.get("subject")
             _check_choice("stimloop.subjects", subject)
+        case "# subject.toml":
+            validated(SubjectSettings, values, where="docs")
         case "# pyproject.toml":
             assert set(values["project"]["entry-points"]) <= set(plugins.GROUPS)
         case _:
@@ -356,7 +359,12 @@ def _commands() -> Iterator[Any]:
     ):
         group: Any = typer.main.get_command(app)
         for name, command in group.commands.items():
-            yield pytest.param(program, name, command, id=f"{program}-{name}")
+            within = getattr(command, "commands", None)
+            named = (
+                {name: command} if within is None else {f"{name} {n}": c for n, c in within.items()}
+            )
+            for whole, one in named.items():
+                yield pytest.param(program, whole, one, id=f"{program}-{whole}")
 
 
 @pytest.mark.parametrize(("program", "name", "command"), list(_commands()))
