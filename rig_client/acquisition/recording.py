@@ -118,10 +118,14 @@ class Recording:
             self._words.read(Word(word, sample, arrived_s))
             self._changed.notify_all()
 
-    def spike(self, sample: int, *sites: str) -> None:
-        """A spike at `sample`, which counts for these `sites`; others than the recorded are ignored."""
+    def spike(self, sample: int, *sites: str, says_time: bool = True) -> None:
+        """A spike at `sample`, which counts for these `sites`; others than the recorded are ignored.
+
+        `says_time` is False if spikes come another way than words, and may be ahead of them.
+        """
         with self._changed:
-            self._hear(sample)
+            if says_time or self._latest is None:
+                self._hear(sample)
             for site in sites:
                 if (place := self._places.get(site)) is not None:
                     self._spikes.append((sample, place))
@@ -160,6 +164,12 @@ class Recording:
         with self._changed:
             self._begin_epoch(fault)
             self._changed.notify_all()
+
+    @property
+    def epoch(self) -> int:
+        """How often the recorder began anew, so far."""
+        with self._changed:
+            return self._epoch
 
     @property
     def latest(self) -> int | None:
@@ -246,9 +256,9 @@ class Recording:
             return True
         over_s = mark.marked_s + max(0.0, stop_s) + mark.late_s
         quiet_s = self._limits.quiet_s
-        if quiet_s is not None:
-            return self._drained_s >= over_s + quiet_s
-        if self._now_s() >= over_s + self._limits.word_wait_s:
+        if quiet_s is not None and self._drained_s >= over_s + quiet_s:
+            return True
+        if self._now_s() >= over_s + (quiet_s or 0.0) + self._limits.word_wait_s:
             raise lacking(mark, "silent_stream")
         return False
 

@@ -1,0 +1,223 @@
+"""What all recorders have in common that speak over a connection: one thread that reads it.
+
+A recorder derives from `StreamAcquisition`, says how its connection is opened, read and shut, and
+tells `self.recording` what it reads. Everything else (matching, counting, faults, reconnecting,
+what stands on the screen) is done here. It ends its `__init__` with `self.start()`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+
+from pydantic import Field
+
+from protocols.errors import RigError, SettingsError
+from protocols.rig_interfaces import Measurement
+from protocols.settings import Frozen
+from protocols.vocabulary import Block, Cue, RecorderClock
+from rig_client.acquisition.recording import Limits, Recording
+
+logger = logging.getLogger(__name__)
+
+READ_S = 0.01
+"""How long one reading waits for something to arrive."""
+RETRY_S = 0.25
+JOIN_S = 5.0
+
+
+class StreamLost(RigError):
+    """The connection to the recorder is gone, or cannot be made; it is tried again."""
+
+
+class RecorderSettings(Frozen):
+    """Settings that all recorders have.
+
+    Attributes:
+        sites: What to count: names of the recorder's electrodes or units, or a table
+            `name = electrode` that gives them names of one's own.
+        settle_ms: Disorder that the recorder's messages may have.
+        word_wait_ms: How long after an onset its trial word is waited for.
+        tolerance_ms: By how much a word may be off the clock line.
+        silence_s: After so long without a message, the recorder is said to be silent.
+    """
+
+    sites: dict[str, str] | tuple[str, ...] = ()
+    settle_ms: float = Field(default=20, ge=0, le=10_000)
+    word_wait_ms: float = Field(default=1000, gt=0, le=60_000)
+    tolerance_ms: float = Field(default=20, gt=0, le=10_000)
+    silence_s: float = Field(default=3, gt=0, le=3600)
+
+    def limits(self, quiet_ms: float | None) -> Limits:
+        """When to believe the stream; `quiet_ms` as `Limits.quiet_s`."""
+        return Limits(
+            settle_s=self.settle_ms / 1000,
+            quiet_s=None if quiet_ms is None else quiet_ms / 1000,
+            word_wait_s=self.word_wait_ms / 1000,
+            tolerance_s=self.tolerance_ms / 1000,
+        )
+
+    def sources(self, example: str) -> dict[str, str]:
+        """Site id → the recorder's name for it.
+
+        Raises:
+            SettingsError: If there is none; the message says how they are named.
+        """
+        named = self.sites if isinstance(self.sites, dict) else {name: name for name in self.sites}
+        n_given = len(self.sites)
+        if not named or len(set(named.values())) < n_given:
+            raise SettingsError(
+                "a recorder needs sites, each of them once",
+                where="rig.toml, [acquisition.options]",
+                expected=f"sites = {example}",
+                got=f"sites = {list(self.sites) if named else '[]'}",
+                remedy="name the electrodes or units that shall be counted",
+            )
+        return named
+
+
+class StreamAcquisition(ABC):
+    """An `Acquisition` with a clock of its own, fed by a connection.
+
+    Args:
+        settings: Common settings.
+        sources: Site id → the recorder's name for it.
+        rate_hz: Samples in a second of the recorder's clock.
+        quiet_ms: As `Limits.quiet_s`: given by recorders that say nothing when nothing happens.
+        where: The recorder's address, for messages.
+    """
+
+    def __init__(
+        self,
+        settings: RecorderSettings,
+        *,
+        sources: dict[str, str],
+        rate_hz: float,
+        quiet_ms: float | None,
+        where: str,
+    ) -> None:
+        self._site_ids = tuple(sources)
+        self._may_be_quiet = quiet_ms is not None
+        self._silence_s = settings.silence_s
+        self._where = where
+        self._trouble = f"connecting to the recorder at {where}"
+        self._stop = threading.Event()
+        self._sites_of = {source: site for site, source in sources.items()}
+        self.recording = Recording(self._site_ids, rate_hz, settings.limits(quiet_ms))
+        self._reader = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    # --- what a recorder adds ------------------------------------------------------------------
+
+    @abstractmethod
+    def _open(self) -> None:
+        """Connect; takes a second at most.
+
+        Raises:
+            StreamLost, OSError: If that fails.
+        """
+
+    @abstractmethod
+    def _read(self, timeout_s: float) -> bool:
+        """Read what has arrived and tell it to `self.recording`; wait `timeout_s` if nothing has.
+
+        Returns:
+            Whether there was anything.
+
+        Raises:
+            StreamLost, OSError: If the connection is gone.
+        """
+
+    @abstractmethod
+    def _shut(self) -> None:
+        """Close what `_open` opened, whatever it came to."""
+
+    def _idle(self) -> None:
+        """Nothing has arrived: connected, and read empty."""
+        self.recording.drained()
+
+    def start(self) -> None:
+        """Begin to read; the last line of a recorder's `__init__`."""
+        self._reader.start()
+
+    # --- what the rig asks ---------------------------------------------------------------------
+
+    @property
+    def site_ids(self) -> tuple[str, ...]:
+        """Those of the settings."""
+        return self._site_ids
+
+    def stage(self, block: Block) -> None:
+        """Which windows will be asked for."""
+        self.recording.expect(block.timing.count_window_s)
+
+    def mark(self, cue: Cue, onset_s: float, word: int) -> None:
+        """An image has appeared."""
+        self.recording.mark(cue, onset_s, word)
+
+    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+        """Counts in `[start, stop)` after the word of `cue`, on the recorder's clock.
+
+        Raises:
+            RecorderGap: With the fault's name; see `rig_client.acquisition.recording`.
+        """
+        return self.recording.measurement(cue, window_s)
+
+    def trouble(self) -> str:
+        """Why nothing can be recorded now; also says that no trial is under way."""
+        self.recording.rest()
+        return self._trouble
+
+    def clock(self) -> RecorderClock | None:
+        """The recorder's clock against the rig's."""
+        return self.recording.clock()
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._stop.set()
+        if self._reader.is_alive():
+            self._reader.join(JOIN_S)
+
+    # --- the reader's thread -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._open()
+                self._trouble = "" if self._may_be_quiet else self._no_data()
+                self._follow()
+            except (StreamLost, OSError) as error:
+                self._lost(error.what if isinstance(error, StreamLost) else str(error))
+            except Exception as error:
+                logger.exception("reading from the recorder failed; trying again")
+                self._lost(f"{type(error).__name__}: {error}")
+            finally:
+                self._shut()
+            self._stop.wait(RETRY_S)
+
+    def _follow(self) -> None:
+        heard_s = time.perf_counter()
+        while not self._stop.is_set():
+            if self._read(READ_S):
+                heard_s = time.perf_counter()
+                if self._trouble:
+                    self._trouble = ""
+                continue
+            self._idle()
+            silent_s = time.perf_counter() - heard_s
+            if not self._may_be_quiet and silent_s > self._silence_s and not self._trouble:
+                self._say(f"the recorder at {self._where} has been silent for {silent_s:.0f} s")
+                self.recording.restarted("silent_stream")
+
+    def _lost(self, why: str) -> None:
+        self._say(f"no connection to the recorder at {self._where}: {why}")
+        self.recording.restarted("disconnected")
+
+    def _no_data(self) -> str:
+        return f"nothing comes from the recorder at {self._where} yet: is it acquiring?"
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            logger.warning("%s", trouble)
+        self._trouble = trouble
