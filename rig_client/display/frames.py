@@ -94,8 +94,10 @@ class Frames:
         return np.diff(times)
 
     def _await_turn(self) -> None:
+        """Paced frames lie on a grid, as a screen's do: one that is late delays no other."""
         if self._paced:
-            left_s = self.last_s + 1 / self.refresh_hz - self.clock()
+            due_s = (round(self.last_s * self.refresh_hz) + 1) / self.refresh_hz
+            left_s = due_s - self.clock()
             if left_s > 0:
                 self._wait(left_s)
 

@@ -110,7 +110,6 @@ class PsychoPyDisplay:
             if not self._pool.holds(slot, name):
                 self._pool.load(slot, name, self._prepare(image))
         self.window.clearBuffer()
-        gc.collect()
 
     def show(
         self,

@@ -62,13 +62,14 @@ def test_without_frames_of_its_own_nothing_is_missed():
     assert [frames.next() for _ in range(3)] == [0, 0, 0]
 
 
-def test_paced_flips_wait_for_their_time():
-    screen = Screen(refresh_hz=100, late=dict.fromkeys(range(3), 0.2))
+def test_paced_flips_wait_for_their_time_and_a_late_one_delays_no_other():
+    """Flips of 2 ms, the third of 4 ms, the fourth of 13 ms: a frame is missed."""
+    screen = Screen(refresh_hz=100, late={0: 0.2, 1: 0.2, 2: 0.4, 3: 1.3, 4: 0.2, 5: 0.2})
     frames = screen.frames(real=False, paced=True)
-    for _ in range(3):
+    for _ in range(6):
         frames.next()
-    assert screen.waited_s == pytest.approx([0.01, 0.01, 0.01])
-    assert screen.now_s == pytest.approx(0.036)
+    assert screen.waited_s == pytest.approx([0.01, 0.008, 0.008, 0.006, 0.007, 0.008])
+    assert screen.now_s == pytest.approx(0.072)
 
 
 def test_a_real_screen_is_never_waited_for_by_the_clock():
