@@ -68,6 +68,12 @@ class AscentSettings(Frozen):
     )
     evaluate_every: int = Field(default=10, ge=1, description="steps between looks at the image")
     max_restarts: int = Field(default=3, ge=0, description="new starts for a diverged image")
+    n_candidates: int = Field(
+        default=1,
+        ge=1,
+        le=100_000,
+        description="starts drawn for a seed; each target climbs from the one that scores highest",
+    )
     batch_size: int = Field(
         default=8,
         ge=1,
@@ -132,8 +138,9 @@ def synthesize(
     size = settings.batch_size
     if settings.diversity:
         size = max(1, size // len(seeds)) * len(seeds)
+    starts = _Starts(encoder, objectives, space, settings)
     for batch in (jobs[start : start + size] for start in range(0, len(jobs), size)):
-        climb = _Climb(encoder, objectives, space, settings, batch, natural)
+        climb = _Climb(encoder, objectives, space, settings, batch, starts, natural)
         for step in range(settings.n_steps):
             climb.step(step)
             done += len(batch)
@@ -152,6 +159,47 @@ class _Job(NamedTuple):
     seed: int
 
 
+class _Starts:
+    """Where images begin: of each seed's candidates, the one that scores highest for the target."""
+
+    def __init__(
+        self,
+        encoder: DifferentiableEncoder,
+        objectives: Mapping[str, Objective],
+        space: ImageSpace,
+        settings: AscentSettings,
+    ) -> None:
+        self._encoder, self._space, self._settings = encoder, space, settings
+        self._scores = {name: cast(_Score, objective) for name, objective in objectives.items()}
+        self._best: dict[int, dict[str, Tensor]] = {}
+
+    def of(self, job: _Job) -> Tensor:
+        """`(1, …)` on the CPU."""
+        if self._settings.n_candidates == 1:
+            return seeded_start(self._space, job.seed)
+        if job.seed not in self._best:
+            self._best[job.seed] = self._screened(job.seed)
+        return self._best[job.seed][job.target]
+
+    @torch.no_grad()
+    def _screened(self, seed: int) -> dict[str, Tensor]:
+        n, size = self._settings.n_candidates, self._settings.batch_size
+        candidates = self._space.initial(n, image_stream(seed, "candidates"))
+        constraints = Constraints(self._settings.constraints, self._space.size_px)
+        device = _device(self._encoder, self._settings)
+        rates = torch.cat(
+            [
+                self._encoder.rates(
+                    constraints(self._space.images(candidates[at : at + size].to(device)))
+                ).cpu()
+                for at in range(0, n, size)
+            ]
+        )
+        names = self._encoder.site_ids
+        best = {name: int(score(rates, names).argmax()) for name, score in self._scores.items()}
+        return {name: candidates[row : row + 1].clone() for name, row in best.items()}
+
+
 class _Climb:
     """One batch on its way up: parameters `(n, …)`, and the best image of each so far."""
 
@@ -162,6 +210,7 @@ class _Climb:
         space: ImageSpace,
         settings: AscentSettings,
         jobs: Sequence[_Job],
+        first: _Starts,
         natural: NaturalDistance | None,
     ) -> None:
         self._encoder, self._space, self._settings = encoder, space, settings
@@ -170,8 +219,8 @@ class _Climb:
         self._groups = [(cast(_Score, objectives[name]), rows) for name, rows in rows_by_target]
         self._constraints = Constraints(settings.constraints, space.size_px)
         self._streams = [image_stream(job.seed, "transforms") for job in jobs]
-        starts = torch.cat([seeded_start(space, job.seed, 0) for job in jobs])
-        device = torch.device(settings.device) if settings.device else encoder.device
+        starts = torch.cat([first.of(job) for job in jobs])
+        device = _device(encoder, settings)
         self._leaf = starts.to(device).requires_grad_()
         kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
         self._optimizer = kind([self._leaf], lr=settings.learning_rate, maximize=True)
@@ -279,6 +328,10 @@ class _Climb:
             for moment in self._optimizer.state[self._leaf].values():
                 if isinstance(moment, Tensor) and moment.shape == self._leaf.shape:
                     moment[row] = 0
+
+
+def _device(encoder: DifferentiableEncoder, settings: AscentSettings) -> torch.device:
+    return torch.device(settings.device) if settings.device else encoder.device
 
 
 def _rate(settings: AscentSettings, step: int) -> float:

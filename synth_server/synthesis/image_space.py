@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from protocols.seeds import derived_seed, random_stream
 from protocols.settings import Frozen
@@ -76,7 +77,7 @@ class DifferentiableGenerator(Protocol):
         ...
 
     def decode(self, codes: Tensor) -> Tensor:
-        """`(n, code_dim)` → `(n, 3, size, size)` in 0..1."""
+        """`(n, code_dim)` on any device → `(n, 3, size, size)` in 0..1, on the same."""
         ...
 
 
@@ -117,6 +118,9 @@ class GeneratorSpaceSettings(Frozen):
 
     max_rms: float | None = Field(
         default=None, gt=0, description="longest code, RMS over its numbers; no limit if not given"
+    )
+    size_px: int | None = Field(
+        default=None, ge=8, le=2048, description="images are resized to it; not given: as drawn"
     )
 
 
@@ -197,8 +201,8 @@ class GeneratorSpace:
 
     @property
     def size_px(self) -> int:
-        """Side of the generator's image."""
-        return self._generator.image_size_px
+        """Side of the image."""
+        return self._settings.size_px or self._generator.image_size_px
 
     def initial(self, n: int, generator: torch.Generator) -> Tensor:
         """Codes from the generator's prior, seeded by one number drawn from `generator`."""
@@ -209,7 +213,11 @@ class GeneratorSpace:
 
     def images(self, parameters: Tensor) -> Tensor:
         """`(n, code_dim)` → `(n, 3, size, size)` in 0..1."""
-        return self._generator.decode(parameters)
+        images = self._generator.decode(parameters)
+        if self.size_px == images.shape[-1]:
+            return images
+        size = (self.size_px, self.size_px)
+        return interpolate(images, size, mode="bilinear", antialias=True, align_corners=False)
 
     def project_(self, parameters: Tensor) -> None:
         """Shorten codes that have left the ball of `max_rms`."""

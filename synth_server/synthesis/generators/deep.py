@@ -115,10 +115,11 @@ class DeepGenerator:
         return codes * np.float32(self._settings.code_scale)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """`(n, code_dim)` → `(n, 3, 128, 128)` RGB in 0..1; differentiable."""
-        features = self._basis.features(codes).to(DTYPES[self._settings.precision])
+        """`(n, code_dim)` on any device → `(n, 3, 128, 128)` RGB in 0..1, on the same; differentiable."""
+        features = self._basis.features(codes.to(self._device))
+        features = features.to(DTYPES[self._settings.precision])
         images: Tensor = self._decoder(features.contiguous(memory_format=torch.channels_last))
-        return self._at_contrast(self._tiled(images.float()))
+        return self._at_contrast(self._tiled(images.float())).to(codes.device)
 
     def __call__(self, codes: Codes) -> Images:
         """`(n, code_dim) float32` → `(n, 128, 128, 3) uint8`, `batch_size` at a time."""

@@ -132,10 +132,10 @@ class DeePSiMGenerator:
         return codes * np.float32(self._settings.code_scale)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """`(n, code_dim)` → `(n, 3, 256, 256)` RGB in 0..1; differentiable."""
-        mean = torch.tensor(MEAN_BGR, device=codes.device).view(1, 3, 1, 1)
-        raw: Tensor = self._network(codes)
-        return ((raw + mean) / 255).clamp(0, 1).flip(1)
+        """`(n, code_dim)` on any device → `(n, 3, 256, 256)` RGB in 0..1, on the same; differentiable."""
+        mean = torch.tensor(MEAN_BGR, device=self._device).view(1, 3, 1, 1)
+        raw: Tensor = self._network(codes.to(self._device))
+        return ((raw + mean) / 255).clamp(0, 1).flip(1).to(codes.device)
 
     def __call__(self, codes: Codes) -> Images:
         """`(n, code_dim) float32` → `(n, 256, 256, 3) uint8`, `batch_size` at a time."""
