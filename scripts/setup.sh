@@ -35,7 +35,8 @@ if ! "$venv/bin/python" -c '' 2>/dev/null; then
     "$python" -m venv --clear "$venv"
 fi
 WINDOW_DEBIAN=(xvfb xauth libgl1-mesa-dri libgl1 libglu1-mesa libegl1 libxi6 libxrandr2 libxinerama1
-    libxcursor1 libjack-jackd2-0 libportaudio2 fontconfig)
+    libxcursor1 libjack-jackd2-0 libportaudio2 fontconfig
+    chromium) # the monitor's tests
 WINDOW_FEDORA="xorg-x11-server-Xvfb mesa-dri-drivers mesa-libGL mesa-libGLU mesa-libEGL libXi libXrandr
     libXinerama libXcursor jack-audio-connection-kit portaudio fontconfig"
 

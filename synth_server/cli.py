@@ -13,7 +13,13 @@ from rich.console import Console
 
 from protocols import command_line
 from protocols.command_line import stderr
-from synth_server import encoder_commands, export_command, report_command, results_command
+from synth_server import (
+    encoder_commands,
+    export_command,
+    monitor_command,
+    report_command,
+    results_command,
+)
 from synth_server.encoder_service import commands as encoder_service_commands
 
 app = typer.Typer(
@@ -134,11 +140,9 @@ def _tell(console: Console, summary: Any, out: Path) -> None:
     console.print(f"summary         {out / 'summary.json'}", highlight=False)
     console.print("\nNext: draw it anew from its log and compare, byte by byte:")
     console.print(f"  synth-server replay {out / 'session.sqlite'} --verify", highlight=False)
-    if summary.evolution:
-        console.print("and for figures and tables as they are published:")
-        log = out / "session.sqlite"
-        command = f"  synth-server results {log} --out {out / 'results'}"
-        console.print(command, highlight=False, soft_wrap=True)
+    console.print("and for one page with figures, tables and Methods:")
+    command = f"  synth-server report {out / 'session.sqlite'}"
+    console.print(command, highlight=False, soft_wrap=True)
 
 
 def _tell_gains(console: Console, summary: Any) -> None:
@@ -357,6 +361,7 @@ def annotate(
 
 
 results_command.register(app)
+monitor_command.register(app)
 report_command.register(app)
 export_command.register(app)
 encoder_commands.register(app)

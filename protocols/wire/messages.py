@@ -215,6 +215,7 @@ class SessionStatus(Frozen):
     blocks_proposed: int
     blocks_answered: int
     last_event: int = Field(description="sequence number of the last durable event")
+    log: Text = Field(default="", description="where the log lies, on the server's computer")
 
 
 class StatusReport(Body):

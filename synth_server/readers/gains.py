@@ -87,10 +87,15 @@ def summaries(record: ControlRecord) -> tuple[ControlSummary, ...]:
     """One for each thread that has shown synthesised images."""
     seed = record.settings.seed if record.settings else 0
     return tuple(
-        _Gains(thread, thread.aim, seed).summary()
+        summary_of(thread, thread.aim, seed)
         for thread in record.threads.values()
         if thread.aim is not None
     )
+
+
+def summary_of(thread: ControlThread, aim: Role, seed: int) -> ControlSummary:
+    """Of one thread; `aim`: the role of the images that it made."""
+    return _Gains(thread, aim, seed).summary()
 
 
 class _Scale(NamedTuple):

@@ -217,6 +217,7 @@ class Session:
             blocks_proposed=self.n_proposed,
             blocks_answered=self.n_answered,
             last_event=self.log.last_seq,
+            log=str(self.log.path.resolve()),
         )
 
     def block(self, index: int) -> Block | None:
@@ -250,7 +251,7 @@ class Session:
         with self._guard:
             if self._ended or (self.state == "aborted" and command != "annotate"):
                 raise Refusal(RefusalReason.SESSION_OVER, "the session is over", got=command)
-            following: SessionState | None = _TRANSITIONS.get((self.state, command))
+            following: SessionState | None = TRANSITIONS.get((self.state, command))
             if following is None and command != "annotate":
                 return
             self._append(
@@ -273,7 +274,7 @@ class Session:
                 self.rig = RigAttached.model_validate(document)
             case EventKind.CONTROL:
                 command = Control.model_validate(document).command
-                self.state = _TRANSITIONS.get((self.state, command), self.state)
+                self.state = TRANSITIONS.get((self.state, command), self.state)
             case EventKind.SESSION_ENDED:
                 self.state = SessionEnded.model_validate(document).state
                 self._ended = True
@@ -315,7 +316,7 @@ class Session:
         return Accepted(block_index=responses.block_index, responses_digest=known, duplicate=True)
 
 
-_TRANSITIONS: dict[tuple[SessionState, str], SessionState] = {
+TRANSITIONS: dict[tuple[SessionState, str], SessionState] = {
     ("running", "pause"): "paused",
     ("paused", "resume"): "running",
     ("running", "stop"): "stopping",
@@ -324,6 +325,7 @@ _TRANSITIONS: dict[tuple[SessionState, str], SessionState] = {
     ("paused", "abort"): "aborted",
     ("stopping", "abort"): "aborted",
 }
+"""(state, command) → the state that follows; a command that is not here changes nothing."""
 
 
 def _to_nobody(_event: Event) -> None:

@@ -1,0 +1,64 @@
+"""The link to the server: is it there, and the page's buttons."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from protocols.errors import LinkLost, StimloopError
+from protocols.wire.messages import SessionStatus
+from synth_server.control import ask
+from synth_server.monitor.documents import Link
+
+BUTTONS = ("pause", "resume", "stop", "annotate")
+LOOK_EVERY_S = 2.0
+
+
+class ServerLink:
+    """Asks the server's control socket; any thread may.
+
+    Args:
+        address: The control address.
+        session: The session's id.
+        keys: Folder of client keys, if the server has keys.
+    """
+
+    def __init__(self, address: str, session: str, keys: Path | None) -> None:
+        self.address = address
+        self._session, self._keys = session, keys
+        self._link = Link()
+        self._stopped = threading.Event()
+
+    @property
+    def link(self) -> Link:
+        """What was found at the last look."""
+        return self._link
+
+    def keep_looking(self) -> None:
+        """Look every other second until `stop`."""
+        while not self._stopped.is_set():
+            self.look()
+            self._stopped.wait(LOOK_EVERY_S)
+
+    def look(self) -> None:
+        """Ask for the session's status; nothing is raised."""
+        try:
+            (status,) = ask("status", self.address, self._session, self._keys)
+            self._link = Link(state="connected", rig_id=status.rig_id)
+        except LinkLost as error:
+            self._link = Link(state="silent", said=error.what)
+        except StimloopError as error:
+            self._link = Link(state="refused", said=error.what)
+
+    def send(self, command: str, text: str = "") -> SessionStatus:
+        """Press a button.
+
+        Raises:
+            StimloopError: If the server does not answer, or refuses.
+        """
+        (status,) = ask(command, self.address, self._session, self._keys, text)
+        return status
+
+    def stop(self) -> None:
+        """End `keep_looking`."""
+        self._stopped.set()

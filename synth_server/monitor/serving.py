@@ -1,0 +1,114 @@
+"""Run the monitor: two threads that look, one web server, at low priority."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from protocols.errors import WireError
+from synth_server.monitor.app import monitor_app
+from synth_server.monitor.finding import Found
+from synth_server.monitor.link import ServerLink
+from synth_server.monitor.watcher import Watcher
+
+HOST = "127.0.0.1"
+NICENESS = 10
+GOODBYE_S = 1
+
+
+class MonitorServer(uvicorn.Server):
+    """Ends upon Ctrl-C and SIGTERM, as `synth-server serve` does, with exit status 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Both signals are the order to end."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
+        yield
+
+
+def run_monitor(found: Found, port: int, keys: Path | None, ready: Callable[[str], None]) -> None:
+    """Serve the page until somebody ends it.
+
+    Args:
+        found: The session.
+        port: To listen on; 0 lets the system choose.
+        keys: Folder of client keys for the control socket.
+        ready: Told the page's address once it can be opened.
+
+    Raises:
+        WireError: If the port is taken.
+        LogError: If the log cannot be read.
+        InstallationError: If a package is missing.
+    """
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    link = ServerLink(found.address, found.session_id, keys)
+    watcher = Watcher(found.log, link)
+    config = uvicorn.Config(
+        monitor_app(watcher, link),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=GOODBYE_S,
+        lifespan="off",
+        ws="none",
+    )
+    with listening(port) as bound:
+        threads = [
+            threading.Thread(target=look, name=name, daemon=True)
+            for name, look in (("reader", watcher.keep_up), ("link", _looking(watcher, link)))
+        ]
+        for thread in threads:
+            thread.start()
+        ready(f"http://{HOST}:{bound.getsockname()[1]}/")
+        MonitorServer(config).run(sockets=[bound])
+        watcher.stop()
+        link.stop()
+
+
+def _looking(watcher: Watcher, link: ServerLink) -> Callable[[], None]:
+    """Nobody asks after the server of a session that has ended."""
+
+    def look() -> None:
+        if watcher.overview.ended_unix_s is None:
+            link.keep_looking()
+
+    return look
+
+
+def open_in_browser(url: str) -> bool:
+    """Open the page if this computer has a screen; True if a browser was started."""
+    has_screen = sys.platform in ("darwin", "win32") or any(
+        os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
+    )
+    return has_screen and webbrowser.open(url)
+
+
+@contextlib.contextmanager
+def listening(port: int) -> Iterator[socket.socket]:
+    """A listening socket on loopback: connections wait in it until the server is up."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        try:
+            bound.bind((HOST, port))
+            bound.listen(128)
+        except OSError as error:
+            raise WireError(
+                "the monitor cannot listen here",
+                where=f"{HOST}:{port}",
+                got=error.strerror or str(error),
+                remedy="choose another --port, or --port 0 to let the system choose",
+            ) from None
+        yield bound
+    finally:
+        bound.close()

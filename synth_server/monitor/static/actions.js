@@ -1,0 +1,83 @@
+// Buttons, dialogs, keys.
+
+const element = (id) => document.getElementById(id);
+let said;
+
+async function press(command, text = "") {
+  try {
+    const response = await fetch(`/control/${command}`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ text }),
+    });
+    const answer = await response.json();
+    if (!response.ok) said(`${answer.what}${answer.remedy ? ` (${answer.remedy})` : ""}`, "bad");
+  } catch {
+    said("the monitor does not answer", "bad");
+  }
+}
+
+function ask(dialog) {
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) =>
+    dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }),
+  );
+}
+
+async function stop() {
+  if ((await ask(element("dialog-stop"))) === "stop") press("stop");
+}
+
+async function annotate() {
+  const note = element("note");
+  note.value = "";
+  const answer = await ask(element("dialog-annotate"));
+  if (answer === "write" && note.value.trim()) press("annotate", note.value.trim());
+}
+
+const pause = () => press(element("pause").dataset.command);
+
+export function showButtons(overview) {
+  const over = overview.ended_unix_s !== null;
+  const may = !over && overview.link.state === "connected";
+  const paused = overview.state === "paused";
+  const button = element("pause");
+  button.dataset.command = paused ? "resume" : "pause";
+  button.firstChild.textContent = paused ? "Resume" : "Pause";
+  button.disabled = !may || !["running", "paused"].includes(overview.state);
+  element("stop").disabled = button.disabled;
+  element("annotate").disabled = !may;
+}
+
+export function listen(page) {
+  said = page.say;
+  const click = (id, act) => element(id).addEventListener("click", act);
+  click("pause", pause);
+  click("stop", stop);
+  click("annotate", annotate);
+  click("theme", () => window.toggleTheme());
+  click("help", () => ask(element("dialog-help")));
+  click("live", () => page.follow());
+  element("slider").addEventListener("input", (event) => page.goTo(Number(event.target.value)));
+  const keys = {
+    p: () => element("pause").click(),
+    s: () => element("stop").click(),
+    a: () => element("annotate").click(),
+    t: () => element("theme").click(),
+    l: () => page.follow(),
+    "?": () => element("help").click(),
+    ArrowLeft: () => page.step(-1),
+    ArrowRight: () => page.step(1),
+  };
+  for (let n = 1; n <= 9; n += 1) keys[n] = () => page.choose(n - 1);
+  document.addEventListener("keydown", (event) => {
+    const busy = document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey;
+    const typing = event.target.closest("input[type=text], select, textarea");
+    const own = event.key.startsWith("Arrow") && event.target.closest("[role=tab], input, #strip");
+    const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+    if (busy || typing || own || !act) return;
+    event.preventDefault();
+    act();
+  });
+}
