@@ -9,6 +9,8 @@ BENCHMARKS = (
     "turnaround",
     "log_commit",
     "waiting",
+    "export",
+    "display",
     "evolution_gain",
     "drift",
     "warm_start",

@@ -262,6 +262,20 @@ def verify_chain(log: SessionLog) -> int:
     Raises:
         LogCorrupted: Naming the first event that is wrong.
     """
+    n_events = 0
+    for event in chained_events(log):
+        if event.kind is EventKind.BLOCK_PROPOSED:
+            log.block(event)
+        n_events += 1
+    return n_events
+
+
+def chained_events(log: SessionLog) -> Iterator[Event]:
+    """All events in order, each checked against its hash and the one before; arrays are not read.
+
+    Raises:
+        LogCorrupted: Naming the first event that is wrong.
+    """
     expected, seq = GENESIS, -1
     for event in log.events():
         if event.seq != seq + 1 or event.prev_hash != expected:
@@ -272,10 +286,8 @@ def verify_chain(log: SessionLog) -> int:
                 expected=expected,
                 got=event.prev_hash,
             )
-        if event.kind is EventKind.BLOCK_PROPOSED:
-            log.block(event)
+        yield event
         expected, seq = event.hash, event.seq
-    return seq + 1
 
 
 def _event(row: tuple[Any, ...], path: Path) -> Event:

@@ -1,0 +1,260 @@
+"""NWB files: valid, without findings of the inspector that archives run, and true to the log."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from encoders.backbones.one_thread import one_thread
+from protocols.documents import EventKind, SessionSettings, ThreadSettings
+from protocols.errors import InstallationError, LogCorrupted, LogError, SettingsError
+from protocols.settings import read_toml, validated
+from synth_server.readers.nwb import export_nwb
+from synth_server.readers.nwb_subject import SUBJECT_TEMPLATE, SubjectSettings
+from synth_server.session.log import SessionLog
+from tests.encoder_files import FIT
+from tests.playing import SITES
+from tests.unit.readers.logged import logged
+
+pynwb = pytest.importorskip("pynwb")
+nwbinspector = pytest.importorskip("nwbinspector")
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:hdmf")
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "export-to-nwb.md"
+SEVERE = {"ERROR", "PYNWB_VALIDATION", "CRITICAL", "BEST_PRACTICE_VIOLATION"}
+TAPS = {"n_images": 24, "image_size_px": 32, "n_seeds": 2, "comparison": {"repetitions": 1}}
+
+
+@pytest.fixture(scope="module")
+def subject(tmp_path_factory):
+    """The template that is printed, as it is."""
+    path = tmp_path_factory.mktemp("subject") / "subject.toml"
+    path.write_text(SUBJECT_TEMPLATE, "utf-8")
+    return read_toml(SubjectSettings, path)
+
+
+@pytest.fixture(scope="module")
+def stretch_log(tmp_path_factory):
+    options = {
+        **TAPS,
+        "mapping": {"repetitions": 2, "images_per_block": 24},
+        "fit": {"name": "two_stage", "options": FIT},
+        "synthesis": {"name": "stimloop", "options": {"n_steps": 3}},
+    }
+    thread = ThreadSettings(name="stretch", protocol="stretch", settings=options)
+    path = tmp_path_factory.mktemp("stretch") / "session.sqlite"
+    with one_thread():
+        logged(SessionSettings(session_id="s", seed=3, threads=(thread,)), path)
+    return path
+
+
+@pytest.fixture
+def evolve_log(evolve_settings, tmp_path):
+    path = tmp_path / "session.sqlite"
+    logged(evolve_settings, path)
+    return path
+
+
+def read(path):
+    io = pynwb.NWBHDF5IO(str(path), "r")
+    return io, io.read()
+
+
+def check(path):
+    """Valid, and nothing found that an archive minds."""
+    assert pynwb.validate(path=str(path)) == []
+    config = nwbinspector.load_config("dandi")
+    found = nwbinspector.inspect_nwbfile(nwbfile_path=path, config=config)
+    assert [each for each in found if each.importance.name in SEVERE] == []
+
+
+@pytest.mark.parametrize("separate_at_most", [10_000, 0], ids=["images apart", "images stacked"])
+def test_an_evolution_passes(evolve_log, tmp_path, subject, separate_at_most):
+    out = tmp_path / "out.nwb"
+    export_nwb(evolve_log, out, subject, separate_at_most=separate_at_most)
+    check(out)
+
+
+def test_a_stretch_session_passes(stretch_log, tmp_path, subject):
+    out = tmp_path / "out.nwb"
+    export_nwb(stretch_log, out, subject)
+    check(out)
+    io, nwbfile = read(out)
+    roles = set(nwbfile.intervals["presentations"].to_dataframe()["role"])
+    io.close()
+    assert {"natural", "stretch", "best_natural"} <= roles
+
+
+@pytest.mark.parametrize(("n_blocks", "end"), [(2, "abort"), (1, ""), (0, "abort")])
+def test_a_session_cut_short_passes(evolve_settings, tmp_path, subject, n_blocks, end):
+    path, out = tmp_path / "session.sqlite", tmp_path / "out.nwb"
+    answered = logged(evolve_settings, path, n_blocks=n_blocks, end=end)
+    assert export_nwb(path, out, subject).state == ("aborted" if end else "running")
+    check(out)
+    io, nwbfile = read(out)
+    intervals = nwbfile.intervals or {}
+    n_rows = len(intervals["presentations"]) if "presentations" in intervals else 0
+    io.close()
+    assert n_rows == sum(len(block.presentations) for block in answered)
+
+
+def test_it_holds_what_was_logged(evolve_settings, tmp_path, subject):
+    path, out = tmp_path / "session.sqlite", tmp_path / "out.nwb"
+    answered = logged(evolve_settings, path)
+    export_nwb(path, out, subject)
+    shown = [each for block in answered for each in block.presentations]
+    io, nwbfile = read(out)
+    table = nwbfile.intervals["presentations"].to_dataframe()
+    assert table["image_sha256"].tolist() == [each.stimulus_id for each in shown]
+    assert table["outcome"].tolist() == [each.outcome.value for each in shown]
+    assert table["word"].tolist() == [each.word for each in shown]
+    assert table["fault"].tolist() == [each.fault or "none" for each in shown]
+    counts = [each.spike_counts or (np.nan,) * len(SITES) for each in shown]
+    np.testing.assert_array_equal(np.stack(table["spike_counts"]), counts)
+    sites = nwbfile.processing["ecephys"]["sites"].to_dataframe()
+    assert sites["site_id"].tolist() == list(SITES)
+    assert nwbfile.electrodes["location"][:].tolist() == ["V4"] * len(SITES)
+    assert nwbfile.units is None, "there are counts, not spike times"
+    assert nwbfile.trials["n_presentations"][:].sum() == len(shown)
+    configuration = json.loads(nwbfile.scratch["session_configuration"].data)
+    assert configuration["settings"]["threads"][0]["settings"]["n_generations"] == 3
+    notes = nwbfile.processing["misc"]["session_events"].to_dataframe()
+    assert "annotate: the animal is awake" in notes["text"].tolist()
+    clocks = nwbfile.processing["ecephys"]["clocks"].to_dataframe()
+    assert set(clocks["recorder_offset_s"]) == {7.0}
+    io.close()
+
+
+@pytest.mark.parametrize("separate_at_most", [10_000, 0], ids=["images apart", "images stacked"])
+def test_pixels_and_codes_are_those_of_the_log(evolve_log, tmp_path, subject, separate_at_most):
+    out = tmp_path / "out.nwb"
+    export_nwb(evolve_log, out, subject, separate_at_most=separate_at_most)
+    io, nwbfile = read(out)
+    misc = nwbfile.processing["misc"]
+    log = SessionLog(evolve_log)
+    ids = misc["images"]["sha256"][:].tolist()
+    if separate_at_most:
+        series = nwbfile.stimulus["presented_images"]
+        ordered = series.indexed_images.order_of_images
+        pixels = [ordered[place].data[...] for place in range(len(ids))]
+    else:
+        series = nwbfile.stimulus["presented_images"]
+        stack = misc["pixels_16x16"]
+        assert stack["image_index"][:].tolist() == list(range(len(ids)))
+        pixels = list(stack["pixels"][:])
+    for image_id, found in zip(ids, pixels, strict=True):
+        np.testing.assert_array_equal(found, log.array(image_id))
+    presentations = nwbfile.intervals["presentations"]
+    assert series.data[:].tolist() == presentations["image_index"][:].tolist()
+    np.testing.assert_allclose(series.timestamps[:], presentations["start_time"][:])
+    blocks = [e.document for e in log.events(EventKind.BLOCK_PROPOSED)]
+    of_thread = [log.array(b["codes_digest"]) for b in blocks if b["thread"] == "site-01"]
+    codes = misc["codes_site-01"]
+    np.testing.assert_array_equal(codes["code"][:], np.concatenate(of_thread))
+    row = len(of_thread[0])  # the first of the second generation
+    second = [b for b in blocks if b["thread"] == "site-01"][1]
+    assert ids[codes["image_index"][row]] == second["stimuli"][0]["id"]
+    log.close()
+    io.close()
+
+
+def test_scores_are_the_objectives(evolve_log, tmp_path, subject):
+    """The objective of thread site-01 is that site's mean count."""
+    export_nwb(evolve_log, tmp_path / "out.nwb", subject)
+    io, nwbfile = read(tmp_path / "out.nwb")
+    scores = nwbfile.processing["misc"]["scores"].to_dataframe()
+    shown = nwbfile.intervals["presentations"].to_dataframe()
+    io.close()
+    for _, row in scores[scores["thread"] == "site-01"].iterrows():
+        same = shown[
+            (shown["block_index"] == row["block_index"])
+            & (shown["image_index"] == row["image_index"])
+            & (shown["outcome"] == "completed")
+        ]
+        assert row["n_counted"] == len(same)
+        assert row["score"] == pytest.approx(np.stack(same["spike_counts"])[:, 1].mean())
+
+
+def test_the_five_lines_of_the_docs_read_it(evolve_log, tmp_path, subject, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.S)
+    assert len(code.strip().splitlines()) == 5
+    monkeypatch.chdir(tmp_path)
+    export_nwb(evolve_log, tmp_path / "session.nwb", subject)
+    names = {}
+    exec(compile(code, PAGE.name, "exec"), names)
+    table = names["presentations"]
+    assert {"generation", "role", "image_sha256", "spike_counts"} <= set(table.columns)
+    assert len(table) == 60
+
+
+def test_without_a_subject_it_is_still_a_file(evolve_log, tmp_path):
+    export_nwb(evolve_log, tmp_path / "out.nwb")
+    assert pynwb.validate(path=str(tmp_path / "out.nwb")) == []
+
+
+def test_without_pynwb_it_says_what_to_install(evolve_log, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynwb", None)
+    with pytest.raises(InstallationError, match=r"stimloop\[nwb\]"):
+        export_nwb(evolve_log, tmp_path / "out.nwb")
+
+
+def test_a_file_that_is_there_stays_unless_told(evolve_log, tmp_path):
+    out = tmp_path / "out.nwb"
+    out.write_text("precious")
+    with pytest.raises(SettingsError, match="--force"):
+        export_nwb(evolve_log, out)
+    assert out.read_text() == "precious"
+    export_nwb(evolve_log, out, force=True)
+    assert out.stat().st_size > 1000
+
+
+def test_of_an_altered_image_no_file_is_left(evolve_log, tmp_path):
+    with sqlite3.connect(evolve_log) as db:
+        db.execute(
+            "UPDATE arrays SET data = zeroblob(length(data)) WHERE digest = "
+            "(SELECT digest FROM arrays WHERE dtype = 'uint8' LIMIT 1)"
+        )
+    out = tmp_path / "out.nwb"
+    with pytest.raises(LogCorrupted, match="altered"):
+        export_nwb(evolve_log, out)
+    assert [each.name for each in tmp_path.iterdir() if each.suffix == ".nwb"] == []
+
+
+def test_of_a_log_that_was_cut_no_file_is_left(evolve_log, tmp_path):
+    whole = evolve_log.read_bytes()
+    evolve_log.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(LogError):
+        export_nwb(evolve_log, tmp_path / "out.nwb")
+    assert [each.name for each in tmp_path.iterdir() if each.suffix == ".nwb"] == []
+
+
+GOOD = {"subject_id": "M01", "species": "Macaca mulatta", "sex": "F", "age": "P7Y"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "hint"),
+    [
+        ("subject_id", "a/b", "without slashes"),
+        ("species", "macaque", "Macaca mulatta"),
+        ("sex", "male", "'M', 'F'"),
+        ("age", "7 years", "P7Y"),
+        ("age", "P", "P7Y"),
+        ("age", None, "date_of_birth"),
+        ("weight", "7.3", "7.3 kg"),
+        ("experimenter", ["Ada Lovelace"], "Last, First"),
+    ],
+)
+def test_what_is_wrong_with_a_subject_is_said(name, value, hint):
+    with pytest.raises(SettingsError, match=hint):
+        validated(SubjectSettings, {**GOOD, name: value}, where="subject.toml")
+
+
+@pytest.mark.parametrize("age", ["P7Y", "P90D", "P7Y3M", "P1D/P3D", "P90Y/", "PT12H", "P2.5Y"])
+def test_ages_that_archives_take(age):
+    assert validated(SubjectSettings, {**GOOD, "age": age}, where="").age == age
