@@ -16,9 +16,10 @@ STREAMING = {
     "open-ephys-zmq": "rig_client.emulators.open_ephys_zmq:OpenEphysZmqSpeaker",
     "intan": "rig_client.emulators.intan:IntanSpeaker",
     "cerebus": "rig_client.emulators.cerebus:CerebusSpeaker",
+    "lsl": "rig_client.emulators.lsl:LslSpeaker",
 }
 """Kinds that are a `Speaker`: called with (settings, site ids)."""
-OTHERS: dict[str, str] = {}
+OTHERS = {"shared-folder": "rig_client.emulators.shared_folder:SharedFolderEmulator"}
 """Kinds that are an emulator of their own: called with (settings)."""
 
 
