@@ -249,7 +249,8 @@ class Recording:
             return "silent_stream"
         since_s = mark.marked_s - EARLY_S
         gap = next((gap for gap in self._gaps if gap.noticed_s >= since_s), None)
-        return self._words.why_none(mark) or (gap.fault if gap else "missing_word")
+        why = self._words.why_none(mark)
+        return gap.fault if gap and why != "word_off_clock" else why or "missing_word"
 
     def _has_all_until(self, stop: int, stop_s: float, mark: Mark) -> bool:
         if self._latest is not None and self._latest >= stop + self._settle:

@@ -68,6 +68,7 @@ class Words:
         self.marks: list[Mark] = []
         self._epoch = 0
         self._strays: deque[Word] = deque(maxlen=N_STRAYS)
+        self._sent: deque[tuple[float, int]] = deque(maxlen=N_STRAYS)
         self._off_clock: list[tuple[float, float]] = []
 
     def read(self, word: Word) -> None:
@@ -79,6 +80,7 @@ class Words:
         """An image has appeared; marks of earlier trials are forgotten."""
         self.marks = [one for one in self.marks if trial(one.cue) == trial(mark.cue)]
         self.marks.append(mark)
+        self._sent.append((mark.marked_s, mark.word))
         self._match()
 
     def forget(self) -> None:
@@ -104,7 +106,9 @@ class Words:
         if same is not None:
             self._doubt_line(mark, same)
             return "word_off_clock"
-        strange = {word.word for word in near} - {one.word for one in self.marks}
+        since_s = mark.marked_s - EARLY_S - self._limits.word_wait_s
+        sent = {word for sent_s, word in self._sent if sent_s >= since_s}
+        strange = {word.word for word in near} - sent
         return "unexpected_word" if strange else ""
 
     def _match(self) -> None:

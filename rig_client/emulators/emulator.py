@@ -238,6 +238,9 @@ class Emulator:
         """The sample at `host_s`; what the stream is past already happens now, not then."""
         first = self._first_s * self._settings.sample_rate_hz
         sample = int(first + (host_s - self._began_s) * self._speed)
+        late_ms = 1000 * (self._ticked + 1 - sample) / self._settings.sample_rate_hz
+        if late_ms > 1:
+            logger.warning("heard %.0f ms too late what is shown: raise latency_ms", late_ms)
         return max(sample, self._ticked + 1)
 
     def _host_s(self, sample: int) -> float:

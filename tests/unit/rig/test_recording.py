@@ -195,6 +195,18 @@ def test_another_word_in_its_place_is_named():
     assert rig.fault(cue) == "unexpected_word"
 
 
+def test_the_late_word_of_a_trial_that_nobody_asked_about_is_not_strange():
+    rig = settled(Rig())
+    rig.show(word=None)
+    broken, at = rig.n, rig.sample(rig.now_s)
+    rig.recording.rest()
+    rig.pass_s(0.01)
+    cue, _ = rig.show(word=None)
+    rig.recording.word(broken, at)
+    rig.pass_s(0.25)
+    assert rig.fault(cue) == "missing_word"
+
+
 def test_a_word_off_the_clock_line_is_refused():
     rig = settled(Rig())
     cue, _ = rig.show(word_at=rig.sample(rig.now_s + 0.1))
