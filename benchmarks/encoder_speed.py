@@ -49,7 +49,7 @@ from encoders.two_stage import Penalties, Readout
 from synth_server.synthesis.ascent import AscentSettings, synthesize
 from synth_server.synthesis.constraints import TransformSettings
 from synth_server.synthesis.objectives import SiteObjective, SiteSettings
-from synth_server.synthesis.recipes import stimloop_recipe
+from synth_server.synthesis.recipes import fourier_recipe
 
 SITES = (10, 100, 1000)
 IMAGES = (100, 200, 480, 1000)
@@ -147,7 +147,7 @@ def synthesis(run: Run) -> str:
     """A step of ascent, an image, against lucent on the same network, readout and size."""
     encoder = _single_encoder(run)
     n_images = 4 if run.is_quick else CLIMBED
-    recipe = stimloop_recipe(encoder.tap.input_px or 112)
+    recipe = fourier_recipe(encoder.tap.input_px or 112)
     turning = TransformSettings(**{**recipe.settings.transforms.model_dump(), "rotate_deg": 10})
     turned = recipe.settings.model_copy(update={"transforms": turning})
     tasks: dict[str, Callable[[], Any]] = {
@@ -199,7 +199,7 @@ def _climb(
     names = encoder.site_ids[: n_images // n_seeds]
     targets = {name: SiteObjective(SiteSettings(site=name)) for name in names}
     chosen = settings.model_copy(update={"n_steps": n_steps, "batch_size": n_images})
-    space = stimloop_recipe(encoder.tap.input_px or 112).space
+    space = fourier_recipe(encoder.tap.input_px or 112).space
     return lambda: synthesize(encoder, targets, space, chosen, range(n_seeds))
 
 
@@ -252,7 +252,7 @@ def _growth_in_images(run: Run, posed: Problem) -> dict[int, float]:
 
 def _growth_in_batch(run: Run) -> dict[int, float]:
     encoder, sizes = _single_encoder(run), BATCHES[:2] if run.is_quick else BATCHES
-    settings = stimloop_recipe(encoder.tap.input_px or 112).settings
+    settings = fourier_recipe(encoder.tap.input_px or 112).settings
     n_steps = min(BATCH_STEPS, run.n_steps)
     tasks = {str(size): _climb(encoder, size, settings, n_steps) for size in sizes}
     timed = side_by_side(tasks, run.repeats, run.clock)

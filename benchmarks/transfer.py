@@ -33,7 +33,13 @@ from protocols.digests import array_digest
 from protocols.vocabulary import Images, Rates
 from synth_server.synthesis.ascent import Synthesized, synthesize
 from synth_server.synthesis.constraints import Constraints, starting_images
-from synth_server.synthesis.image_space import PixelSpace, PixelSpaceSettings
+from synth_server.synthesis.generators.deep import DeepGenerator, DeepSettings
+from synth_server.synthesis.image_space import (
+    GeneratorSpace,
+    GeneratorSpaceSettings,
+    PixelSpace,
+    PixelSpaceSettings,
+)
 from synth_server.synthesis.recipes import Recipe, recipe_of
 from synth_server.synthesis.targets import objectives_for
 
@@ -143,7 +149,11 @@ PARTS: Mapping[str, Callable[..., str]] = {
 
 
 def _variants(bench: Bench, fitted: Fit) -> dict[str, Callable[[], Images]]:
-    recipe = _recipe(fitted)
+    recipe, fourier = _recipe(fitted), _recipe(fitted, name="fourier")
+    untrained_prior = GeneratorSpace(
+        DeepGenerator(DeepSettings(tiles=1, code_dim=1024, weights="untrained")),
+        GeneratorSpaceSettings(size_px=IMAGE_PX),
+    )
     single = FitSettings(taps=(Tap(),))
     fine = tuple(
         Tap(backbone=f"efficientnet_lite{n}", layer=layer, input_px=px)
@@ -161,15 +171,21 @@ def _variants(bench: Bench, fitted: Fit) -> dict[str, Callable[[], Images]]:
 
     free = {"constraints": {"mean": None, "rms_contrast": None}}
     adam = {"optimizer": "adam", "learning_rate": 0.1}
+    adam_codes = {"optimizer": "adam", "learning_rate": 0.03}
     still = {"transforms": {"jitter_px": 0, "scale": 0}}
     pixels = PixelSpace(PixelSpaceSettings(size_px=IMAGE_PX, colour=True))
     return {
         "default": climbed(fitted.encoder),
-        "steps by Adam": climbed(fitted.encoder, _recipe(fitted, adam)),
+        "steps by Adam": climbed(fitted.encoder, _recipe(fitted, adam_codes)),
         "no jitter, no scaling": climbed(fitted.encoder, _recipe(fitted, still)),
-        "both of these": climbed(fitted.encoder, _recipe(fitted, {**adam, **still})),
         "mean and contrast free": climbed(fitted.encoder, _recipe(fitted, free)),
-        "pixel space": climbed(fitted.encoder, recipe._replace(space=pixels)),
+        "no learned prior: Fourier space": climbed(fitted.encoder, fourier),
+        "Fourier space, steps by Adam": climbed(fitted.encoder, _recipe(fitted, adam, "fourier")),
+        "pixel space": climbed(fitted.encoder, fourier._replace(space=pixels)),
+        "untrained generator": climbed(fitted.encoder, recipe._replace(space=untrained_prior)),
+        "one start, not the best of 64": climbed(
+            fitted.encoder, _recipe(fitted, {"n_candidates": 1})
+        ),
         "one layer (lite0 blocks.3, 112 px)": other_fit(single),
         "three layers at fine scales": other_fit(FitSettings(taps=fine)),
         "untrained networks": other_fit(FitSettings(taps=untrained)),
@@ -190,9 +206,11 @@ def _made(fitted: Fit, objective: str, sites: Sequence[int], seeds: Sequence[int
     return synthesize(fitted.encoder, objectives, space, settings, list(seeds), progress=_tell)
 
 
-def _recipe(fitted: Fit, changes: Mapping[str, Any] | None = None) -> Recipe:
+def _recipe(
+    fitted: Fit, changes: Mapping[str, Any] | None = None, name: str = "stimloop"
+) -> Recipe:
     moments = fitted.natural.mean, fitted.natural.rms_contrast
-    return recipe_of("stimloop", IMAGE_PX, moments=moments, changes=changes)
+    return recipe_of(name, IMAGE_PX, moments=moments, changes=changes)
 
 
 def _searched(fitted: Fit, recipe: Recipe) -> Images:

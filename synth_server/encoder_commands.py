@@ -171,7 +171,9 @@ def synthesize(
     ] = "stretch",
     sites: Annotated[str, typer.Option(help="Names, separated by commas; or all.")] = "all",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Images for each site.")] = 5,
-    recipe: Annotated[str, typer.Option(help="stimloop, or npc as published.")] = "stimloop",
+    recipe: Annotated[
+        str, typer.Option(help="stimloop; fourier: without a learned prior; npc: as published.")
+    ] = "stimloop",
     size_px: SizePx = 112,
     set: Annotated[
         list[str] | None,

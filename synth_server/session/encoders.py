@@ -34,6 +34,7 @@ from protocols.vocabulary import Images, Rates, check_images
 from synth_server.session.products import Products
 from synth_server.synthesis.ascent import synthesize
 from synth_server.synthesis.constraints import NaturalDistance, starting_images
+from synth_server.synthesis.image_space import GeneratorSpace
 from synth_server.synthesis.recipes import recipe_of
 
 logger = logging.getLogger(__name__)
@@ -173,11 +174,13 @@ class SessionSynthesis:
 
     @property
     def digest(self) -> str:
-        """Sha256 of recipe and settings, and of the natural images if they are climbed towards."""
-        settings = self._recipe.settings
+        """Sha256 of recipe, settings and generator, and of natural images that are climbed towards."""
+        space, settings = self._recipe
         parts = [self._name, document_digest(settings.model_dump(mode="json"))]
         if settings.penalties.unnaturalness:
             parts.append(array_digest(self._natural))
+        if isinstance(space, GeneratorSpace):
+            parts.append(space.digest)
         return combined_digest(parts)
 
     def __call__(

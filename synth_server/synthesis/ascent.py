@@ -125,7 +125,7 @@ def synthesize(
         settings: How they climb.
         seeds: One image of each target for each; the same seed starts all targets alike.
         natural: Needed if `settings.penalties.unnaturalness` is above 0.
-        progress: Told of every step.
+        progress: Told of every step, and between the batches that starts are chosen from.
 
     Raises:
         SettingsError: If a target's site is not predicted, or there is nothing to do.
@@ -138,14 +138,18 @@ def synthesize(
     size = settings.batch_size
     if settings.diversity:
         size = max(1, size // len(seeds)) * len(seeds)
-    starts = _Starts(encoder, objectives, space, settings)
+
+    def tell() -> None:
+        if progress is not None:
+            progress(done, total)
+
+    starts = _Starts(encoder, objectives, space, settings, tell)
     for batch in (jobs[start : start + size] for start in range(0, len(jobs), size)):
         climb = _Climb(encoder, objectives, space, settings, batch, starts, natural)
         for step in range(settings.n_steps):
             climb.step(step)
             done += len(batch)
-            if progress is not None:
-                progress(done, total)
+            tell()
         found.append(climb.best())
     return _collected(encoder, objectives, jobs, found, settings.batch_size)
 
@@ -168,8 +172,10 @@ class _Starts:
         objectives: Mapping[str, Objective],
         space: ImageSpace,
         settings: AscentSettings,
+        tell: Callable[[], None],
     ) -> None:
         self._encoder, self._space, self._settings = encoder, space, settings
+        self._tell = tell
         self._scores = {name: cast(_Score, objective) for name, objective in objectives.items()}
         self._best: dict[int, dict[str, Tensor]] = {}
 
@@ -187,16 +193,13 @@ class _Starts:
         candidates = self._space.initial(n, image_stream(seed, "candidates"))
         constraints = Constraints(self._settings.constraints, self._space.size_px)
         device = _device(self._encoder, self._settings)
-        rates = torch.cat(
-            [
-                self._encoder.rates(
-                    constraints(self._space.images(candidates[at : at + size].to(device)))
-                ).cpu()
-                for at in range(0, n, size)
-            ]
-        )
-        names = self._encoder.site_ids
-        best = {name: int(score(rates, names).argmax()) for name, score in self._scores.items()}
+        rates = []
+        for at in range(0, n, size):
+            images = self._space.images(candidates[at : at + size].to(device))
+            rates.append(self._encoder.rates(constraints(images)).cpu())
+            self._tell()
+        names, whole = self._encoder.site_ids, torch.cat(rates)
+        best = {name: int(score(whole, names).argmax()) for name, score in self._scores.items()}
         return {name: candidates[row : row + 1].clone() for name, row in best.items()}
 
 

@@ -72,6 +72,11 @@ class DifferentiableGenerator(Protocol):
         """Side of the square image."""
         ...
 
+    @property
+    def digest(self) -> str:
+        """Sha256 of everything that decides what is drawn."""
+        ...
+
     def sample_codes(self, n: int, random: np.random.Generator) -> Codes:
         """`(n, code_dim)` from the generator's prior."""
         ...
@@ -203,6 +208,11 @@ class GeneratorSpace:
     def size_px(self) -> int:
         """Side of the image."""
         return self._settings.size_px or self._generator.image_size_px
+
+    @property
+    def digest(self) -> str:
+        """The generator's."""
+        return self._generator.digest
 
     def initial(self, n: int, generator: torch.Generator) -> Tensor:
         """Codes from the generator's prior, seeded by one number drawn from `generator`."""

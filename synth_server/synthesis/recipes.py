@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 from protocols.errors import SettingsError
@@ -13,11 +14,14 @@ from synth_server.synthesis.constraints import (
     PenaltySettings,
     TransformSettings,
 )
+from synth_server.synthesis.generators.deep import DeepGenerator, DeepSettings
 from synth_server.synthesis.image_space import (
     NATURAL_MEAN,
     NATURAL_RMS_CONTRAST,
     FourierSpace,
     FourierSpaceSettings,
+    GeneratorSpace,
+    GeneratorSpaceSettings,
     ImageSpace,
     PixelSpace,
     PixelSpaceSettings,
@@ -32,12 +36,37 @@ class Recipe(NamedTuple):
 
 
 def stimloop_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
-    """Ours: decorrelated Fourier space, natural mean and contrast, jitter and scale.
+    """Ours: the codes of the bundled generator, natural mean and contrast, jitter and scale.
+
+    The generator is a learned prior: an image that only the encoder likes is none that it draws
+    easily. What an encoder predicts rises less than in Fourier space, and what neurons do rises more,
+    at more of them (`benchmarks/RESULTS.md`, digital twins of V4 neurons).
+    """
+    settings = AscentSettings(
+        n_steps=150,
+        optimizer="gradient",
+        learning_rate=0.1,
+        n_candidates=64,
+        constraints=ConstraintSettings(
+            mean=NATURAL_MEAN, rms_contrast=NATURAL_RMS_CONTRAST, grayscale=not colour
+        ),
+        transforms=TransformSettings(jitter_px=size_px / 14, scale=0.1),
+    )
+    return Recipe(GeneratorSpace(learned_prior(), GeneratorSpaceSettings(size_px=size_px)), settings)
+
+
+@cache
+def learned_prior() -> DeepGenerator:
+    """The bundled generator, not repeated; loaded once."""
+    return DeepGenerator(DeepSettings(tiles=1, code_dim=1024))
+
+
+def fourier_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
+    """Without a learned prior: decorrelated Fourier space, natural mean and contrast, jitter and scale.
 
     Steps are plain steps of the gradient, whose length alone is set: an optimizer that gives every
     frequency a step of its own (Adam) fills an image with what the encoder hardly cares about, and
-    neurons care. On digital twins of V4 neurons that is worth more than any other setting
-    (`benchmarks/RESULTS.md`).
+    neurons care (`benchmarks/RESULTS.md`).
     """
     settings = AscentSettings(
         n_steps=150,
@@ -68,7 +97,11 @@ def npc_recipe(size_px: int = 299) -> Recipe:
     return Recipe(PixelSpace(PixelSpaceSettings(size_px=size_px)), settings)
 
 
-RECIPES: Mapping[str, Callable[[int], Recipe]] = {"stimloop": stimloop_recipe, "npc": npc_recipe}
+RECIPES: Mapping[str, Callable[[int], Recipe]] = {
+    "stimloop": stimloop_recipe,
+    "fourier": fourier_recipe,
+    "npc": npc_recipe,
+}
 
 
 def recipe_of(

@@ -130,7 +130,12 @@ class Bare:
         return self.send(body, image_frames(images), request_id)
 
     def synthesize(self, n_steps: int = 5, request_id: str = "", **settings: Any) -> str:
-        wanted = {"targets": ("red",), "size_px": 16, "settings": {"n_steps": n_steps}} | settings
+        wanted = {
+            "targets": ("red",),
+            "size_px": 16,
+            "recipe": "fourier",
+            "settings": {"n_steps": n_steps},
+        } | settings
         return self.send(msg.Synthesize(encoder="v4", **wanted), (), request_id)
 
 

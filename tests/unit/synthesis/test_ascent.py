@@ -22,6 +22,7 @@ from synth_server.synthesis.image_space import (
     GeneratorSpace,
     PixelSpace,
     PixelSpaceSettings,
+    image_stream,
 )
 from synth_server.synthesis.objectives import (
     OneHotPopulation,
@@ -32,7 +33,7 @@ from synth_server.synthesis.objectives import (
     TargetPattern,
     TargetPatternSettings,
 )
-from synth_server.synthesis.recipes import RECIPES, npc_recipe, recipe_of, stimloop_recipe
+from synth_server.synthesis.recipes import RECIPES, fourier_recipe, npc_recipe, recipe_of
 
 SIZE = 32
 SITES = tuple(f"s{i}" for i in range(6))
@@ -166,7 +167,7 @@ def test_an_image_is_the_same_alone_and_in_any_batch(stretched):
 
 
 def test_so_it_is_with_transformations():
-    recipe = stimloop_recipe(SIZE)
+    recipe = fourier_recipe(SIZE)
     settings = recipe.settings.model_copy(update={"n_steps": 30})
     together = synthesize(ENCODER, {n: site(n) for n in SITES}, recipe.space, settings, [3, 4])
     alone = synthesize(ENCODER, {"s5": site("s5")}, recipe.space, settings, [4])
@@ -331,3 +332,26 @@ def test_nothing_to_do_is_refused(objectives, seeds):
 def test_unknown_sites_are_refused_at_once():
     with pytest.raises(SettingsError, match="not recorded"):
         synthesize(ENCODER, {"x": site("x")}, GRAY, SHORT, [0])
+
+
+def test_of_several_starts_each_target_has_the_one_that_scores_highest_for_it():
+    settings = SHORT.model_copy(update={"n_steps": 1, "learning_rate": 1e-9, "n_candidates": 12})
+    wanted = {name: site(name) for name in SITES[:3]}
+    found = synthesize(ENCODER, wanted, GRAY, settings, [5])
+    one = settings.model_copy(update={"n_candidates": 1})
+    drawn = GRAY.initial(12, image_stream(5, "candidates"))
+    constraints = Constraints(settings.constraints, GRAY.size_px)
+    rates = ENCODER.predict(constraints.levels(GRAY.images(drawn)).numpy())
+    for column, score in enumerate(found.scores):
+        assert score == pytest.approx(rates[:, column].max(), rel=0.02)
+    assert (found.scores > synthesize(ENCODER, wanted, GRAY, one, [5]).scores).all()
+
+
+def test_our_recipe_climbs_in_the_bundled_generator():
+    space = recipe_of("stimloop", SIZE).space
+    assert isinstance(space, GeneratorSpace)
+    assert space.size_px == SIZE
+    (code,) = space.initial(1, image_stream(3))
+    drawn = space.images(code[None])
+    assert drawn.shape == (1, 3, SIZE, SIZE)
+    assert 0 <= drawn.min() < drawn.max() <= 1

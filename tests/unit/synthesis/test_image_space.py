@@ -124,3 +124,17 @@ def test_long_codes_are_shortened():
     short = codes / 2
     space.project_(short)
     assert torch.equal(short, codes / 2)
+
+
+def test_a_generators_images_come_in_any_size():
+    codes = torch.from_numpy(GENERATOR.sample_codes(2, np.random.default_rng(0)))
+    own = GeneratorSpace(GENERATOR)
+    small = GeneratorSpace(GENERATOR, GeneratorSpaceSettings(size_px=own.size_px // 2))
+    assert small.digest == GENERATOR.digest
+    pooled = torch.nn.functional.avg_pool2d(own.images(codes), 2)
+    assert small.images(codes).shape == pooled.shape
+    both = torch.stack([small.images(codes).flatten(), pooled.flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.95
+    codes.requires_grad_()
+    small.images(codes).sum().backward()
+    assert codes.grad.abs().min(dim=1).values.max() > 0
