@@ -19,6 +19,7 @@ from synth_server import (
     monitor_command,
     report_command,
     results_command,
+    sessions_command,
 )
 from synth_server.encoder_service import commands as encoder_service_commands
 
@@ -364,6 +365,7 @@ results_command.register(app)
 monitor_command.register(app)
 report_command.register(app)
 export_command.register(app)
+sessions_command.register(app)
 encoder_commands.register(app)
 encoder_service_commands.register(app)
 

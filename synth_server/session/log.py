@@ -25,6 +25,8 @@ from protocols.errors import LogCorrupted, LogError
 from protocols.vocabulary import Block
 
 GENESIS = "0" * 64
+LOOK_S = 0.2
+"""How long a writer waits for the lock: longer than `is_being_written` looks at it."""
 _SCHEMA = """
 PRAGMA page_size = 32768;
 CREATE TABLE events (
@@ -320,6 +322,21 @@ def _corrupted(path: Path, seq: int, error: Exception) -> LogCorrupted:
     return LogCorrupted(f"event {seq} cannot be read", where=str(path), got=error)
 
 
+def is_being_written(path: Path) -> bool:
+    """Whether a server has this log open for writing at this moment."""
+    lock = _lock_path(path)
+    if not lock.is_file():
+        return False
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{lock.resolve().as_uri()}?mode=ro", uri=True, timeout=0)
+        ) as db:
+            db.execute("SELECT 1 FROM sqlite_master").fetchall()
+    except sqlite3.OperationalError as error:
+        return "locked" in str(error)
+    return False
+
+
 def _lock_path(path: Path) -> Path:
     """Beside the log, hidden; it stays there: removing a lock is a race."""
     return path.with_name(f".{path.name}.lock")
@@ -330,7 +347,7 @@ def _writer_lock(path: Path) -> sqlite3.Connection:
     lock = sqlite3.connect(
         _lock_path(path),
         isolation_level=None,
-        timeout=0,
+        timeout=LOOK_S,
         check_same_thread=False,
     )
     try:
