@@ -37,7 +37,7 @@ class TexturePool:
         return len(self._stimuli)
 
     def place(self, box: Box, n: int) -> None:
-        """All images are to appear in `box`, and `n` of them together on the card.
+        """The images that are loaded next appear in `box`; `n` of them are needed together.
 
         Raises:
             DisplayError: If that is more memory than is allowed.
@@ -51,9 +51,7 @@ class TexturePool:
                 got=f"{needed_mb:.0f} MB",
                 remedy="make blocks smaller, or raise max_texture_mb if the card has more memory",
             )
-        if box != self._box:
-            self._box = box
-            self._ids = [""] * len(self._stimuli)
+        self._box = box
 
     def slots(self, ids: list[str]) -> list[int]:
         """Which texture is for which image; those that are there already keep theirs."""
