@@ -16,6 +16,7 @@ from protocols.errors import SettingsError
 from protocols.interfaces import ImageGenerator, InvertibleGenerator, Objective, SimulatedPopulation
 from protocols.optimizer_checks import SEED, check_optimizer
 from protocols.promises import require, unmutated
+from protocols.recorder_checks import check_recorder
 from protocols.rig_interfaces import Acquisition, Display, Trigger
 from protocols.seeds import random_stream
 from protocols.vocabulary import Block, Images, Role, check_images
@@ -28,6 +29,7 @@ __all__ = [
     "check_objective_refuses",
     "check_optimizer",
     "check_population",
+    "check_recorder",
     "check_trigger",
 ]
 

@@ -137,6 +137,11 @@ class StreamAcquisition(ABC):
         """Nothing has arrived: connected, and read empty."""
         self.recording.drained()
 
+    def spike(self, sample: int, *sources: str) -> None:
+        """A spike at `sample`, known to the recorder by any of these names; strangers are ignored."""
+        sites = (self._sites_of[source] for source in sources if source in self._sites_of)
+        self.recording.spike(sample, *sites)
+
     def start(self) -> None:
         """Begin to read; the last line of a recorder's `__init__`."""
         self._reader.start()

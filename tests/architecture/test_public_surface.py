@@ -24,7 +24,7 @@ SURFACE = {
     "protocols.experiments": {"Experiment", "experiment"},
     "protocols.conformance": {
         "check_acquisition", "check_display", "check_generator", "check_objective",
-        "check_optimizer", "check_population", "check_trigger",
+        "check_optimizer", "check_population", "check_recorder", "check_trigger",
     },
     "protocols.wire": {"WIRE_VERSION"},
     "protocols.wire.encoder_client": {"EncoderClient", "SynthesizedImages"},
