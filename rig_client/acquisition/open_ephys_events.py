@@ -65,7 +65,7 @@ def decoded(message: Message) -> Ttl | Spike | None:
     Raises:
         ValueError, KeyError, TypeError, struct.error: If it is none of Open Ephys.
     """
-    (kind,) = struct.unpack("<H", message[0][:2])
+    (kind,) = struct.unpack("<H", message[0])
     if kind not in (TTL, SPIKE):
         return None
     content = json.loads(message[1].rstrip(b"\0"))
