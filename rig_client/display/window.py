@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import DisplayError, InstallationError, SettingsError
+from protocols.errors import DisplayError, InstallationError, SettingsError, StimloopError
 from rig_client.display.psychopy_settings import PsychoPySettings
 from rig_client.display.virtual_screen import VirtualScreen, has_screen
 
@@ -23,8 +23,8 @@ def open_window(settings: PsychoPySettings) -> Any:
 
     Raises:
         InstallationError: If PsychoPy, a library or the screen is missing.
-        DisplayError: If the window or its gamma table cannot be had.
-        SettingsError: If the gamma table cannot be read.
+        DisplayError: If the window or its gamma cannot be had.
+        SettingsError: If there is no such screen, or the gamma table cannot be read.
     """
     table = None if settings.gamma_table is None else read_gamma_table(settings.gamma_table)
     _await_screen(settings)
@@ -41,15 +41,18 @@ def open_window(settings: PsychoPySettings) -> Any:
             allowGUI=not settings.full_screen,
             checkTiming=False,
             waitBlanking=True,
-            gamma=settings.gamma,
             title="stimloop",
             autoLog=False,
         )
     except Exception as error:  # PsychoPy, pyglet and OpenGL raise many kinds
         raise _cannot_open(error) from error
+    try:
+        _check_screen(window, settings.screen)
+        set_gamma(window, settings.gamma, table)
+    except StimloopError:
+        window.close()
+        raise
     window.mouseVisible = not settings.full_screen
-    if table is not None:
-        _set_gamma_table(window, table)
     return window
 
 
@@ -85,17 +88,48 @@ def _no_gamma_table(path: Path, got: str) -> SettingsError:
     )
 
 
-def _set_gamma_table(window: Any, table: NDArray[np.float64]) -> None:
+def set_gamma(window: Any, gamma: float | None, table: NDArray[np.float64] | None) -> None:
+    """Have the graphics card undo `gamma`, or use `table` `(3, n)`; the old one returns at the end.
+
+    Raises:
+        DisplayError: If the card does not take it.
+    """
+    if gamma is None and table is None:
+        return
     try:
-        window.backend.setGammaRamp(table)
-    except Exception as error:
-        window.close()
+        n_levels = int(window.backend.getGammaRampSize())
+        if table is None:
+            window.gamma = gamma
+        elif table.shape[1] == n_levels:
+            window.gammaRamp = table
+    except Exception as error:  # by operating system: OSError, OpenGL's, ctypes'
         raise DisplayError(
-            "the graphics card does not take the gamma table",
-            where="display option gamma_table",
-            expected="as many rows as the card has levels",
-            got=f"{table.shape[1]} rows; {type(error).__name__}: {error}",
+            "the graphics card does not take a gamma",
+            where="display options gamma, gamma_table",
+            got=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            remedy="leave both out, and linearise the screen by its own means",
         ) from error
+    if table is not None and table.shape[1] != n_levels:
+        raise DisplayError(
+            "the gamma table has not as many rows as the graphics card has levels",
+            where="display option gamma_table",
+            expected=n_levels,
+            got=table.shape[1],
+            remedy="see docs/how-to/calibrate-the-display.md",
+        )
+
+
+def _check_screen(window: Any, number: int) -> None:
+    """PsychoPy takes the first screen where there is no such one; an animal would see nothing."""
+    display = window.winHandle.display
+    n_screens = len(display.get_screens())
+    if number >= n_screens and number != getattr(display, "x_screen", -1):
+        raise SettingsError(
+            "there is no such screen",
+            where="display option screen",
+            expected=f"a number from 0 to {n_screens - 1}",
+            got=number,
+        )
 
 
 def _await_screen(settings: PsychoPySettings) -> None:
@@ -134,6 +168,5 @@ def _cannot_open(error: Exception) -> DisplayError:
         "PsychoPy cannot open a window",
         where="display",
         got=f"{type(error).__name__}: {error}",
-        remedy=f"check DISPLAY, the screen number, and OpenGL (Debian: {SYSTEM_PACKAGES}); "
-        "a gamma that cannot be set is left to the screen by leaving gamma out",
+        remedy=f"check DISPLAY, the screen number, and OpenGL (Debian: {SYSTEM_PACKAGES})",
     )

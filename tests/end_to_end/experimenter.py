@@ -1,4 +1,4 @@
-"""The experimenter at the rig's keyboard and mouse: events sent to another process's window by X."""
+"""The experimenter at the rig: keys, the mouse and eyes, by X, on another process's window."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import contextlib
 import ctypes
 from collections.abc import Iterator
 from typing import Any
+
+import numpy as np
 
 
 class Experimenter:
@@ -56,6 +58,23 @@ class Experimenter:
         event.xclient.format = 32
         event.xclient.data.l[0] = x.XInternAtom(self._display, b"WM_DELETE_WINDOW", False)
         self._send(event, 0)
+
+    def picture(self) -> np.ndarray:
+        """What the window shows, `(height, width, 3) uint8`."""
+        x, window = self._x, self.window()
+        attributes = x.XWindowAttributes()
+        x.XGetWindowAttributes(self._display, window, ctypes.byref(attributes))
+        size = attributes.width, attributes.height
+        all_planes, by_pixel = 0xFFFFFFFF, 2
+        image = x.XGetImage(self._display, window, 0, 0, *size, all_planes, by_pixel)
+        n_bytes = image.contents.bytes_per_line * attributes.height
+        field = ctypes.addressof(image.contents) + type(image.contents).data.offset
+        data = ctypes.c_void_p.from_address(field).value
+        raw = np.frombuffer(ctypes.string_at(data, n_bytes), np.uint8)
+        x.XFree(data)
+        x.XFree(image)
+        rows = raw.reshape(attributes.height, -1, 4)[:, : attributes.width]
+        return rows[:, :, 2::-1]
 
     def _send(self, event: Any, mask: int) -> None:
         window = self.window()

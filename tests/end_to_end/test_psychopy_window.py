@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from protocols.documents import EventKind
@@ -86,6 +87,34 @@ def test_a_window_closed_by_the_user_stops_the_rig_and_nothing_is_lost(
     assert rig.ended() == 0, rig.output
     assert server.ended() == 0, server.output
     check_finished(lab, undisturbed(RECIPE))
+
+
+@pytest.mark.slow
+def test_without_a_server_the_screen_is_gray_and_says_why(
+    screen: str, new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]
+) -> None:
+    """Seen from outside: what X says is on the screen."""
+    lab = new_lab(RECIPE)
+    server = lab.serve()
+    rig = rig_with_window(lab, photodiode="none")
+    with experimenter(screen) as person:
+        in_a_block(lab, person, 1, server, rig)
+        server.kill9()
+        eventually(lambda: "no answer from tcp://" in rig.output, "the message", alive=[rig])
+        seen = eventually(lambda: _gray_with_text(person.picture()), "the text", alive=[rig])
+        assert seen
+    server = lab.serve()
+    assert rig.ended() == 0, rig.output
+    assert server.ended() == 0, server.output
+    check_finished(lab, undisturbed(RECIPE))
+
+
+def _gray_with_text(picture: np.ndarray) -> bool:
+    """Three quarters background, all of it without colour, and some of it white."""
+    is_gray = (picture == 128).all(axis=2)
+    is_white = (picture > 200).all(axis=2)
+    without_colour = (np.ptp(picture.astype(int), axis=2) <= 2).all()
+    return bool(is_gray.mean() > 0.75 and is_white.sum() > 100 and without_colour)
 
 
 @pytest.mark.slow

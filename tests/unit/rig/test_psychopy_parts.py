@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protocols.errors import SettingsError
+from protocols.errors import DisplayError, SettingsError
 from protocols.settings import validated
 from rig_client.display.aperture import Aperture, Preparation
 from rig_client.display.keyboard import Keys, Wishes
 from rig_client.display.psychopy_settings import PsychoPySettings
-from rig_client.display.window import read_gamma_table
+from rig_client.display.window import read_gamma_table, set_gamma
 
 
 @pytest.fixture
@@ -150,3 +150,37 @@ def test_what_is_no_gamma_table_is_refused(tmp_path, content, complaint):
         path.write_text(content)
     with pytest.raises(SettingsError, match=complaint):
         read_gamma_table(path)
+
+
+class Card:
+    """A graphics card with a table of 1024 levels, and the window on it."""
+
+    gamma = gammaRamp = None
+
+    def __init__(self, n_levels=1024):
+        self.backend = self
+        self.getGammaRampSize = lambda: n_levels
+
+
+def test_the_card_gets_its_gamma():
+    card = Card()
+    set_gamma(card, 2.2, None)
+    assert (card.gamma, card.gammaRamp) == (2.2, None)
+
+
+def test_the_card_gets_its_table():
+    card, table = Card(), np.zeros((3, 1024))
+    set_gamma(card, None, table)
+    assert card.gamma is None
+    assert card.gammaRamp is table
+
+
+def test_a_table_of_another_size_is_refused():
+    card = Card()
+    with pytest.raises(DisplayError, match=r"expected: 1024\n  got: 256"):
+        set_gamma(card, None, np.zeros((3, 256)))
+    assert card.gammaRamp is None
+
+
+def test_a_card_that_is_left_alone_is_not_asked():
+    set_gamma(None, None, None)

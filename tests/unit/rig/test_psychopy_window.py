@@ -7,6 +7,8 @@ its own, so time is a clock that each flip moves on: nothing here depends on how
 from __future__ import annotations
 
 import resource
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import pytest
 from PIL import Image
 
 from protocols.conformance import check_display
-from protocols.errors import DisplayError, RigStopped, SettingsError
+from protocols.errors import DisplayError, InstallationError, RigStopped, SettingsError
 from protocols.interfaces import SessionInfo
 from protocols.vocabulary import Block, Role
 from rig_client.display.psychopy_window import PsychoPyDisplay
@@ -398,6 +400,24 @@ def test_many_presentations_leave_nothing_behind(open_display, random):
 def _memory_mb() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
+
+
+def test_a_screen_that_is_not_there_is_refused(open_display):
+    with pytest.raises(SettingsError, match="there is no such screen"):
+        open_display(screen=3)
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="a real screen takes it")
+def test_a_gamma_that_the_card_does_not_take_is_refused(open_display):
+    """A screen in memory takes none; images must not be shown without."""
+    with pytest.raises(DisplayError, match="does not take a gamma"):
+        open_display(gamma=2.2)
+
+
+def test_without_psychopy_it_says_what_to_install(open_display, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psychopy", None)
+    with pytest.raises(InstallationError, match=r"pip install 'stimloop\[rig\]'"):
+        open_display()
 
 
 # --- the experimenter ---------------------------------------------------------------------------
