@@ -13,6 +13,8 @@ from protocols.errors import StimloopError
 from protocols.installation import check_no_name_collision
 
 stderr = Console(stderr=True)
+INTERRUPTED = 130
+"""Exit status after Ctrl-C."""
 
 
 def run(command: Callable[[], object]) -> None:
@@ -24,3 +26,5 @@ def run(command: Callable[[], object]) -> None:
     except StimloopError as error:
         stderr.print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

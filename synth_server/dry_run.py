@@ -5,29 +5,31 @@ Everything but the animal is real: the same programs, sockets, log and spool as 
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+import signal
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import tomli_w
-import zmq
 from pydantic import Field
 from rich.console import Console
 
 from protocols import plugins
 from protocols.documents import SessionSettings, ThreadSettings
-from protocols.errors import SettingsError, StimloopError
+from protocols.errors import SettingsError
 from protocols.experiments.control import ControlSettings
 from protocols.experiments.evolve import EvolveSettings
 from protocols.settings import Frozen, merged, validated
-from protocols.wire.channels import connect
+from synth_server.dry_run_processes import (
+    LOG,
+    await_end,
+    await_news,
+    check_alive,
+    rig_process,
+    server_process,
+    stop_after_generation,
+)
+from synth_server.interrupts import STOPPED_NOW, Interrupts
 from synth_server.readers.control_figure import draw_control
 from synth_server.readers.figure import draw_evolution, draw_responses
 from synth_server.readers.progress import LiveProgress
@@ -55,10 +57,8 @@ DISPLAYS: dict[str, dict[str, Any]] = {
     },
 }
 """Options of displays in a rehearsal: nobody counts late frames there, and nobody waits for any."""
-LOG, SUMMARY = "session.sqlite", "summary.json"
+SUMMARY = "summary.json"
 EVOLUTION, RESPONSES = "evolution.png", "responses"
-STARTUP_S = 120.0
-GLANCE_MS = 250
 
 
 class DryRunSettings(Frozen):
@@ -86,33 +86,54 @@ class DryRunSettings(Frozen):
         return self.protocol.replace("-", "_")
 
 
-class ProcessDied(StimloopError):
-    """A process of the dry run ended before its time."""
-
-
 def dry_run(settings: DryRunSettings, folder: Path, console: Console) -> Summary:
     """Run a session in `folder`; leaves its log, `summary.json` and a figure there.
 
     Raises:
         LogError: If there is a session in `folder` already.
         ProcessDied: If server or rig fails; the message holds the end of its output.
+        SystemExit: After a second Ctrl-C, or SIGTERM; the first stops after the generation.
     """
     write_settings(settings, folder)
     threads = session_settings(settings).threads
     total = sum(expected_blocks(thread, settings.sites) for thread in threads) or None
-    with _server(folder) as (server, events), _rig(folder) as rig:
-        log = SessionLog(folder / LOG)
-        try:
-            with LiveProgress(console, total) as progress:
-                while not progress.read(log):
-                    _check_alive(server, rig, folder)
-                    _await_news(events)
-        finally:
-            log.close()
-        _await_end(rig, folder / "rig.log")
-        _await_end(server, folder / "server.log")
+    try:
+        with Interrupts(_noted, _stop_now, _terminate) as interrupts:
+            _run(folder, console, total, interrupts)
+    except SystemExit:
+        console.print(f"go on with: synth-server serve --resume {folder / LOG}", highlight=False)
+        raise
     fold(folder / LOG)
     return write_results(folder)
+
+
+def _run(folder: Path, console: Console, total: int | None, interrupts: Interrupts) -> None:
+    with server_process(folder) as (server, events), rig_process(folder) as rig:
+        log = SessionLog(folder / LOG)
+        try:
+            told = False
+            with LiveProgress(console, total) as progress:
+                while not progress.read(log):
+                    if interrupts.n_interrupts and not told:
+                        told = stop_after_generation(folder, console)
+                    check_alive(server, rig, folder)
+                    await_news(events)
+        finally:
+            log.close()
+        await_end(rig, folder / "rig.log")
+        await_end(server, folder / "server.log")
+
+
+def _noted() -> None:
+    """The loop sees it at its next turn."""
+
+
+def _stop_now() -> None:
+    raise SystemExit(STOPPED_NOW)
+
+
+def _terminate() -> None:
+    raise SystemExit(128 + signal.SIGTERM)
 
 
 def write_results(folder: Path) -> Summary:
@@ -254,112 +275,6 @@ def write_settings(settings: DryRunSettings, folder: Path) -> None:
     document = session_settings(settings).model_dump(mode="json")
     (folder / "session.toml").write_text(tomli_w.dumps(document), "utf-8")
     (folder / "rig.toml").write_text(tomli_w.dumps(rig_settings(settings)), "utf-8")
-
-
-@contextlib.contextmanager
-def _server(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], zmq.Socket[bytes]]]:
-    """The server process, and a socket that hears of its events."""
-    announcement = folder / "server.json"
-    announcement.unlink(missing_ok=True)
-    arguments = ["serve", "session.toml", "--log", LOG, "--announce", "server.json"]
-    arguments += [
-        "--exit-when-over",
-        "--work-port",
-        "0",
-        "--control-port",
-        "0",
-        "--events-port",
-        "0",
-    ]
-    with _process("synth_server.cli", arguments, folder, "server.log") as process:
-        deadline = time.monotonic() + STARTUP_S
-        while not announcement.exists():
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise _died(process, folder / "server.log")
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GLANCE_MS / 5000)
-        addresses = json.loads(announcement.read_text("utf-8"))
-        config = (folder / "rig.toml").read_text("utf-8")
-        config = config.replace("tcp://127.0.0.1:0", addresses["work"])
-        (folder / "rig.toml").write_text(config, "utf-8")
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        events = connect(context, zmq.SUB, addresses["events"])
-        events.subscribe(b"")
-        try:
-            yield process, events
-        finally:
-            events.close()
-            context.term()
-
-
-@contextlib.contextmanager
-def _rig(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    arguments = ["run", "--config", "rig.toml"]
-    with _process("rig_client.cli", arguments, folder, "rig.log") as process:
-        yield process
-
-
-@contextlib.contextmanager
-def _process(
-    module: str, arguments: list[str], folder: Path, output: str
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours, its output in a file; ended with the dry run, however that ends."""
-    with (folder / output).open("wb") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "NO_COLOR": "1"},
-        )
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-
-
-def _await_news(events: zmq.Socket[bytes]) -> None:
-    """Return when something happened, or after a moment: news can be lost, the log cannot."""
-    if events.poll(GLANCE_MS):
-        with contextlib.suppress(zmq.Again):
-            while True:
-                events.recv_multipart(zmq.NOBLOCK)
-
-
-def _check_alive(
-    server: subprocess.Popen[bytes], rig: subprocess.Popen[bytes], folder: Path
-) -> None:
-    if server.poll() not in (None, 0):
-        raise _died(server, folder / "server.log")
-    if rig.poll() not in (None, 0):
-        raise _died(rig, folder / "rig.log")
-
-
-def _await_end(process: subprocess.Popen[bytes], output: Path) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(STARTUP_S)
-    if process.returncode != 0:
-        raise _died(process, output)
-
-
-def _died(process: subprocess.Popen[bytes], output: Path) -> ProcessDied:
-    tail = output.read_text("utf-8", errors="replace").splitlines()[-12:]
-    log = output.with_name(LOG)
-    return ProcessDied(
-        f"a process of the dry run ended with status {process.poll()}",
-        where=str(output),
-        got="its last lines:\n    " + "\n    ".join(tail),
-        remedy=f"the log holds everything up to then; go on with: synth-server serve --resume {log}"
-        if log.exists()
-        else "nothing was begun: mend what the lines say, and run it again",
-    )
 
 
 def _optimizer(settings: DryRunSettings) -> dict[str, Any]:

@@ -101,7 +101,8 @@ class Endpoint:
         self._parked: dict[tuple[bytes, str], tuple[Asker, float]] = {}
         self._left: set[str] = set()
         self._over_since = float("inf")
-        self._closing = False
+        self._closing = self._finishing = self._has_told = False
+        self._handed_out: dict[str, int] = {}
         for name, session in self._sessions.items():
             session.publish = partial(self._publish_later, name)
 
@@ -114,7 +115,7 @@ class Endpoint:
         for session in self._sessions.values():
             self._try_again(session)
         try:
-            while not self._closing and not self._all_over():
+            while not (self._closing or self._all_over() or self._has_finished()):
                 ready = dict(poller.poll(TURN_MS))
                 if self._control in ready:
                     self._serve(self._control, msg.CONTROL_REQUESTS, self._on_control)
@@ -129,6 +130,13 @@ class Endpoint:
     def close(self) -> None:
         """End `run` at its next turn; may be called from any thread or a signal handler."""
         self._closing = True
+
+    def finish(self) -> None:
+        """End `run` once every block that a rig holds is answered; hand out no further one.
+
+        May be called as `close` may. Sessions go on another time, from their logs.
+        """
+        self._finishing = True
 
     # --- incoming -----------------------------------------------------------------------------
 
@@ -208,9 +216,12 @@ class Endpoint:
         over = msg.Finished(state=session.state, n_blocks=session.n_proposed)
         if session.state == "aborted":
             return Answer(over)
-        if block is not None and session.state == "paused":
+        if block is not None and (session.state == "paused" or self._is_withheld(session, index)):
             return None
         if block is not None:
+            self._handed_out[session.session_id] = max(
+                index, self._handed_out.get(session.session_id, index)
+            )
             return Answer(msg.BlockReady(block=block.document()), image_frames(block.images))
         if session.has_ended:
             return Answer(over)
@@ -304,6 +315,26 @@ class Endpoint:
         self._over_since = min(self._over_since, time.monotonic())
         everybody_left = set(self._sessions) <= self._left
         return everybody_left or time.monotonic() > self._over_since + FAREWELL_S
+
+    def _is_withheld(self, session: Session, index: int) -> bool:
+        """Whether the server is about to end, and no rig has that block yet."""
+        return self._finishing and index > self._handed_out.get(session.session_id, -1)
+
+    def _has_finished(self) -> bool:
+        if not self._finishing:
+            return False
+        held = {
+            name: range(session.n_answered, self._handed_out.get(name, -1) + 1)
+            for name, session in self._sessions.items()
+            if not session.is_over
+        }
+        waiting_for = [f"{name}, block {blocks[0]}" for name, blocks in held.items() if blocks]
+        if waiting_for and not self._has_told:
+            logger.info(
+                "finishing what rigs hold (%s); Ctrl-C again to end now", "; ".join(waiting_for)
+            )
+            self._has_told = True
+        return not waiting_for
 
     def _shut_down(self) -> None:
         for session in self._sessions.values():

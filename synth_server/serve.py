@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import signal
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 
 from protocols.errors import SettingsError
 from protocols.wire.security import ServerKeys, check_interface, load_server_keys
 from synth_server.endpoint import Endpoint, Ports
+from synth_server.interrupts import STOPPED_NOW, Interrupts
 from synth_server.session.session import Session
 
 
@@ -50,10 +48,16 @@ def serve(
     exit_when_over: bool = False,
     encoders: str = "",
 ) -> None:
-    """Serve `sessions`; SIGINT and SIGTERM end it, with every log in order.
+    """Serve `sessions`; every way to end it leaves the logs in order.
+
+    SIGINT ends it once the rigs have shown and answered what they hold; a second one, or SIGTERM,
+    ends it at once.
 
     Args:
         encoders: Where the encoders are that a process beside this one hosts; it is announced too.
+
+    Raises:
+        SystemExit: 130, after a second SIGINT.
     """
     names = [session.session_id for session in sessions]
     if len(set(names)) < len(names):
@@ -66,16 +70,13 @@ def serve(
         exit_when_over=exit_when_over,
     )
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
-        endpoint.close()
-
-    with contextlib.suppress(ValueError):
-        signal.signal(signal.SIGINT, stop)
-        signal.signal(signal.SIGTERM, stop)
-    if listening.announce is not None:
-        addresses = asdict(endpoint.addresses) | ({"encoders": encoders} if encoders else {})
-        _announce(listening.announce, addresses)
-    endpoint.run()
+    with Interrupts(endpoint.finish, endpoint.close, endpoint.close) as interrupts:
+        if listening.announce is not None:
+            addresses = asdict(endpoint.addresses) | ({"encoders": encoders} if encoders else {})
+            _announce(listening.announce, addresses)
+        endpoint.run()
+    if interrupts.n_interrupts > 1:
+        raise SystemExit(STOPPED_NOW)
 
 
 def _announce(path: Path, addresses: dict[str, str]) -> None:

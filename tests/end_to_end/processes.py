@@ -97,6 +97,10 @@ class Process:
         self._popen.send_signal(signal.SIGTERM)
         return self.ended()
 
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self._popen.send_signal(signal.SIGINT)
+
     def ended(self) -> int:
         """Wait for its end; the exit status."""
         try:
