@@ -9,7 +9,7 @@ import typer
 
 from protocols import command_line
 from protocols.command_line import stderr
-from rig_client import calibrate_command
+from rig_client import calibrate_command, doctor_command, emulate_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +52,10 @@ def run(
     )
 
 
+app.command()(doctor_command.doctor)
 app.add_typer(calibrate_command.app, name="calibrate")
+
+app.command()(emulate_command.emulate)
 
 
 def main() -> None:

@@ -70,6 +70,8 @@ class SharedFolder:
     """
 
     Settings = SharedFolderSettings
+    is_live = False
+    """Nothing is recorded of what this rig shows: `doctor` sends it no words."""
 
     def __init__(self, settings: SharedFolderSettings, session: SessionInfo) -> None:  # noqa: ARG002
         if not settings.sites:

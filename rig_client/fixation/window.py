@@ -109,6 +109,10 @@ class FixationWindow:
             )
         return not self._is_broken
 
+    def gaze_deg(self) -> Gaze | None:
+        """The tracker's latest sample, for `doctor`."""
+        return self._tracker.gaze_deg()
+
     def close(self) -> None:
         """Release the tracker."""
         self._tracker.close()

@@ -1,0 +1,59 @@
+"""`rig-client doctor`: a table of what works, and what to do about the rest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
+
+
+def doctor(
+    config: Annotated[Path | None, typer.Option(help="rig.toml; defaults if not given.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the findings on standard output as JSON.")
+    ] = False,
+    skip: Annotated[
+        list[str] | None, typer.Option(help="A check to leave out, such as server; repeatable.")
+    ] = None,
+    photodiode_site: Annotated[
+        str, typer.Option(help="The recorder's site that has the photodiode.")
+    ] = "",
+    wait_s: Annotated[
+        float, typer.Option(min=0.1, max=600, help="For server, recorder and eye tracker.")
+    ] = 10,
+) -> None:
+    """Check this rig before a session: screen, recorder, words, clock, server, disk, keys.
+
+    Shows twenty squares, and sends twenty trial words. Ends with status 1 if a check has failed.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from protocols.settings import read_toml
+    from rig_client.doctor.examination import examine
+    from rig_client.doctor.finding import worst
+    from rig_client.settings import RigSettings
+
+    settings = read_toml(RigSettings, config) if config else RigSettings()
+    checks = examine(
+        settings, wait_s=wait_s, photodiode_site=photodiode_site, skip=tuple(skip or ())
+    )
+    findings = list(checks)
+    status = worst(findings)
+    if as_json:
+        document = {"status": status, "findings": [f.model_dump() for f in findings]}
+        typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        table = Table("check", "", "found", "what to do", box=None, pad_edge=False)
+        for finding in findings:
+            colour = COLOURS[finding.status]
+            cells = (escape(finding.detail), escape(finding.remedy))
+            table.add_row(finding.name, f"[{colour}]{finding.status}[/]", *cells)
+        Console().print(table)
+    if status == "fail":
+        raise typer.Exit(1)
