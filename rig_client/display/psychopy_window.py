@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.digests import image_id
-from protocols.errors import DisplayError, RigStopped
+from protocols.errors import DisplayError, RigStopped, StimloopError
 from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import Flip, Wish, always
 from protocols.vocabulary import Cue, Images, check_images
@@ -75,14 +75,18 @@ class PsychoPyDisplay:
         self._prepare = Preparation(
             _long_side_px(settings, self.geometry), self._aperture, settings.background
         )
-        self._furniture = Furniture(self.window, settings, self.geometry)
         self._pool = TexturePool(self.window, settings.max_texture_mb)
         self._staged: list[str] = []
         self._slots: list[int] = []
         self._gray_frames = 0
         self.measured_hz: float | None = None
-        if settings.check_refresh:
-            self.measured_hz = check_refresh(self.frame_intervals_s(), settings.refresh_hz)
+        try:
+            self._furniture = Furniture(self.window, settings, self.geometry)
+            if settings.check_refresh:
+                self.measured_hz = check_refresh(self.frame_intervals_s(), settings.refresh_hz)
+        except StimloopError:
+            self.close()
+            raise
 
     @property
     def clock(self) -> Literal["rig", "virtual"]:
@@ -104,8 +108,7 @@ class PsychoPyDisplay:
         box = self._box(images)
         ids = [image_id(image) for image in images]
         self._pool.place(box, len(set(ids)))
-        self._staged = ids
-        self._slots = self._pool.slots(ids)
+        self._staged, self._slots = ids, self._pool.slots(ids)
         for slot, name, image in zip(self._slots, ids, images, strict=True):
             if not self._pool.holds(slot, name):
                 self._pool.load(slot, name, self._prepare(image))
@@ -219,15 +222,15 @@ class PsychoPyDisplay:
         return box
 
     def _slot(self, cue: Cue) -> int:
-        index = cue.stimulus_index
-        if index >= len(self._staged) or self._staged[index] != cue.stimulus_id:
-            raise DisplayError(
-                "what is staged is not the image that is to be shown",
-                where=f"block {cue.block_index}, stimulus {index}",
-                expected=cue.stimulus_id,
-                got=self._staged[index] if index < len(self._staged) else "nothing staged there",
-            )
-        return self._slots[index]
+        index, name = cue.stimulus_index, cue.stimulus_id
+        if index < len(self._staged) and self._pool.holds(self._slots[index], name):
+            return self._slots[index]
+        raise DisplayError(
+            "what is staged is not the image that is to be shown",
+            where=f"block {cue.block_index}, stimulus {index}",
+            expected=name,
+            got=self._staged[index] if index < len(self._staged) else "nothing staged there",
+        )
 
     def _draw(self, slot: int | None) -> None:
         """The next frame: an image or gray, and what stands beside it."""

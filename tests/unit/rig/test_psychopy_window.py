@@ -321,8 +321,12 @@ def test_late_frames_are_counted_while_the_image_is_on(
 
 
 def test_a_screen_at_another_rate_is_refused(open_display):
+    from psychopy.core import openWindows
+
+    n_open = len(openWindows)
     with pytest.raises(DisplayError, match=r"60\.00 Hz"):
         open_display(Ticking(), refresh_hz=75)
+    assert len(openWindows) == n_open, "its window is closed again"
 
 
 def test_fixation_is_asked_for_in_every_frame_and_a_break_takes_the_image_away(
