@@ -52,6 +52,18 @@ def run(
     )
 
 
+@app.command()
+def example(
+    name: Annotated[
+        str, typer.Argument(help="Which one; without a name they are listed.", show_default=False)
+    ] = "",
+) -> None:
+    """Print a commented rig.toml, one for each recorder: rig-client example intan > rig.toml."""
+    from rig_client import examples
+
+    typer.echo(examples.text(name) if name else "\n".join(examples.names()), nl=not name)
+
+
 app.command()(doctor_command.doctor)
 app.add_typer(calibrate_command.app, name="calibrate")
 

@@ -167,7 +167,7 @@ def words(of: Equipment, n_words: int = 20) -> Finding:
             status="fail",
             detail=f"{n_back} of {n_words} came back; "
             + ", ".join(f"{count} × {fault}" for fault, count in faults.most_common()),
-            remedy="check cable, lines and word_bits; see the faults in docs/reference/wire.md"
+            remedy="check cable, lines and word_bits; see the faults in docs/reference/settings.md"
             if not isinstance(of.trigger, NoTrigger)
             else "choose a trigger in rig.toml",
         )
