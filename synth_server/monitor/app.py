@@ -18,7 +18,8 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from protocols.errors import InstallationError, LogError, StimloopError
 from synth_server.monitor.link import BUTTONS, ServerLink
@@ -66,7 +67,7 @@ def plotly_file() -> Path:
 def monitor_app(watcher: Watcher, link: ServerLink) -> FastAPI:
     """The application; the caller keeps `watcher` and `link` going."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(BaseHTTPMiddleware, dispatch=_guarded)
+    app.add_middleware(Guard)
     app.add_exception_handler(StimloopError, _told)
     _add_page(app)
     _add_documents(app, watcher)
@@ -123,7 +124,7 @@ def _add_documents(app: FastAPI, watcher: Watcher) -> None:
 async def _news(watcher: Watcher) -> AsyncIterator[str]:
     """The overview, now and whenever it changes; who reads slowly misses what was in between."""
     sent, silent_s = -1, 0.0
-    while True:
+    while not watcher.is_stopped:
         if sent != watcher.revision:
             sent, silent_s = watcher.revision, 0.0
             news = f'{{"now_unix_s":{time.time()},"overview":{watcher.overview.model_dump_json()}}}'
@@ -139,19 +140,36 @@ def _document(document: BaseModel) -> Response:
     return Response(document.model_dump_json(), media_type="application/json", headers=NO_STORE)
 
 
-async def _guarded(request: Request, handle: RequestResponseEndpoint) -> Response:
-    """Refuse what does not come from this computer's own page; see the module's text."""
+class Guard:
+    """Refuses what does not come from this computer's own page; see the module's text.
+
+    Args:
+        app: What answers everything else.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        answer = _refusal(Request(scope)) or self._app
+        await answer(scope, receive, send_with_headers)
+
+
+def _refusal(request: Request) -> Response | None:
     host = request.headers.get("host", "")
-    origin = request.headers.get("origin")
     if urlsplit(f"//{host}").hostname not in HOSTS:
         return JSONResponse({"what": "this page is for this computer only"}, 403)
-    if request.method not in ("GET", "HEAD") and (
-        origin is None or urlsplit(origin).netloc != host
-    ):
+    origin = request.headers.get("origin", "")
+    if request.method not in ("GET", "HEAD") and urlsplit(origin).netloc != host:
         return JSONResponse({"what": "buttons are pressed on this page only"}, 403)
-    response = await handle(request)
-    response.headers.update(HEADERS)
-    return response
+    return None
 
 
 async def _told(_request: Request, error: Exception) -> Response:

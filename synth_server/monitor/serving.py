@@ -11,6 +11,7 @@ import threading
 import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -22,18 +23,32 @@ from synth_server.monitor.watcher import Watcher
 
 HOST = "127.0.0.1"
 NICENESS = 10
-GOODBYE_S = 1
+GOODBYE_S = 5
+"""How long a page that does not take what it is sent is waited for at the end."""
 
 
 class MonitorServer(uvicorn.Server):
-    """Ends upon Ctrl-C and SIGTERM, as `synth-server serve` does, with exit status 0."""
+    """Ends upon Ctrl-C and SIGTERM, as `synth-server serve` does, with exit status 0.
+
+    Args:
+        config: Uvicorn's.
+        watcher: Stopped first, which ends what pages are listening to.
+    """
+
+    def __init__(self, config: uvicorn.Config, watcher: Watcher) -> None:
+        super().__init__(config)
+        self._watcher = watcher
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Both signals are the order to end."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.handle_exit)
+            signal.signal(number, self._end)
         yield
+
+    def _end(self, number: int, at: FrameType | None) -> None:
+        self._watcher.stop()
+        self.handle_exit(number, at)
 
 
 def run_monitor(found: Found, port: int, keys: Path | None, ready: Callable[[str], None]) -> None:
@@ -70,7 +85,7 @@ def run_monitor(found: Found, port: int, keys: Path | None, ready: Callable[[str
         for thread in threads:
             thread.start()
         ready(f"http://{HOST}:{bound.getsockname()[1]}/")
-        MonitorServer(config).run(sockets=[bound])
+        MonitorServer(config, watcher).run(sockets=[bound])
         watcher.stop()
         link.stop()
 

@@ -85,6 +85,11 @@ class Watcher:
         self._stopped.set()
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether nothing more will be told."""
+        return self._stopped.is_set()
+
+    @property
     def overview(self) -> Overview:
         """The session at a glance."""
         return self._overview

@@ -214,16 +214,14 @@ def test_a_stretch_session_shows_responses_to_its_images(
     kinds = viewer.page.evaluate("document.getElementById('figure-main').data.map((t) => t.name)")
     assert kinds == ["made for it", "best natural", "made for others", "natural"]
     assert viewer.page.locator("#strip img").count() == 2 * (1 + 2)
-    counts = viewer.page.locator("#images figcaption").all_text_contents()
-    assert counts == ["9", "9", "9", "9", "5", "5"]
+
+    def counts() -> list[str]:
+        found: list[str] = viewer.page.locator("#images figcaption").all_text_contents()
+        return found
+
+    viewer.sees(lambda: counts() == ["9", "9", "9", "9", "5", "5"], "counts at each target")
     viewer.page.select_option("#site", "a")
-    viewer.sees(
-        lambda: (
-            viewer.page.locator("#images figcaption").all_text_contents()
-            == ["9", "9", "5", "2", "1", "1"]
-        ),
-        "counts at site a",
-    )
+    viewer.sees(lambda: counts() == ["9", "9", "5", "2", "1", "1"], "counts at site a")
     viewer.check_calm()
 
 
@@ -361,12 +359,14 @@ def test_a_monitor_that_is_killed_is_started_again_and_the_page_goes_on(
     viewer.sees(lambda: viewer.points() >= 2, "a curve", [server, rig])
     first.kill9()
     viewer.sees_text("#said", "the monitor has ended")
-    _, again = monitor(lab, lab.log, port=port, n_before=1)
+    second, again = monitor(lab, lab.log, port=port, n_before=1)
     assert again == url
     assert rig.ended() == 0, rig.output
     assert server.ended() == 0, server.output
     viewer.sees_text("#state", "finished")
     viewer.sees(lambda: viewer.points() == recipe.generations, "the whole curve")
+    assert second.stop() == 0, second.output
+    assert "Traceback" not in second.output
     check_finished(lab, undisturbed(recipe))
 
 
