@@ -14,6 +14,7 @@ from rich.console import Console
 from protocols import command_line
 from protocols.command_line import stderr
 from synth_server import (
+    doctor_command,
     encoder_commands,
     export_command,
     monitor_command,
@@ -364,6 +365,7 @@ def annotate(
 results_command.register(app)
 monitor_command.register(app)
 report_command.register(app)
+doctor_command.register(app)
 export_command.register(app)
 sessions_command.register(app)
 encoder_commands.register(app)
