@@ -28,7 +28,7 @@ from synth_server.monitor.watcher import Watcher
 
 STATIC = Path(__file__).with_name("static")
 HOSTS = ("127.0.0.1", "localhost")
-GLANCE_S = 0.1
+GLANCE_S = 0.2
 KEEP_ALIVE_S = 10.0
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; "

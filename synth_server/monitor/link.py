@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from protocols.errors import LinkLost, StimloopError
@@ -34,9 +35,9 @@ class ServerLink:
         """What was found at the last look."""
         return self._link
 
-    def keep_looking(self) -> None:
-        """Look every other second until `stop`."""
-        while not self._stopped.is_set():
+    def keep_looking(self, is_over: Callable[[], bool]) -> None:
+        """Look every other second until `stop`, or until the session is over: its server may go."""
+        while not self._stopped.is_set() and not is_over():
             self.look()
             self._stopped.wait(LOOK_EVERY_S)
 

@@ -10,12 +10,14 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from protocols.errors import WireError
+from synth_server.control import PATIENCE_S
 from synth_server.monitor.app import monitor_app
 from synth_server.monitor.finding import Found
 from synth_server.monitor.link import ServerLink
@@ -80,7 +82,10 @@ def run_monitor(found: Found, port: int, keys: Path | None, ready: Callable[[str
     with listening(port) as bound:
         threads = [
             threading.Thread(target=look, name=name, daemon=True)
-            for name, look in (("reader", watcher.keep_up), ("link", _looking(watcher, link)))
+            for name, look in (
+                ("reader", watcher.keep_up),
+                ("link", partial(link.keep_looking, watcher.is_over)),
+            )
         ]
         for thread in threads:
             thread.start()
@@ -88,16 +93,8 @@ def run_monitor(found: Found, port: int, keys: Path | None, ready: Callable[[str
         MonitorServer(config, watcher).run(sockets=[bound])
         watcher.stop()
         link.stop()
-
-
-def _looking(watcher: Watcher, link: ServerLink) -> Callable[[], None]:
-    """Nobody asks after the server of a session that has ended."""
-
-    def look() -> None:
-        if watcher.overview.ended_unix_s is None:
-            link.keep_looking()
-
-    return look
+        for thread in threads:  # one that is in a socket must not be torn out of it
+            thread.join(PATIENCE_S + 1)
 
 
 def open_in_browser(url: str) -> bool:

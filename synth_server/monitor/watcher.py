@@ -29,7 +29,7 @@ from synth_server.monitor.views import block_document, distributions, thread_doc
 from synth_server.session.log import SessionLog
 from synth_server.session.products import products_folder, read_progress
 
-LOOK_EVERY_S = 0.2
+LOOK_EVERY_S = 0.5
 EVENTS_AT_ONCE = 50
 """After so many events the page may be told what is known so far."""
 DISK_STEP = 10_000_000
@@ -88,6 +88,10 @@ class Watcher:
     def is_stopped(self) -> bool:
         """Whether nothing more will be told."""
         return self._stopped.is_set()
+
+    def is_over(self) -> bool:
+        """Whether the session has ended."""
+        return self._overview.ended_unix_s is not None
 
     @property
     def overview(self) -> Overview:

@@ -49,7 +49,7 @@ export function showTimes(overview, now_s) {
   const blocks = `${count(overview.n_answered)} of ${count(overview.n_proposed)} blocks`;
   set(element("elapsed"), `${span(end - overview.started_unix_s)}, ${blocks}`);
   const last = overview.last_event;
-  const late = overview.state === "running" && overview.health.due_unix_s !== null && now_s > overview.health.due_unix_s;
+  const late = overview.state === "running" && !overview.reading && overview.health.due_unix_s !== null && now_s > overview.health.due_unix_s;
   const over = overview.ended_unix_s !== null;
   tile("event", last ? age(now_s - last.unix_s) : "–",
     late ? "ago; responses are late" : last ? `ago: ${EVENTS[last.kind] ?? last.kind}` : "",
