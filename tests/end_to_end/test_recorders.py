@@ -29,7 +29,7 @@ from tests.end_to_end.processes import (
 )
 
 KINDS = sorted(STREAMING)
-RECIPE = Recipe(seed=8, generations=2, population=4, image_ms=10)
+RECIPE = Recipe(seed=8, threads=("site-00",), generations=2, population=4, image_ms=10)
 PATIENT = {"tolerance_ms": 300, "settle_ms": 50, "word_wait_ms": 8000}
 """This computer may be busy with other things; a rehearsal does not depend on how fast it is."""
 FAULTS = {
@@ -55,7 +55,7 @@ def emulate(lab: Lab, kind: str, *options: str) -> tuple[Process, dict[str, Any]
     lab.processes.append(process)
     eventually(announcement.exists, "the emulator announced itself", alive=[process])
     parts = json.loads(announcement.read_text("utf-8"))
-    quiet = {"quiet_ms": 5000} if kind == "open-ephys-events" else {}
+    quiet = {"quiet_ms": 5000} if kind in ("open-ephys-events", "lsl") else {}
     return process, merged(parts, {"acquisition": {"options": {**PATIENT, **quiet}}})
 
 
@@ -74,6 +74,8 @@ def ports(kind: str, parts: dict[str, Any]) -> list[str]:
             found |= {name: options[name] for name in names}
         case "cerebus":
             found["port"] = options["port"]
+        case "lsl":
+            found |= {name: f'"{options[name]}"' for name in ("spikes", "words")}
     settings = [f"{name}={str(value).rpartition(':')[2]}" for name, value in found.items()]
     return [word for setting in settings for word in ("--set", setting)]
 
