@@ -9,6 +9,7 @@ BENCHMARKS = (
     "turnaround",
     "log_commit",
     "waiting",
+    "monitors",
     "export",
     "display",
     "evolution_gain",

@@ -31,7 +31,7 @@ try:
     cli.main()
 except SystemExit:
     pass
-heavy = {{"torch", "torchvision", "psychopy", "scipy", "matplotlib", "zmq"}} & set(sys.modules)
+heavy = {{"torch", "torchvision", "psychopy", "scipy", "matplotlib", "zmq", "fastapi"}} & set(sys.modules)
 print("HEAVY", sorted(heavy))
 """
     done = subprocess.run(

@@ -40,6 +40,12 @@ def test_every_module_is_in_it(wheel):
     assert modules <= set(wheel.namelist())
 
 
+def test_the_monitors_page_is_in_it(wheel):
+    folder = PROJECT / "synth_server" / "monitor" / "static"
+    files = {str(path.relative_to(PROJECT)) for path in folder.iterdir()}
+    assert "synth_server/monitor/static/index.html" in files <= set(wheel.namelist())
+
+
 def test_types_and_licence_travel_along(wheel):
     names = wheel.namelist()
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
