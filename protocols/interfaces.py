@@ -177,7 +177,7 @@ class Synthesis(Protocol):
         ...
 
     def starting_images(self, seeds: Sequence[int]) -> Images:
-        """Where the images of these seeds begin: noise of the same mean and contrast."""
+        """The first start that each seed draws: a random image of the same mean and contrast."""
         ...
 
 
