@@ -305,6 +305,33 @@ def test_other_pages_and_other_computers_get_nothing(
     assert process.stop() == 0, process.output
 
 
+def test_with_keys_its_buttons_need_the_keys(new_lab: Callable[..., Lab]) -> None:
+    lab = new_lab()
+    folder = lab.folder / "keys"
+    made = synth_server("keys", folder, "--client", "desk", folder=lab.folder)
+    assert made.returncode == 0, made.stderr
+    lab.server_options = ("--keys", str(folder))
+    lab.serve()
+    where = (lab.log, "--connect", lab.addresses["control"])
+    _, without = monitor(lab, *where)
+    _, admitted = monitor(lab, *where, "--keys", folder / "for-desk", n_before=1)
+
+    def pause(url: str) -> tuple[int, str]:
+        return ask(url, "/control/pause", "POST", Origin=url.rstrip("/"))
+
+    def link(url: str) -> str:
+        return str(json.loads(ask(url, "/overview")[1])["link"]["state"])
+
+    eventually(lambda: link(without) == "refused", "the one without keys knows it")
+    status, said = pause(without)
+    assert status == 409
+    assert "the server expects keys" in json.loads(said)["what"]
+    assert controls(lab.log) == []
+    eventually(lambda: link(admitted) == "connected", "the one with keys is admitted")
+    assert pause(admitted)[0] == 200
+    assert controls(lab.log) == [("pause", "")]
+
+
 def test_what_cannot_be_watched_is_said(tmp_path: Path, new_lab: Callable[..., Lab]) -> None:
     lab = new_lab()
     nobody = synth_server("monitor", "--connect", "tcp://127.0.0.1:9", folder=lab.folder)
