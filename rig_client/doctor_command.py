@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-COLOURS = {"pass": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
-
 
 def doctor(
     config: Annotated[Path | None, typer.Option(help="rig.toml; defaults if not given.")] = None,
@@ -31,12 +29,10 @@ def doctor(
     Shows twenty squares, and sends twenty trial words. Ends with status 1 if a check has failed.
     """
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
+    from protocols.checkup import print_findings, worst
     from protocols.settings import read_toml
     from rig_client.doctor.examination import examine
-    from rig_client.doctor.finding import worst
     from rig_client.settings import RigSettings
 
     settings = read_toml(RigSettings, config) if config else RigSettings()
@@ -49,11 +45,6 @@ def doctor(
         document = {"status": status, "findings": [f.model_dump() for f in findings]}
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        table = Table("check", "", "found", "what to do", box=None, pad_edge=False)
-        for finding in findings:
-            colour = COLOURS[finding.status]
-            cells = (escape(finding.detail), escape(finding.remedy))
-            table.add_row(finding.name, f"[{colour}]{finding.status}[/]", *cells)
-        Console().print(table)
+        print_findings(findings, Console())
     if status == "fail":
         raise typer.Exit(1)

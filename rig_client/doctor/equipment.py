@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from protocols import plugins
+from protocols.checkup import Finding
 from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import (
     Acquisition,
@@ -26,7 +27,6 @@ from protocols.rig_interfaces import (
 from protocols.vocabulary import Block, Outcome, Presentation, Role, Timing
 from rig_client.apparatus import Apparatus
 from rig_client.display.frames import LATE_FRAMES
-from rig_client.doctor.finding import Finding
 from rig_client.fixation.none import NoFixation
 from rig_client.presenter import Presenter
 from rig_client.reward import NoReward

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from protocols.checkup import Finding, tried
 from rig_client.doctor import equipment, surroundings
-from rig_client.doctor.finding import Finding, tried
 from rig_client.settings import RigSettings
 
 

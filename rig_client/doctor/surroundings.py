@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 import zmq
 
 from protocols import plugins
+from protocols.checkup import Finding
 from protocols.errors import Refusal, StimloopError
 from protocols.wire import WIRE_VERSION
 from protocols.wire import messages as msg
 from protocols.wire.channels import Context, connect
 from protocols.wire.codec import encode
 from protocols.wire.security import is_loopback, load_client_keys
-from rig_client.doctor.finding import Finding
 from rig_client.link import Link
 from rig_client.settings import RigSettings
 

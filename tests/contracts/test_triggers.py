@@ -12,8 +12,8 @@ from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Role
 
 GROUP = "stimloop.triggers"
-NEED_A_FAR_END = {"serial", "parallel", "labjack", "open_ephys_network_events"}
-"""Checked in `tests/unit/rig/test_triggers.py`, where there is one."""
+NEED_A_FAR_END = {"serial", "parallel", "labjack", "open_ephys_network_events", "rehearsal"}
+"""Checked in `tests/unit/rig/test_triggers.py` or `tests/contracts/test_recorders.py`, where there is one."""
 SESSION = SessionInfo(session_id="s", seed=0)
 
 
