@@ -19,6 +19,7 @@ from protocols import plugins
 from protocols.checkup import Finding, tried
 from protocols.errors import StimloopError, WireError
 from protocols.installation import check_no_name_collision
+from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
 from protocols.wire.channels import Context, bind
 from protocols.wire.security import load_server_keys
@@ -117,10 +118,8 @@ def device() -> Finding:
 
 def generator() -> Finding:
     """The bundled generator's weights are whole, and draw."""
-    import numpy as np
-
     made: Any = plugins.create("stimloop.generators", PluginChoice(name="deep"))
-    codes = made.sample_codes(1, np.random.default_rng(0))
+    codes = made.sample_codes(1, random_stream(0, "doctor"))
     image = made(codes)[0]
     detail = f"deep, {made.code_dim} numbers → {image.shape[0]} px, weights {made.digest[:12]}…"
     return Finding(name="generator", status="pass", detail=detail)
