@@ -1,7 +1,7 @@
 """Photograph the monitor's page with a headless Chromium, as for the README.
 
     synth-server dry-run --seed 1 --sites 6 --generations 30 --population 30 --out demo
-    python scripts/monitor_screenshot.py demo/session.sqlite docs/images/monitor.png
+    python scripts/monitor_screenshot.py demo/session.sqlite docs/images/monitor.png --size 1280 1060
 
 Needs `stimloop[monitor,test]` and Debian's package chromium (or another one in the path). The session
 may be finished or under way. `--key` presses a key first: 3 chooses the third thread, ArrowLeft goes
@@ -19,6 +19,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+READY = "body:not(.reading):not(.busy)"
+ALL_DRAWN = "[...document.images].every((image) => image.complete && image.naturalWidth)"
 
 
 def photograph(
@@ -38,12 +40,13 @@ def photograph(
             )
             page.goto(url)
             page.wait_for_selector(".has-data #figure-main, .has-data > #figure-main")
-            page.wait_for_selector("#images img")
+            page.wait_for_selector(f"{READY} #images img", timeout=120_000)
             for key in keys:
                 page.keyboard.press(key)
                 page.wait_for_timeout(300)
-            page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
-            page.wait_for_timeout(300)
+            page.wait_for_selector(f"{READY} #images img", timeout=120_000)
+            while not page.evaluate(ALL_DRAWN):
+                page.wait_for_timeout(200)
             page.screenshot(path=out)
             browser.close()
     finally:

@@ -20,6 +20,7 @@ from synth_server.monitor.documents import (
     BlockDocument,
     Disk,
     DistributionsDocument,
+    Link,
     Overview,
     ThreadDocument,
 )
@@ -145,7 +146,7 @@ class Watcher:
                 reading=self._is_reading,
                 problem=self._problem,
                 computing=read_progress(products_folder(self.path)),
-                link=self._link.link,
+                link=Link() if self._is_reading else self._link.link,
                 disk=self._disk(),
             )
 

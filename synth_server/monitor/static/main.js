@@ -47,6 +47,7 @@ function say(text, level = "") {
 
 function tellProblem() {
   const { problem, reading, computing, threads, link } = page.overview;
+  document.body.classList.toggle("reading", reading);
   const warned = threads.flatMap((thread) => thread.warnings);
   if (problem) say(problem, "bad");
   else if (reading) say("reading the log …");
@@ -79,6 +80,7 @@ async function refresh() {
   page.isStale = true;
   if (page.isBusy) return;
   page.isBusy = true;
+  document.body.classList.add("busy");
   try {
     while (page.isStale) {
       page.isStale = false;
@@ -88,6 +90,7 @@ async function refresh() {
     say(String(error.message ?? error), "bad");
   } finally {
     page.isBusy = false;
+    document.body.classList.remove("busy");
   }
 }
 

@@ -125,7 +125,7 @@ export function showNotes(overview) {
 
 // --- images --------------------------------------------------------------------------------------
 
-const CAPTION_PX = 20, GAP_PX = 4, BORDER_PX = 6, LARGEST_PX = 120, SMALLEST_PX = 40;
+const CAPTION_PX = 20, GAP_PX = 4, BORDER_PX = 6, LARGEST_PX = 120, SMALLEST_PX = 28;
 
 // The largest size at which all images of a block can be seen at once.
 function cell(n, width, height) {
