@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from encoders.backbones.one_thread import one_thread
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import InstallationError, LogCorrupted, LogError, SettingsError
 from protocols.settings import read_toml, validated
+from synth_server.cli import app
 from synth_server.readers.nwb import export_nwb
 from synth_server.readers.nwb_subject import SUBJECT_TEMPLATE, SubjectSettings
 from synth_server.session.log import SessionLog
@@ -232,6 +234,20 @@ def test_of_a_log_that_was_cut_no_file_is_left(evolve_log, tmp_path):
     with pytest.raises(LogError):
         export_nwb(evolve_log, tmp_path / "out.nwb")
     assert [each.name for each in tmp_path.iterdir() if each.suffix == ".nwb"] == []
+
+
+def test_the_commands_from_template_to_file(evolve_log, tmp_path):
+    template = CliRunner().invoke(app, ["export-nwb", "--subject-template"])
+    assert template.stdout == SUBJECT_TEMPLATE
+    (tmp_path / "subject.toml").write_text(template.stdout, "utf-8")
+    options = ["--subject", str(tmp_path / "subject.toml")]
+    for command, name, more in (("export-nwb", "a.nwb", options), ("export-csv", "a.csv", [])):
+        done = CliRunner().invoke(app, [command, str(evolve_log), str(tmp_path / name), *more])
+        assert done.exit_code == 0, done.output
+        assert (tmp_path / name).stat().st_size > 1000
+    io, nwbfile = read(tmp_path / "a.nwb")
+    assert nwbfile.subject.species == "Macaca mulatta"
+    io.close()
 
 
 GOOD = {"subject_id": "M01", "species": "Macaca mulatta", "sex": "F", "age": "P7Y"}
