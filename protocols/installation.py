@@ -7,7 +7,7 @@ removing it deletes our files; so each command looks first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import packages_distributions
+from importlib.metadata import Distribution, distributions
 
 from protocols.errors import InstallationError
 
@@ -21,7 +21,7 @@ def check_no_name_collision(owners: Mapping[str, Sequence[str]] | None = None) -
     Args:
         owners: Package name → distributions that install it; looked up if not given.
     """
-    installed = packages_distributions() if owners is None else owners
+    installed = _owners() if owners is None else owners
     for package in OUR_PACKAGES:
         others = sorted(set(installed.get(package, ())) - {OUR_DISTRIBUTION})
         if others:
@@ -32,3 +32,20 @@ def check_no_name_collision(owners: Mapping[str, Sequence[str]] | None = None) -
                 remedy=f"give stimloop its own environment, or: pip uninstall {others[0]} && "
                 f"pip install --force-reinstall {OUR_DISTRIBUTION}",
             )
+
+
+def _owners() -> dict[str, list[str]]:
+    """Who installs our packages. (`packages_distributions` parses every file list: a second a start.)"""
+    found: dict[str, list[str]] = {name: [] for name in OUR_PACKAGES}
+    for distribution in distributions():
+        for name in _ours_in(distribution):
+            found[name].append(distribution.name)
+    return found
+
+
+def _ours_in(distribution: Distribution) -> list[str]:
+    files = distribution.read_text("RECORD")
+    if files is None:
+        named = (distribution.read_text("top_level.txt") or "").split()
+        return [name for name in OUR_PACKAGES if name in named]
+    return [name for name in OUR_PACKAGES if f"\n{name}/" in files or files.startswith(f"{name}/")]

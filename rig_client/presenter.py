@@ -74,13 +74,16 @@ class Presenter:
         return tuple(presentations)
 
     def _trial(self, cues: Sequence[Cue], timing: Timing) -> tuple[Presentation, ...]:
-        """One fixation: each image on, then off; counts are read when the last window is over."""
+        """One fixation: each image on, then off; counts are read when the last window is over.
+
+        The gap after a broken image stays: what it drew must not be counted for the next trial's.
+        """
         shown: list[_Shown] = []
         for cue in cues if self._fixation.acquire(cues[0]) else ():
             shown.append(self._shown(cue, timing.on_ms / 1000))
+            self._display.blank(timing.off_ms / 1000)
             if not shown[-1].flip.held:
                 break
-            self._display.blank(timing.off_ms / 1000)
         if len(shown) == len(cues) and shown[-1].flip.held:
             self._reward.give(cues[0].trial)
         self._display.blank(max(0.0, timing.count_stop_ms - timing.on_ms - timing.off_ms) / 1000)

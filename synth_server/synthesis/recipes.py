@@ -52,7 +52,9 @@ def stimloop_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
         ),
         transforms=TransformSettings(jitter_px=size_px / 14, scale=0.1),
     )
-    return Recipe(GeneratorSpace(learned_prior(), GeneratorSpaceSettings(size_px=size_px)), settings)
+    return Recipe(
+        GeneratorSpace(learned_prior(), GeneratorSpaceSettings(size_px=size_px)), settings
+    )
 
 
 @cache

@@ -55,7 +55,9 @@ def test_a_log_that_a_server_has_open_is_running(folder):
     writer = SessionLog(folder / name, writable=True)
     try:
         assert listed(folder)[name].state == "running"
-        writer.append(EventKind.CONTROL, {"command": "annotate", "text": "looking disturbed nothing"})
+        writer.append(
+            EventKind.CONTROL, {"command": "annotate", "text": "looking disturbed nothing"}
+        )
     finally:
         writer.close()
     assert listed(folder)[name].state == "interrupted"

@@ -243,3 +243,10 @@ def test_a_broken_trial_is_not_paid_for(images, tmp_path):
 def test_what_the_recorder_lacks_is_named(block, tmp_path):
     shown = _present(block, tmp_path, Recorder(lost=[(1, 0)]))
     assert [p.fault for p in shown] == ["", "recorder_gap", "", "", ""]
+
+
+def test_after_a_break_the_gap_is_kept(block, tmp_path):
+    """The answer to a broken image must not fall into the window of the next one."""
+    shown = _present(block, tmp_path, eye=Eye(breaks=[(0, 0)]))
+    assert shown[0].outcome == "fixation_break"
+    assert shown[1].onset_s - shown[0].onset_s >= 0.2
