@@ -42,7 +42,7 @@ class LslAcquisition(StreamAcquisition):
     Settings = LslSettings
 
     def __init__(self, settings: LslSettings, session: SessionInfo) -> None:  # noqa: ARG002
-        self._lsl = imported("pylsl", needed_by="LSL", install="pip install pylsl")
+        self._lsl = imported("pylsl", needed_by="LSL", install="pip install 'stimloop[lsl]'")
         self._settings = settings
         self._inlets: list[Any] = []
         super().__init__(

@@ -36,7 +36,9 @@ class LslSpeaker:
     is_sampled = False
 
     def __init__(self, settings: LslEmulatorSettings, site_ids: Sequence[str]) -> None:
-        self._lsl = imported("pylsl", needed_by="the LSL emulator", install="pip install pylsl")
+        self._lsl = imported(
+            "pylsl", needed_by="the LSL emulator", install="pip install 'stimloop[lsl]'"
+        )
         self._rate_hz = settings.sample_rate_hz
         self._site_ids = tuple(site_ids)
         self.tick_samples = int(settings.sample_rate_hz * TICK_S)

@@ -27,7 +27,9 @@ class LslTrigger:
     Settings = LslTriggerSettings
 
     def __init__(self, settings: LslTriggerSettings, session: SessionInfo) -> None:
-        pylsl = imported("pylsl", needed_by="the LSL trigger", install="pip install pylsl")
+        pylsl = imported(
+            "pylsl", needed_by="the LSL trigger", install="pip install 'stimloop[lsl]'"
+        )
         info = pylsl.StreamInfo(
             settings.stream,
             "Markers",
