@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell sha256sum pyproject.toml | cut -c1-12)
 DEMO := demo
+# Most end-to-end tests wait for other processes, so that two at a time take little more than one.
+WORKERS ?= 2
 
 .PHONY: help demo test lint types docs benchmarks clean
 
@@ -19,7 +21,7 @@ demo: $(READY)
 	@$(BIN)/synth-server dry-run --seed 1 --sites 6 --generations 30 --population 30 --set test_repetitions=10 --out $(DEMO)
 
 test: $(READY) lint types
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

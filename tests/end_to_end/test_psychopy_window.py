@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from protocols.documents import EventKind
+from rig_client.display.virtual_screen import VirtualScreen
 from tests.end_to_end.experimenter import Experimenter, experimenter
 from tests.end_to_end.processes import (
     Lab,
@@ -36,6 +38,16 @@ DISPLAY = {
         "aperture_edge_deg": 0.5,
     },
 }
+
+
+@pytest.fixture
+def screen(screen: str) -> Iterator[str]:
+    """A screen of this test's own, so that the only window on it is the rig's."""
+    if not shutil.which("Xvfb"):
+        yield screen
+        return
+    with VirtualScreen((1280, 1024)):
+        yield os.environ["DISPLAY"]
 
 
 def rig_with_window(lab: Lab, **options: Any) -> Process:
