@@ -245,7 +245,7 @@ class Recording:
         return Measurement(self._counts(start, stop), onset_s=mark.sample / self._rate_hz)
 
     def _why_no_word(self, mark: Mark) -> str:
-        if self._n_heard == mark.n_heard:
+        if self._n_heard == mark.n_heard and not self._words.is_past(mark, self._latest):
             return "silent_stream"
         since_s = mark.marked_s - EARLY_S
         gap = next((gap for gap in self._gaps if gap.noticed_s >= since_s), None)

@@ -99,6 +99,13 @@ class Words:
         due_s = self.line.recorder_s(mark.onset_s) + self.line.allowed_s(mark.onset_s)
         return latest / self._rate_hz > due_s + self._limits.settle_s
 
+    def is_past(self, mark: Mark, latest: int | None) -> bool:
+        """Whether the stream, which has come to `latest`, is well past the onset of `mark`."""
+        if not self.line or latest is None:
+            return False
+        over_s = latest / self._rate_hz - self.line.recorder_s(mark.onset_s)
+        return over_s > self._limits.settle_s
+
     def why_none(self, mark: Mark) -> str:
         """The fault, if there was a word of some kind; else empty."""
         near = [word for word in self._strays if word.heard_s >= mark.marked_s - EARLY_S]

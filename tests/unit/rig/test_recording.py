@@ -389,3 +389,16 @@ def test_one_thread_waits_while_another_reads():
     begun.set()
     assert rig.recording.measurement(cue, WINDOW).counts.tolist() == [1, 0]
     reader.join()
+
+
+def test_a_stream_that_was_read_before_the_mark_is_not_silent():
+    """The recorder's reader may be ahead of the rig's main thread: all came, but the word."""
+    rig = Rig()
+    rig.show()
+    rig.pass_s(0.25)
+    rig.recording.heard(rig.sample(rig.now_s + 0.3))
+    cue, _ = rig.show(word=None)
+    rig.pass_s(1.1, heard=False)
+    with pytest.raises(RecorderGap) as gap:
+        rig.recording.judged(cue, WINDOW)
+    assert gap.value.fault == "missing_word"
