@@ -49,7 +49,8 @@ def headline(summary: Summary, results: Results | None, quality: Quality) -> lis
     done = quality.outcomes.get("completed", 0)
     share = f"{100 * done / max(quality.n_presentations, 1):.1f} % completed"
     found.append(Number("presentations", f"{quality.n_presentations:,}", share))
-    found.append(Number("blocks", f"{len(summary.blocks):,}", f"{len(summary.threads)} threads"))
+    n = len(summary.threads)
+    found.append(Number("blocks", f"{len(summary.blocks):,}", f"{n} thread{'s' * (n != 1)}"))
     return found
 
 
