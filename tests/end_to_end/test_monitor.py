@@ -32,7 +32,7 @@ from tests.end_to_end.processes import (
     synth_server,
 )
 
-LONG = Recipe(generations=200, image_ms=4)
+LONG = Recipe(generations=5000, image_ms=4)
 """Somebody will stop it."""
 VISIBLE_JUMP = 0.02
 SIZES = ((1280, 800), (1920, 1080))
@@ -142,7 +142,7 @@ def test_a_dry_run_is_watched_by_its_log_alone(
 ) -> None:
     """Its server's address is found beside the log, so the buttons work."""
     lab = new_lab()
-    options = ["--seed", "3", "--generations", "400", "--population", "8", "--sites", "2"]
+    options = ["--seed", "3", "--generations", "20000", "--population", "8", "--sites", "2"]
     options += ["--subject", "gabor_energy", "--generator", "pixels", "--out", "run"]
     dry_run = Process("dry-run", "synth_server.cli", ["dry-run", *options], lab.folder)
     lab.processes.append(dry_run)
