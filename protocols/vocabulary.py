@@ -105,7 +105,7 @@ class Stimulus(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_empty_targets(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), targets=[])
+        return _without_empty(handler(self), "targets")
 
 
 class Cue(Frozen):
@@ -158,7 +158,7 @@ class Presentation(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), word=0, fault="")
+        return _without_empty(handler(self), "word", "fault")
 
     @model_validator(mode="after")
     def _counts_belong_to_completed(self) -> Self:
@@ -309,7 +309,7 @@ class BlockResponses(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_unknown_clock(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without(handler(self), clock=None)
+        return _without_empty(handler(self), "clock")
 
     @model_validator(mode="after")
     def _counts_fit_sites(self) -> Self:
@@ -366,13 +366,9 @@ class BlockResponses(Frozen):
         )
 
 
-def _without(document: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+def _without_empty(document: dict[str, Any], *later: str) -> dict[str, Any]:
     """Fields that came later are left out where they say nothing, so that old digests stand."""
-    return {
-        name: value
-        for name, value in document.items()
-        if name not in defaults or (value != defaults[name] and value != ())
-    }
+    return {name: value for name, value in document.items() if value or name not in later}
 
 
 def check_images(images: Images, *, where: str = "images") -> None:

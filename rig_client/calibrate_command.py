@@ -34,10 +34,11 @@ def geometry(
     """Show a bar; measure it with a ruler; get the screen's width, and degrees in pixels."""
     from rig_client.calibration.geometry import ruler, screen_width_cm, size_table
     from rig_client.display.geometry import Geometry
+    from rig_client.display.window import screen_width_px
 
     display = _display(_settings(config))
     try:
-        screen_px = round(display.geometry.px_per_cm * _options(config)["width_cm"])
+        screen_px = screen_width_px(display.window)
         bar = ruler(display.geometry.window_px)
         _hold(display, bar.image)
         if measured_cm is None:
@@ -99,9 +100,10 @@ def photodiode(
     from rig_client.apparatus import apparatus_of
     from rig_client.calibration.photodiode import STEP_S, measure_latency
 
-    apparatus = apparatus_of(_settings(config), SessionInfo(session_id="calibration", seed=0))
+    settings = _settings(config)
+    apparatus = apparatus_of(settings, SessionInfo(session_id="calibration", seed=0))
     try:
-        found = measure_latency(apparatus, site, n=flashes)
+        found = measure_latency(apparatus, site, word_bits=settings.word_bits, n=flashes)
     finally:
         apparatus.close()
     stderr.print(
@@ -122,14 +124,6 @@ def _settings(config: Path) -> RigSettings:
     from rig_client.settings import RigSettings
 
     return read_toml(RigSettings, config)
-
-
-def _options(config: Path) -> dict[str, Any]:
-    from protocols import plugins
-
-    choice = _settings(config).display
-    factory = plugins.load("stimloop.displays", choice.name)
-    return plugins.settings_of("stimloop.displays", choice, factory).model_dump()
 
 
 def _display(settings: RigSettings) -> Any:

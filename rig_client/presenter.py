@@ -10,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from protocols.errors import RecorderGap
-from protocols.rig_interfaces import Flip
+from protocols.rig_interfaces import Flip, always
 from protocols.vocabulary import Block, Cue, Outcome, Presentation, Timing
 from rig_client.apparatus import Apparatus
 from rig_client.spool import Journal
@@ -18,10 +18,43 @@ from rig_client.spool import Journal
 logger = logging.getLogger(__name__)
 
 
-class _Shown(NamedTuple):
+class Shown(NamedTuple):
+    """What was shown, and under which trial word."""
+
     cue: Cue
     flip: Flip
     word: int
+
+
+class Marked:
+    """Shows images, each under the next trial word.
+
+    Args:
+        apparatus: Its display shows, its trigger sends, its recorder is told.
+        word_bits: Lines that carry the word: words run from 1 to 2^word_bits − 1.
+    """
+
+    def __init__(self, apparatus: Apparatus, word_bits: int = 8) -> None:
+        self._apparatus = apparatus
+        self._words = itertools.cycle(range(1, 2**word_bits))
+
+    def stage(self, block: Block) -> None:
+        """A block is about to be shown."""
+        self._apparatus.display.stage(block.images)
+        self._apparatus.acquisition.stage(block)
+        self._apparatus.trigger.stage(block)
+
+    def show(self, cue: Cue, on_s: float, held: Callable[[], bool] = always) -> Shown:
+        """At its first flip the word goes out, and the recorder's reader is told."""
+        parts, word = self._apparatus, next(self._words)
+
+        def at_onset(onset_s: float) -> None:
+            parts.trigger.send(word, cue)
+            parts.acquisition.mark(cue, onset_s, word)
+
+        flip = parts.display.show(cue, on_s, at_onset, held)
+        parts.trigger.clear()
+        return Shown(cue, flip, word)
 
 
 class Presenter:
@@ -36,9 +69,8 @@ class Presenter:
         self._display = apparatus.display
         self._acquisition = apparatus.acquisition
         self._fixation = apparatus.fixation
-        self._trigger = apparatus.trigger
         self._reward = apparatus.reward
-        self._words = itertools.cycle(range(1, 2**word_bits))
+        self._marked = Marked(apparatus, word_bits)
 
     def present(
         self, block: Block, journal: Journal, stop: Callable[[], bool]
@@ -51,9 +83,7 @@ class Presenter:
         Returns:
             Everything that happened, in order: the journal's trials and the new ones.
         """
-        self._display.stage(block.images)
-        self._acquisition.stage(block)
-        self._trigger.stage(block)
+        self._marked.stage(block)
         known = deque(journal.trials)
         pending = deque(block.cues())
         presentations: list[Presentation] = []
@@ -78,9 +108,10 @@ class Presenter:
 
         The gap after a broken image stays: what it drew must not be counted for the next trial's.
         """
-        shown: list[_Shown] = []
+        shown: list[Shown] = []
         for cue in cues if self._fixation.acquire(cues[0]) else ():
-            shown.append(self._shown(cue, timing.on_ms / 1000))
+            held = partial(self._fixation.held, cue)
+            shown.append(self._marked.show(cue, timing.on_ms / 1000, held))
             self._display.blank(timing.off_ms / 1000)
             if not shown[-1].flip.held:
                 break
@@ -92,19 +123,7 @@ class Presenter:
         self._display.blank(timing.inter_trial_ms / 1000)
         return tuple(trial)
 
-    def _shown(self, cue: Cue, on_s: float) -> _Shown:
-        """At its first flip the word goes out, and the recorder's reader is told."""
-        word = next(self._words)
-
-        def at_onset(onset_s: float) -> None:
-            self._trigger.send(word, cue)
-            self._acquisition.mark(cue, onset_s, word)
-
-        flip = self._display.show(cue, on_s, at_onset, partial(self._fixation.held, cue))
-        self._trigger.clear()
-        return _Shown(cue, flip, word)
-
-    def _counted(self, shown: _Shown, timing: Timing) -> Presentation:
+    def _counted(self, shown: Shown, timing: Timing) -> Presentation:
         cue, flip, word = shown
         outcome, counts, fault = Outcome.COMPLETED, None, ""
         onset_s, clock = flip.onset_s, str(self._display.clock)

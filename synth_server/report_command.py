@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from protocols.command_line import stderr
+from synth_server.results_command import BACKBONE, LAYER, ComparedAt, ComparedIn
 
 
 def report(
@@ -17,13 +18,8 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder; default: `report`, beside the log.")
     ] = None,
-    backbone: Annotated[
-        str,
-        typer.Option(
-            help="Network in whose features images are compared; none: in pixels only, no torch."
-        ),
-    ] = "efficientnet_lite1",
-    layer: Annotated[str, typer.Option(help="Of the network.")] = "blocks.2",
+    backbone: ComparedIn = BACKBONE,
+    layer: ComparedAt = LAYER,
 ) -> None:
     """Make one page of a session: figures, tables, Methods, data quality, provenance.
 

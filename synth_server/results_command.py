@@ -12,6 +12,17 @@ from rich.table import Table
 
 from protocols.command_line import stderr
 
+ComparedIn = Annotated[
+    str,
+    typer.Option(
+        help="Network in whose features images are compared; none: in pixels only, no torch."
+    ),
+]
+ComparedAt = Annotated[
+    str, typer.Option(help="Of the network; synth-server backbones NAME lists them.")
+]
+BACKBONE, LAYER = "efficientnet_lite1", "blocks.2"
+
 
 def results(
     session: Annotated[
@@ -23,15 +34,8 @@ def results(
     thread: Annotated[
         list[str] | None, typer.Option(help="This thread only; repeatable. Default: all.")
     ] = None,
-    backbone: Annotated[
-        str,
-        typer.Option(
-            help="Network in whose features images are compared; none: in pixels only, no torch."
-        ),
-    ] = "efficientnet_lite1",
-    layer: Annotated[
-        str, typer.Option(help="Of the network; synth-server backbones NAME lists them.")
-    ] = "blocks.2",
+    backbone: ComparedIn = BACKBONE,
+    layer: ComparedAt = LAYER,
     by_place: Annotated[
         bool,
         typer.Option("--by-place", help="Compare features place by place, not averaged first."),

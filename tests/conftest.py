@@ -31,6 +31,7 @@ def data_folder() -> Path:
 @pytest.fixture(scope="session")
 def screen() -> Iterator[str]:
     """A screen in memory for all tests that open windows; it ends with this process, not before."""
+    _load_triton()
     if importlib.util.find_spec("psychopy") is None:
         pytest.skip("no PsychoPy here: pip install 'stimloop[rig]' with Python 3.11 or 3.12")
     if shutil.which("Xvfb"):
@@ -39,6 +40,13 @@ def screen() -> Iterator[str]:
         yield os.environ["DISPLAY"]
     else:
         pytest.skip("neither a screen nor Xvfb here: sudo apt-get install xvfb libgl1-mesa-dri")
+
+
+def _load_triton() -> None:
+    """Before a window: with Mesa's LLVM in the process, loading that of triton (which the first
+    `torch.optim` does) is a segmentation fault. Rig and server are processes of their own."""
+    if importlib.util.find_spec("torch") is not None:
+        importlib.import_module("torch._dynamo")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pydantic import Field
 from protocols.interfaces import SessionInfo
 from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.stream import StreamLost
-from rig_client.acquisition.subscriber import Subscriber
+from rig_client.acquisition.subscriber import Subscriber, decoded_or_lost
 
 TTL, SPIKE = 0, 1
 Message = list[bytes]
@@ -159,7 +159,4 @@ def understood(message: Message) -> Ttl | Spike | None:
     Raises:
         StreamLost: If whoever speaks there is no Event Broadcaster.
     """
-    try:
-        return decoded(message)
-    except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
-        raise StreamLost(f"this is no Event Broadcaster: {message!r:.80} ({error})") from None
+    return decoded_or_lost(decoded, message, "Event Broadcaster")

@@ -20,7 +20,7 @@ from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.message_numbers import MessageNumbers
 from rig_client.acquisition.recording import samples_after
 from rig_client.acquisition.stream import StreamLost
-from rig_client.acquisition.subscriber import Subscriber
+from rig_client.acquisition.subscriber import Subscriber, decoded_or_lost
 
 DATA_FRAME, EVENT_FRAME = b"DATA\0", b"EVENT\0"
 TTL_EVENT = 3
@@ -230,7 +230,4 @@ def understood(message: Message) -> Data | Ttl | Spike | Other:
     Raises:
         StreamLost: If whoever speaks there is no ZMQ Interface.
     """
-    try:
-        return decoded(message)
-    except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
-        raise StreamLost(f"this is no ZMQ Interface: {message!r:.80} ({error})") from None
+    return decoded_or_lost(decoded, message, "ZMQ Interface")

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import struct
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from rig_client.acquisition.stream import StreamLost
 
+T = TypeVar("T")
 CONNECT_S = 1.0
 HEARTBEAT_MS, SILENT_MS = 500, 2000
 """The peer's ZeroMQ answers heartbeats by itself: a cable that was pulled is noticed."""
+
+
+def decoded_or_lost(decoded: Callable[[list[bytes]], T], message: list[bytes], speaker: str) -> T:
+    """What `decoded` makes of a message.
+
+    Raises:
+        StreamLost: If it can make nothing of it: whoever speaks there is no `speaker`.
+    """
+    try:
+        return decoded(message)
+    except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
+        raise StreamLost(f"this is no {speaker}: {message!r:.80} ({error})") from None
 
 
 class Subscriber:

@@ -16,6 +16,7 @@ from protocols.errors import DataError, RecorderGap
 from protocols.rig_interfaces import Acquisition
 from protocols.vocabulary import Block, Cue, Role, Timing
 from rig_client.apparatus import Apparatus
+from rig_client.presenter import Marked
 
 STEP_S = 0.001
 FLASH_PX = 16
@@ -54,13 +55,20 @@ def flashes(n: int, on_ms: float, off_ms: float) -> Block:
 
 
 def measure_latency(
-    apparatus: Apparatus, site: str, *, n: int = 100, on_ms: float = 50, off_ms: float = 100
+    apparatus: Apparatus,
+    site: str,
+    *,
+    word_bits: int = 8,
+    n: int = 100,
+    on_ms: float = 50,
+    off_ms: float = 100,
 ) -> Latency:
     """Show `n` flashes and find the photodiode's first event after the word of each.
 
     Args:
         apparatus: Of the rig; the photodiode's patch must be on.
         site: The photodiode's.
+        word_bits: Of rig.toml.
         n: Flashes.
         on_ms: Of each; delays up to this are seen.
         off_ms: Between them.
@@ -79,12 +87,12 @@ def measure_latency(
         )
     block = flashes(n, on_ms, off_ms)
     column = recorder.site_ids.index(site)
-    apparatus.display.stage(block.images)
-    recorder.stage(block)
-    apparatus.trigger.stage(block)
+    marked = Marked(apparatus, word_bits)
+    marked.stage(block)
     delays = []
-    for number, cue in enumerate(block.cues()):
-        _flash(apparatus, cue, number % 255 + 1, on_ms / 1000, off_ms / 1000)
+    for cue in block.cues():
+        marked.show(cue, on_ms / 1000)
+        apparatus.display.blank(off_ms / 1000)
         delay_s = _delay_s(recorder, cue, column, on_ms / 1000)
         delays += [] if delay_s is None else [delay_s]
     if 2 * len(delays) < n:
@@ -97,16 +105,6 @@ def measure_latency(
             "its channel recorded?",
         )
     return Latency(np.array(delays), n)
-
-
-def _flash(apparatus: Apparatus, cue: Cue, word: int, on_s: float, off_s: float) -> None:
-    def at_onset(onset_s: float) -> None:
-        apparatus.trigger.send(word, cue)
-        apparatus.acquisition.mark(cue, onset_s, word)
-
-    apparatus.display.show(cue, on_s, at_onset)
-    apparatus.trigger.clear()
-    apparatus.display.blank(off_s)
 
 
 def _delay_s(recorder: Acquisition, cue: Cue, column: int, longest_s: float) -> float | None:

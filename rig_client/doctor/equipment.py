@@ -205,7 +205,7 @@ def photodiode(of: Equipment, site: str, n_flashes: int = 20) -> Finding:
         return Finding(name=name, status="skip", detail="not connected (--photodiode-site NAME)")
     from rig_client.calibration.photodiode import measure_latency
 
-    found = measure_latency(apparatus, site, n=n_flashes)
+    found = measure_latency(apparatus, site, word_bits=of.rig.word_bits, n=n_flashes)
     detail = (
         f"light {1000 * found.median_s:.1f} ms after the word, "
         f"middle 95 % within {1000 * found.jitter_s:.1f} ms"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from statistics import median
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from protocols.documents import Event, EventKind
 from protocols.vocabulary import BlockResponses, Outcome, RecorderClock, Timing
 from synth_server.monitor.documents import Health
+from synth_server.readers.tally import Tally
 
 NS = 1e9
 PATIENCE = 2.0
@@ -29,6 +29,7 @@ class HealthRecord:
         self._waits_s: list[float] = []
         self._learned_ns: dict[str, int] = {}
         self._threads: dict[int, str] = {}
+        self._n_asked: dict[int, int] = {}
         self._durations_s: dict[int, float] = {}
         self._proposed_unix_s: dict[int, float] = {}
         self._started_ns: int | None = None
@@ -36,9 +37,7 @@ class HealthRecord:
         self._first_answer_unix_s: float | None = None
         self._last_answer_unix_s: float | None = None
         self._n_answered = 0
-        self._outcomes: Counter[Outcome] = Counter()
-        self._faults: Counter[str] = Counter()
-        self._late_frames = 0
+        self._tally = Tally()
         self._clock: RecorderClock | None = None
 
     def feed(self, event: Event) -> None:
@@ -64,6 +63,7 @@ class HealthRecord:
         elif self._answered_ns is not None:
             self._waits_s.append(0.0)
         self._threads[index] = thread
+        self._n_asked[index] = len(event.document["order"])
         self._durations_s[index] = expected_duration_s(event.document)
         self._proposed_unix_s[index] = event.t_wall_ns / NS
 
@@ -75,28 +75,27 @@ class HealthRecord:
         self._n_answered += 1
         self._durations_s.pop(index)
         self._proposed_unix_s.pop(index)
-        self._outcomes.update(shown.outcome for shown in responses.presentations)
-        self._faults.update(shown.fault for shown in responses.presentations if shown.fault)
-        self._late_frames += sum(shown.dropped_frames for shown in responses.presentations)
+        self._tally.add(responses, self._n_asked.pop(index))
         self._clock = responses.clock
 
     @property
     def health(self) -> Health:
         """As of the last event."""
         total_s, since_s = sum(self._waits_s), self._since_first_answer_s
+        outcomes = self._tally.outcomes
         return Health(
             generation_s=self._generations_s[-1] if self._generations_s else None,
             median_generation_s=median(self._generations_s) if self._generations_s else None,
             rig_wait_s=self._waits_s[-1] if self._waits_s else None,
             total_rig_wait_s=total_s,
             rig_wait_share=total_s / since_s if since_s else None,
-            presentations=self._outcomes.total(),
-            completed=self._outcomes[Outcome.COMPLETED],
-            fixation_break=self._outcomes[Outcome.FIXATION_BREAK],
-            dropped_frame=self._outcomes[Outcome.DROPPED_FRAME],
-            aborted=self._outcomes[Outcome.ABORTED],
-            late_frames=self._late_frames,
-            faults=dict(sorted(self._faults.items())),
+            presentations=self._tally.n_presentations,
+            completed=outcomes[Outcome.COMPLETED],
+            fixation_break=outcomes[Outcome.FIXATION_BREAK],
+            dropped_frame=outcomes[Outcome.DROPPED_FRAME],
+            aborted=outcomes[Outcome.ABORTED],
+            late_frames=self._tally.n_dropped_frames,
+            faults=dict(sorted(self._tally.faults.items())),
             clock=self._clock,
             due_unix_s=self._due_unix_s,
         )

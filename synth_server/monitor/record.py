@@ -178,13 +178,12 @@ class MonitorRecord:
     ) -> Overview:
         """The session at a glance, beside what the log does not say."""
         record = self.evolution
-        if record.start is None:
-            raise DataError("the log does not begin with a session's start")
+        start = record.started
         n_answered = record.n_answered
         on_screen = self.blocks[n_answered].line if n_answered < len(self.blocks) else None
         return Overview(
-            session_id=record.start.settings.session_id,
-            seed=record.start.settings.seed,
+            session_id=start.settings.session_id,
+            seed=start.settings.seed,
             state=self._state,
             reading=reading,
             problem=problem,

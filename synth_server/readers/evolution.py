@@ -5,18 +5,19 @@ Fed with a live session's events or with a finished log's; the result is the sam
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from protocols import plugins
 from protocols.digests import document_digest
 from protocols.documents import Event, EventKind, RigAttached, SessionEnded, SessionStarted
+from protocols.errors import DataError
 from protocols.interfaces import Objective
 from protocols.settings import PluginChoice
-from protocols.vocabulary import BlockResponses, Outcome
+from protocols.vocabulary import BlockResponses
 from synth_server.readers.control import ControlRecord
 from synth_server.readers.evolved_thread import EvolvedThread, Generation
+from synth_server.readers.tally import Tally
 
 __all__ = ["EvolutionRecord", "EvolvedThread", "Generation"]
 
@@ -29,12 +30,18 @@ class EvolutionRecord:
         self.rig: RigAttached | None = None
         self.end: SessionEnded | None = None
         self.threads: dict[str, EvolvedThread] = {}
-        self.outcomes: Counter[Outcome] = Counter()
-        self.reshown = self.unmeasured = 0
+        self.tally = Tally()
         self.digests: list[tuple[Mapping[str, Any], str, str]] = []
         self.started_ns = self.last_ns = 0
         self._blocks: dict[int, Mapping[str, Any]] = {}
         self.control = ControlRecord()
+
+    @property
+    def started(self) -> SessionStarted:
+        """How the session began; `DataError` if nothing says so."""
+        if self.start is None:
+            raise DataError("this is no session: the log does not begin with its start")
+        return self.start
 
     @property
     def n_answered(self) -> int:
@@ -66,10 +73,7 @@ class EvolutionRecord:
     def _take(self, responses: BlockResponses) -> None:
         block = self._blocks.pop(responses.block_index)
         self.digests.append((block, document_digest(dict(block)), responses.digest))
-        self.outcomes.update(shown.outcome for shown in responses.presentations)
-        self.reshown += sum(shown.attempt > 0 for shown in responses.presentations)
-        measured = {(shown.stimulus_id, shown.repetition) for shown in responses.completed()}
-        self.unmeasured += len(block["order"]) - len(measured)
+        self.tally.add(responses, n_asked=len(block["order"]))
         self.threads[block["thread"]].add(block, responses)
 
 

@@ -24,7 +24,12 @@ N_IMAGES_KEPT = 512
 
 
 def write_result_set(
-    log_path: Path, folder: Path, features: FeatureSettings | None, threads: Sequence[str] = ()
+    log_path: Path,
+    folder: Path,
+    features: FeatureSettings | None,
+    threads: Sequence[str] = (),
+    *,
+    record: EvolutionRecord | None = None,
 ) -> Results:
     """Write `results.json`, CSV tables, images, an overview and a page for each evolution.
 
@@ -33,13 +38,14 @@ def write_result_set(
         folder: Made if it is not there; files of an earlier call are written anew.
         features: Where images are compared; None: in pixels only.
         threads: Which; all evolutions if none is named.
+        record: Of the log, if it has been read before; `threads` leave it with these alone.
 
     Raises:
         LogError: If there is no log.
         DataError: If no evolution has been measured.
         SettingsError: If there is no such thread, network or layer.
     """
-    record = read_record(log_path)
+    record = record or read_record(log_path)
     _keep_only(record, threads)
     features_of = None if features is None else NetworkFeatures(features)
     log = SessionLog(log_path)

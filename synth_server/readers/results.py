@@ -59,9 +59,7 @@ def results_of(
     Raises:
         DataError: If no evolution of the session has been measured.
     """
-    if record.start is None:
-        raise DataError("the log does not begin with a session's start")
-    settings = record.start.settings
+    settings = record.started.settings
     evolved = [
         (thread, record.threads[thread.name])
         for thread in settings.threads
@@ -85,7 +83,7 @@ def results_of(
         session_id=settings.session_id,
         seed=settings.seed,
         state=record.end.state if record.end else "running",
-        stimloop=record.start.versions.get("stimloop", ""),
+        stimloop=record.started.versions.get("stimloop", ""),
         features=features,
         median_gain=_median(known, random_stream(settings.seed, "report", "threads")),
         n_gains=len(known),

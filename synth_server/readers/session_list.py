@@ -110,7 +110,7 @@ def _told(path: Path, size_bytes: int, record: EvolutionRecord) -> ListedSession
         n_threads=len(summary.threads),
         generations=max((len(thread.generations) for thread in summary.threads), default=0),
         blocks=record.n_answered,
-        presentations=sum(record.outcomes.values()),
+        presentations=record.tally.n_presentations,
         gain=_gain(summary),
         started_unix_s=summary.started_unix_s,
         duration_s=summary.duration_s,

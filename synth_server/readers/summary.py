@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.documents import EventKind
 from protocols.settings import Frozen
 from protocols.vocabulary import Outcome, Role
 from synth_server.readers.comparison import Comparison
@@ -136,14 +135,12 @@ def summarize(record: EvolutionRecord) -> Summary:
     """The summary of a session, finished or not.
 
     Raises:
-        ValueError: If the record holds no session.
+        DataError: If the record holds no session.
     """
-    if record.start is None:
-        raise ValueError(f"no {EventKind.SESSION_STARTED} event: this is no session")
-    counted = record.outcomes
+    start, counted = record.started, record.tally.outcomes
     return Summary(
-        session_id=record.start.settings.session_id,
-        seed=record.start.settings.seed,
+        session_id=start.settings.session_id,
+        seed=start.settings.seed,
         state=record.end.state if record.end else "running",
         threads=tuple(_thread(thread) for thread in record.threads.values()),
         sites=tuple(gain for thread in record.threads.values() for gain in _gains(thread, record)),
@@ -155,8 +152,8 @@ def summarize(record: EvolutionRecord) -> Summary:
             fixation_break=counted[Outcome.FIXATION_BREAK],
             dropped_frame=counted[Outcome.DROPPED_FRAME],
             aborted=counted[Outcome.ABORTED],
-            reshown=record.reshown,
-            unmeasured=record.unmeasured,
+            reshown=record.tally.n_shown_again,
+            unmeasured=record.tally.n_unmeasured,
         ),
         blocks=tuple(
             BlockSummary(
@@ -171,7 +168,7 @@ def summarize(record: EvolutionRecord) -> Summary:
         session_digest=record.end.session_digest if record.end else "",
         started_unix_s=record.started_ns / 1e9,
         duration_s=(record.last_ns - record.started_ns) / 1e9,
-        versions=record.start.versions,
+        versions=start.versions,
     )
 
 
@@ -205,7 +202,7 @@ def _generation(number: int, generation: Generation) -> GenerationSummary:
 
 
 def _evolution(record: EvolutionRecord) -> tuple[EvolutionGain, ...]:
-    seed = record.start.settings.seed if record.start else 0
+    seed = record.started.settings.seed
     return tuple(
         EvolutionGain(
             thread=thread.name,

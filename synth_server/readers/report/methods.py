@@ -24,13 +24,7 @@ def methods_of(start: SessionStarted) -> tuple[str, ...]:
     """A paragraph for each kind of thread, one on timing, one on statistics."""
     groups = _alike(start.settings.threads)
     said = [_paragraph(threads) for threads in groups]
-    timings = {canonical_json(t.settings["timing"]) for t in start.settings.threads if _timed(t)}
-    for threads in groups:
-        if _timed(threads[0]):
-            whose = f" ({_names(threads)})" if len(timings) > 1 else ""
-            said.append(_timing(Timing.model_validate(threads[0].settings["timing"]), whose))
-        if len(timings) == 1:
-            break
+    said += _timings([threads for threads in groups if _timed(threads[0])])
     versions = ", ".join(f"{name} {number}" for name, number in start.versions.items())
     said.append(
         f"All randomness derives from the seed {start.settings.seed}. Software: {versions}; "
@@ -161,6 +155,16 @@ PARAGRAPHS: Mapping[str, Callable[[list[ThreadSettings]], str]] = {
 
 def _timed(thread: ThreadSettings) -> bool:
     return "timing" in thread.settings
+
+
+def _timings(groups: list[list[ThreadSettings]]) -> list[str]:
+    """One sentence if all share a timing, else one for each group."""
+    timings = [threads[0].settings["timing"] for threads in groups]
+    if len({canonical_json(timing) for timing in timings}) == 1:
+        groups, timings = groups[:1], timings[:1]
+    whose = [f" ({_names(threads)})" if len(groups) > 1 else "" for threads in groups]
+    pairs = zip(timings, whose, strict=True)
+    return [_timing(Timing.model_validate(timing), names) for timing, names in pairs]
 
 
 def _timing(timing: Timing, whose: str) -> str:

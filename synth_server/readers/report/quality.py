@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from protocols.documents import Control, Event, EventKind
 from protocols.settings import Frozen
 from protocols.vocabulary import BlockResponses, Outcome, RecorderClock
+from synth_server.readers.tally import Tally
 
 LARGE_RESIDUAL_S = 0.002
 """Of the clock's fit, worth a warning: counts are cut to milliseconds."""
@@ -64,12 +63,6 @@ class Quality(Frozen):
     warnings: tuple[str, ...]
 
 
-class _Counts(NamedTuple):
-    outcomes: Counter[str]
-    faults: Counter[str]
-    clocks: Counter[str]
-
-
 def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality:
     """The quality of a session, finished or not.
 
@@ -77,8 +70,7 @@ def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality
         events: All of its log.
         drifting: What `readers.stability` says about sites whose responses changed.
     """
-    counts = _Counts(Counter(), Counter(), Counter())
-    again = dropped = resumed = asked = measured = 0
+    tally, resumed = Tally(), 0
     notes: list[str] = []
     clocks: list[RecorderClock] = []
     n_asked: dict[int, int] = {}
@@ -93,35 +85,22 @@ def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality
                 notes += [said.text] if said.command == "annotate" else []
             case EventKind.RESPONSES_RECEIVED:
                 responses = BlockResponses.model_validate(event.document)
-                _count(responses, counts)
-                again += sum(shown.attempt > 0 for shown in responses.presentations)
-                dropped += sum(shown.dropped_frames for shown in responses.presentations)
-                asked += n_asked[responses.block_index]
-                measured += len({(s.stimulus_id, s.repetition) for s in responses.completed()})
+                tally.add(responses, n_asked[responses.block_index])
                 clocks += [responses.clock] if responses.clock else []
     clock = _overview(clocks)
     return Quality(
-        n_presentations=counts.outcomes.total(),
-        outcomes=dict(counts.outcomes),
-        faults=dict(counts.faults.most_common()),
-        onset_clocks=dict(counts.clocks.most_common()),
-        n_shown_again=again,
-        n_unmeasured=asked - measured,
-        n_dropped_frames=dropped,
+        n_presentations=tally.n_presentations,
+        outcomes={outcome.value: n for outcome, n in tally.outcomes.items()},
+        faults=dict(tally.faults.most_common()),
+        onset_clocks=dict(tally.onset_clocks.most_common()),
+        n_shown_again=tally.n_shown_again,
+        n_unmeasured=tally.n_unmeasured,
+        n_dropped_frames=tally.n_dropped_frames,
         n_resumed=resumed,
         notes=tuple(notes),
         clock=clock,
-        warnings=(*_warnings(counts, asked - measured, clock), *drifting),
+        warnings=(*_warnings(tally, clock), *drifting),
     )
-
-
-def _count(responses: BlockResponses, counts: _Counts) -> None:
-    for shown in responses.presentations:
-        counts.outcomes[shown.outcome.value] += 1
-        if shown.fault:
-            counts.faults[shown.fault] += 1
-        if shown.outcome is Outcome.COMPLETED:
-            counts.clocks[shown.onset_clock] += 1
 
 
 def _overview(clocks: list[RecorderClock]) -> ClockOverview | None:
@@ -136,17 +115,17 @@ def _overview(clocks: list[RecorderClock]) -> ClockOverview | None:
     )
 
 
-def _warnings(counts: _Counts, n_unmeasured: int, clock: ClockOverview | None) -> list[str]:
+def _warnings(tally: Tally, clock: ClockOverview | None) -> list[str]:
     said = []
-    total, completed = counts.outcomes.total(), counts.outcomes[Outcome.COMPLETED.value]
+    total, completed = tally.n_presentations, tally.outcomes[Outcome.COMPLETED]
     if total and 1 - completed / total > FAILED:
         said.append(f"{100 * (1 - completed / total):.0f} % of the presentations failed.")
-    if n_unmeasured:
-        said.append(f"{n_unmeasured} repetitions were given up after the last attempt.")
-    if counts.faults:
-        named = ", ".join(f"{name} ({n})" for name, n in counts.faults.most_common())
-        said.append(f"The recorder could not account for {counts.faults.total()}: {named}.")
-    if len(counts.clocks) > 1:
+    if tally.n_unmeasured:
+        said.append(f"{tally.n_unmeasured} repetitions were given up after the last attempt.")
+    if tally.faults:
+        named = ", ".join(f"{name} ({n})" for name, n in tally.faults.most_common())
+        said.append(f"The recorder could not account for {tally.faults.total()}: {named}.")
+    if len(tally.onset_clocks) > 1:
         said.append("Onsets were taken on more than one clock.")
     if clock is not None and clock.largest_residual_s > LARGE_RESIDUAL_S:
         said.append(

@@ -72,7 +72,9 @@ def write_report(log_path: Path, folder: Path, features: FeatureSettings | None)
     (folder / FIGURES).mkdir(parents=True, exist_ok=True)
     (folder / "summary.json").write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
     evolved = any(thread.measured for thread in record.threads.values())
-    results = write_result_set(log_path, folder / RESULTS, features) if evolved else None
+    results = (
+        write_result_set(log_path, folder / RESULTS, features, record=record) if evolved else None
+    )
     figures = tuple(_figures(record, summary, results, log_path, folder))
     quality = _quality(record, log_path)
     page = folder / REPORT
@@ -92,8 +94,8 @@ def _figures(
         yield from evolution_figures(results, folder / RESULTS)
     yield from control_figures(summary.control, record, log_path, own)
     yield from mapping_figures(record, log_path, own)
-    if record.start is not None and summary.control:
-        sizes = [thread.settings.get("image_size_px") for thread in record.start.settings.threads]
+    if summary.control:
+        sizes = [thread.settings.get("image_size_px") for thread in record.started.settings.threads]
         yield from mask_figures(log_path, own, next(size for size in sizes if size))
 
 
@@ -114,8 +116,6 @@ def _page(
     figures: Sequence[Figure],
     folder: Path,
 ) -> str:
-    if record.start is None:
-        raise DataError("the log does not begin with a session's start")
     templates = Environment(
         loader=PackageLoader("synth_server.readers.report"),
         autoescape=True,
@@ -129,7 +129,7 @@ def _page(
         numbers=headline(summary, results, quality),
         results=[*tables, *control_tables(summary.control)],
         figures=[_embedded(figure, folder) for figure in figures],
-        methods=methods_of(record.start),
+        methods=methods_of(record.started),
         warnings=quality.warnings,
         quality=[outcome_table(quality), *clock_table(quality)],
         notes=quality.notes,
@@ -165,9 +165,7 @@ def _embedded(figure: Figure, folder: Path) -> dict[str, Any]:
 
 
 def _provenance(record: EvolutionRecord, summary: Summary) -> list[tuple[str, str]]:
-    start = record.start
-    if start is None:
-        return []
+    start = record.started
     rows = [
         ("session digest", summary.session_digest or "not ended"),
         ("seed", str(summary.seed)),

@@ -100,6 +100,13 @@ def test_threads_that_differ_in_timing_say_whose_it_is():
     assert "on for 50 ms" in timings[1]
 
 
+def test_a_thread_without_timing_does_not_hide_that_of_the_next():
+    untimed = ThreadSettings(name="a", protocol="own", settings={"depth": 3})
+    timed = ThreadSettings(name="b", protocol="own", settings={"timing": Timing().model_dump()})
+    said = methods_of(started(untimed, timed))
+    assert [p.split(":")[0] for p in said if p.startswith("Timing")] == ["Timing"]
+
+
 def mapped(tmp_path, n_blocks=None, **changes):
     settings = {"n_images": 4, "image_size_px": 16, "repetitions": 2, "images_per_block": 4}
     thread = ThreadSettings(name="map", protocol="map_responses", settings=settings | changes)
