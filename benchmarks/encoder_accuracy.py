@@ -21,10 +21,13 @@ from benchmarks.encoder_data import (
     SINGLE,
     common_arguments,
     feature_store,
+    problem,
     recording_or_leave,
     report,
     split,
 )
+from benchmarks.fit_speed import FACTORISED_STRENGTHS
+from benchmarks.peers import fit_factorised, missing, peers_argument, use_peers
 from benchmarks.results import table
 from encoders.baselines import partial_least_squares, ridge
 from encoders.features import FeatureStore, Tap
@@ -36,6 +39,7 @@ from protocols.vocabulary import Images, Rates
 
 Make: TypeAlias = Callable[[FeatureStore], Fitted]
 DEFAULT = FitSettings()
+FACTORISED = "neuralpredictors' factorised readout, same layer"
 ONE_LAYER = DEFAULT.model_copy(update={"taps": (SINGLE,)})
 
 
@@ -92,6 +96,17 @@ def averaged(make_one: Callable[[Tap, FeatureStore], Fitted], taps: tuple[Tap, .
     return make
 
 
+def factorised(store: FeatureStore) -> Fitted:
+    """neuralpredictors' readout on the same layer, its penalty chosen on inner validation images."""
+
+    def fitted(train: Recording, images: Images) -> Rates:
+        posed = problem(train, images, SINGLE, store)
+        tried = [fit_factorised(*posed[:3], strength) for strength in FACTORISED_STRENGTHS]
+        return max(tried, key=lambda each: each.validation_r)(posed.held_out_features)
+
+    return fitted
+
+
 def published_from(initial_sd: float) -> FitSettings:
     """The published recipe on the same layer, from weights of this standard deviation."""
     settings = published(SINGLE)
@@ -105,6 +120,7 @@ CONDITIONS: Mapping[str, Make] = {
     "two-stage, one layer": fitted_with(ONE_LAYER),
     "ridge, same layer": lambda store: ridge(SINGLE, store),
     "PLS-25, same layer": lambda store: partial_least_squares(SINGLE, store),
+    FACTORISED: factorised,
     "published recipe, same layer": fitted_with(published_from(1.0)),
     "published recipe from weights of SD 0.1": fitted_with(published_from(0.1)),
     "default, untrained networks": fitted_with(untrained(DEFAULT)),
@@ -139,11 +155,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--splits", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--only", default="", help="conditions whose name contains this")
+    peers_argument(parser)
     common_arguments(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    use_peers(options.peers)
     recording, store = recording_or_leave(), feature_store(options.cache)
+    without = missing("neuralpredictors")
     chosen = {name: make for name, make in CONDITIONS.items() if options.only in name}
+    if without:
+        chosen.pop(FACTORISED, None)
     found: dict[str, list[Measured]] = {name: [] for name in chosen}
     for seed in options.splits:
         parts = split(recording, seed)
@@ -162,10 +183,12 @@ def main() -> None:
         "noise-corrected by the held-out images' split-half reliability (Spearman–Brown); mean over "
         f"splits. One layer: {SINGLE.label}. Seconds ({options.threads} thread) include choosing "
         "layers and penalties by cross-validation, and features where they were not yet known. "
-        "Untrained networks are still banks of local filters; shuffled images are the null model."
+        "Untrained networks are still banks of local filters; shuffled images are the null model. "
+        f"{without}".rstrip()
     )
     is_draft = options.draft or bool(options.only) or max(options.splits) >= DEVELOPMENT
-    report("Accuracy of encoders", "python -m benchmarks.encoder_accuracy", text, draft=is_draft)
+    command = "python -m benchmarks.encoder_accuracy --peers PEERS"
+    report("Accuracy of encoders", command, text, draft=is_draft)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from encoders.features import FeatureStore, Tap
 from encoders.fitting import FitSettings
 from encoders.recording import Recording, split_images
 from encoders.validation import correlations, noise_corrected, split_half_reliability
-from protocols.vocabulary import Rates
+from protocols.vocabulary import Images, Rates
 
 SESSION = "210325"
 N_TRAIN = 480
@@ -69,18 +69,18 @@ class Problem(NamedTuple):
     held_out_features: Tensor
 
 
-def problem(parts: Split, tap: Tap, store: FeatureStore) -> Problem:
+def problem(train: Recording, held_out: Images, tap: Tap, store: FeatureStore) -> Problem:
     """As `encoders.fitting` poses it: images weigh by their repetitions."""
-    features = store.features(tap, parts.train.images)
+    features = store.features(tap, train.images)
     channels = Scaling.of_channels(features)
-    shares = parts.train.repetitions / parts.train.repetitions.sum(axis=0)
-    centred = parts.train.means - (shares * parts.train.means).sum(axis=0)
+    shares = train.repetitions / train.repetitions.sum(axis=0)
+    centred = train.means - (shares * train.means).sum(axis=0)
     z = centred / np.sqrt((shares * centred**2).sum(axis=0))
     return Problem(
         channels.standardised(features),
         torch.tensor(z, dtype=torch.float32),
         torch.tensor(shares, dtype=torch.float32),
-        channels.standardised(store.features(tap, parts.test.images)),
+        channels.standardised(store.features(tap, held_out)),
     )
 
 

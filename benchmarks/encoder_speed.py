@@ -7,9 +7,7 @@ Session 210325, one layer, one thread; all that is compared is timed in turn in 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +34,7 @@ from benchmarks.peers import (
     lucent_climb,
     lucent_scene,
     missing,
+    peers_argument,
     use_peers,
 )
 from benchmarks.results import table
@@ -66,12 +65,7 @@ def main() -> None:
     parser.add_argument("--split", type=int, default=0)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--steps", type=int, default=60, help="of ascent")
-    parser.add_argument(
-        "--peers",
-        type=Path,
-        default=os.environ.get("STIMLOOP_PEERS"),
-        help="folder with neuralpredictors and torch-lucent; default: STIMLOOP_PEERS",
-    )
+    peers_argument(parser)
     parser.add_argument("--clock", default="wall", choices=list(CLOCKS))
     parser.add_argument("--quick", action="store_true", help="a try-out: small sizes, no writing")
     common_arguments(parser)
@@ -215,7 +209,7 @@ def _lucent(
 
 def growth(run: Run) -> str:
     """Time of a fit over sites and images, of an image's step over the batch."""
-    posed = problem(run.parts, SINGLE, run.store)
+    posed = problem(run.parts.train, run.parts.test.images, SINGLE, run.store)
     tables = [
         _growth_table("sites", "s", _growth_in_sites(run, posed)),
         _growth_table("images", "s", _growth_in_images(run, posed)),

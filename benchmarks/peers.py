@@ -6,7 +6,9 @@ installed, so that they run with our numpy and our torch.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -27,6 +29,16 @@ INSTALL = (
     "pexpect ptyprocess decorator"
 )
 """PEERS: any folder, named by `--peers`. Without --no-deps they would bring another torch."""
+
+
+def peers_argument(parser: argparse.ArgumentParser) -> None:
+    """`--peers`."""
+    parser.add_argument(
+        "--peers",
+        type=Path,
+        default=os.environ.get("STIMLOOP_PEERS"),
+        help="folder with neuralpredictors and torch-lucent; default: STIMLOOP_PEERS",
+    )
 
 
 def use_peers(folder: Path | None) -> None:
