@@ -9,28 +9,25 @@ threads, first without and then with a synthesis: how long it waits for images.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tomli_w
 import torch
 
 from benchmarks import turnaround, waiting
+from benchmarks.loopback import rig_report, served
 from benchmarks.results import table, write_section
 from encoders.checkpoint import Provenance, save_encoder
 from encoders.encoder import Scaling, TwoStageEncoder
 from encoders.features import FeatureExtractor, Tap
 from encoders.two_stage import Readout
+from protocols.documents import SessionSettings
 from protocols.wire import messages as msg
 from protocols.wire.codec import encode
 from protocols.wire.encoder_client import EncoderClient
@@ -59,33 +56,12 @@ def write_encoder(path: Path) -> None:
 
 
 @contextmanager
-def server(folder: Path, session: dict[str, Any]) -> Iterator[Addresses]:
+def server(folder: Path, session: SessionSettings) -> Iterator[Addresses]:
     """A session and an encoder, served until the block ends."""
     write_encoder(folder / "encoder.safetensors")
-    (folder / "session.toml").write_text(tomli_w.dumps(session))
-    ports = [f"--{kind}-port=0" for kind in ("work", "control", "events", "encoders")]
-    serve = [
-        "serve",
-        "session.toml",
-        "--announce",
-        "server.json",
-        "--encoder",
-        "v4=encoder.safetensors",
-    ]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "synth_server.cli", *serve, *ports], cwd=folder
-    )
-    try:
-        while not (folder / "server.json").exists():
-            try:
-                process.wait(0.1)
-                raise RuntimeError("the server ended before it was ready")
-            except subprocess.TimeoutExpired:
-                continue
-        yield json.loads((folder / "server.json").read_text())
-    finally:
-        process.terminate()
-        process.wait(60)
+    encoder = ("--encoder", "v4=encoder.safetensors", "--encoders-port=0")
+    with served(folder, session, *encoder) as addresses:
+        yield addresses
 
 
 class Synthesis(threading.Thread):
@@ -162,7 +138,7 @@ def by_turns(n_turns: int, n_blocks: int) -> tuple[Measured, float]:
         ]
 
     total = 2 + 2 * n_turns * n_blocks
-    settings = turnaround.settings(total).model_dump(mode="json")
+    settings = turnaround.settings(total)
     with tempfile.TemporaryDirectory() as folder, server(Path(folder), settings) as addresses:
         session = Session(addresses["work"])
         session.turnaround_s()
@@ -178,16 +154,11 @@ def rig_waits(n_generations: int, *, busy: bool) -> float:
     """Part of the time shown that a real-time rig waits for images; two threads."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with server(folder, waiting.session(2, n_generations)) as addresses:
-            (folder / "rig.toml").write_text(tomli_w.dumps(waiting.rig(addresses["work"])))
-            run = ["run", "--config", "rig.toml", "--report", "report.json"]
-            command = [sys.executable, "-m", "rig_client.cli", *run]
-            if busy:
-                with Synthesis(addresses["encoders"]):
-                    subprocess.run(command, cwd=folder, check=True)
-            else:
-                subprocess.run(command, cwd=folder, check=True)
-        report = json.loads((folder / "report.json").read_text())
+        with (
+            server(folder, waiting.session(2, n_generations)) as addresses,
+            Synthesis(addresses["encoders"]) if busy else nullcontext(),
+        ):
+            report = rig_report(folder, addresses["work"])
     return float(report["waited_s"] / report["presented_s"])
 
 

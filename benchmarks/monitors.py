@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import subprocess
 import sys
 import tempfile
@@ -18,18 +17,15 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-import tomli_w
-
+from benchmarks.loopback import LOG, rig_report, served
 from benchmarks.results import table, write_section
-from benchmarks.waiting import rig
 from protocols.documents import SessionSettings, ThreadSettings
 
 SITE = "site-00"
 
 
-def session(n_generations: int) -> dict[str, Any]:
+def session(n_generations: int) -> SessionSettings:
     """The session's settings."""
     settings = {
         "n_generations": n_generations,
@@ -38,7 +34,7 @@ def session(n_generations: int) -> dict[str, Any]:
         "n_references": 5,
     }
     thread = ThreadSettings(name=SITE, protocol="evolve", settings=settings)
-    return SessionSettings(session_id="watched", seed=0, threads=(thread,)).model_dump(mode="json")
+    return SessionSettings(session_id="watched", seed=0, threads=(thread,))
 
 
 @contextlib.contextmanager
@@ -73,26 +69,13 @@ def _listen(url: str) -> None:
 
 def measure(n_monitors: int, n_generations: int) -> dict[str, float]:
     """The rig's own report of one session."""
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "session.toml").write_text(tomli_w.dumps(session(n_generations)))
-        serve = ["serve", "session.toml", "--log", "session.sqlite", "--announce", "server.json"]
-        ports = [f"--{kind}-port=0" for kind in ("work", "control", "events")]
-        server = subprocess.Popen(
-            [sys.executable, "-m", "synth_server.cli", *serve, "--exit-when-over", *ports],
-            cwd=folder,
-        )
-        while not (folder / "server.json").exists():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                raise RuntimeError(f"the server ended at once: {server.wait(0.1)}")
-        stack.enter_context(watched(n_monitors, folder / "session.sqlite"))
-        address = json.loads((folder / "server.json").read_text())["work"]
-        (folder / "rig.toml").write_text(tomli_w.dumps(rig(address)))
-        run = ["run", "--config", "rig.toml", "--report", "report.json"]
-        subprocess.run([sys.executable, "-m", "rig_client.cli", *run], cwd=folder, check=True)
-        server.wait(60)
-        report: dict[str, float] = json.loads((folder / "report.json").read_text())
-    return report
+        with (
+            served(folder, session(n_generations)) as addresses,
+            watched(n_monitors, folder / LOG),
+        ):
+            return rig_report(folder, addresses["work"])
 
 
 def main() -> None:

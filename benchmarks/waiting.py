@@ -7,20 +7,15 @@ images are made while the other's are on screen.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-import tomli_w
-
+from benchmarks.loopback import rig_report, served
 from benchmarks.results import table, write_section
 from protocols.documents import SessionSettings, ThreadSettings
 
 
-def session(n_threads: int, n_generations: int) -> dict[str, Any]:
+def session(n_threads: int, n_generations: int) -> SessionSettings:
     """The session's settings."""
     threads = tuple(
         ThreadSettings(
@@ -38,44 +33,15 @@ def session(n_threads: int, n_generations: int) -> dict[str, Any]:
         )
         for number in range(n_threads)
     )
-    return SessionSettings(session_id="waiting", seed=0, threads=threads).model_dump(mode="json")
-
-
-def rig(address: str) -> dict[str, Any]:
-    """The rig's settings: real time, simulated neurons that cost next to nothing."""
-    return {
-        "server": address,
-        "display": {"name": "headless", "options": {"clock": "real"}},
-        "acquisition": {
-            "name": "simulated",
-            "options": {"subject": {"name": "gabor_energy", "options": {"n_sites": 2}}},
-        },
-    }
+    return SessionSettings(session_id="waiting", seed=0, threads=threads)
 
 
 def measure(n_threads: int, n_generations: int) -> dict[str, float]:
     """The rig's own report of one session."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "session.toml").write_text(tomli_w.dumps(session(n_threads, n_generations)))
-        serve = ["serve", "session.toml", "--announce", "server.json", "--exit-when-over"]
-        ports = [f"--{kind}-port=0" for kind in ("work", "control", "events")]
-        server = subprocess.Popen(
-            [sys.executable, "-m", "synth_server.cli", *serve, *ports], cwd=folder
-        )
-        while not (folder / "server.json").exists():
-            try:
-                server.wait(0.1)
-                raise RuntimeError("the server ended before it was ready")
-            except subprocess.TimeoutExpired:
-                continue
-        address = json.loads((folder / "server.json").read_text())["work"]
-        (folder / "rig.toml").write_text(tomli_w.dumps(rig(address)))
-        run = ["run", "--config", "rig.toml", "--report", "report.json"]
-        subprocess.run([sys.executable, "-m", "rig_client.cli", *run], cwd=folder, check=True)
-        server.wait(60)
-        report: dict[str, float] = json.loads((folder / "report.json").read_text())
-    return report
+        with served(folder, session(n_threads, n_generations)) as addresses:
+            return rig_report(folder, addresses["work"])
 
 
 def main() -> None:
