@@ -42,6 +42,7 @@ from synth_server.synthesis.image_space import (
     image_stream,
     seeded_start,
 )
+from synth_server.synthesis.rows import deviation, finite, rowwise
 
 CHECKED_STEP_RMS = 1e-4
 Progress: TypeAlias = Callable[[int, int], None]
@@ -306,13 +307,13 @@ class _Climb:
     def _sound(self, gradient: Tensor) -> Tensor:
         """`(n,)`: finite, and not stuck on flat ground at its very start."""
         stuck = self._fresh & (gradient.flatten(1).abs().amax(dim=1) == 0)
-        return _finite(gradient) & _finite(self._leaf) & ~stuck
+        return finite(gradient) & finite(self._leaf) & ~stuck
 
     @torch.no_grad()
     def _move(self, gradient: Tensor, rate: float) -> None:
-        gradient = torch.where(_rowwise(_finite(gradient), gradient), gradient, 0)
+        gradient = torch.where(rowwise(finite(gradient), gradient), gradient, 0)
         if self._settings.normalise_gradient:
-            gradient = gradient / _rowwise(_deviation(gradient) + 1e-8, gradient)
+            gradient = gradient / rowwise(deviation(gradient) + 1e-8, gradient)
         self._leaf.grad = gradient
         self._optimizer.param_groups[0]["lr"] = rate
         self._optimizer.step()
@@ -338,23 +339,6 @@ def _device(encoder: DifferentiableEncoder, settings: AscentSettings) -> torch.d
 def _rate(settings: AscentSettings, step: int) -> float:
     decay = 0.5 * (1 + cos(pi * step / settings.n_steps)) if settings.cosine_decay else 1
     return settings.learning_rate * decay
-
-
-def _finite(rows: Tensor) -> Tensor:
-    """`(n, …)` → `(n,)`: whether all of a row is finite, which its sum tells at a glance."""
-    return rows.flatten(1).sum(dim=1, dtype=torch.float64).isfinite()
-
-
-def _deviation(rows: Tensor) -> Tensor:
-    """`(n, …)` → `(n,)`: standard deviation; in two passes, `Tensor.std` takes ten times as long."""
-    flat = rows.flatten(1)
-    centred = flat - flat.mean(dim=1, keepdim=True)
-    return centred.square().sum(dim=1).div(max(flat.shape[1] - 1, 1)).sqrt()
-
-
-def _rowwise(values: Tensor, like: Tensor) -> Tensor:
-    """`(n,)` as `(n, 1, …)`, to go with the rows of `like`."""
-    return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def _rows_by_target(jobs: Sequence[_Job]) -> dict[str, slice]:
