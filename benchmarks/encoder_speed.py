@@ -45,10 +45,10 @@ from encoders.encoder import TwoStageEncoder
 from encoders.features import Tap
 from encoders.fitting import LAYERS, FitSettings, fit
 from encoders.two_stage import Penalties, Readout
-from synth_server.synthesis.ascent import AscentSettings, synthesize
+from synth_server.synthesis.ascent import synthesize
 from synth_server.synthesis.constraints import TransformSettings
 from synth_server.synthesis.objectives import SiteObjective, SiteSettings
-from synth_server.synthesis.recipes import fourier_recipe
+from synth_server.synthesis.recipes import Recipe, fourier_recipe, stimloop_recipe
 
 SITES = (10, 100, 1000)
 IMAGES = (100, 200, 480, 1000)
@@ -141,15 +141,17 @@ def synthesis(run: Run) -> str:
     """A step of ascent, an image, against lucent on the same network, readout and size."""
     encoder = _single_encoder(run)
     n_images = 4 if run.is_quick else CLIMBED
-    recipe = fourier_recipe(encoder.tap.input_px or 112)
+    size_px = encoder.tap.input_px or 112
+    recipe, learned = fourier_recipe(size_px), stimloop_recipe(size_px)
     turning = TransformSettings(**{**recipe.settings.transforms.model_dump(), "rotate_deg": 10})
-    turned = recipe.settings.model_copy(update={"transforms": turning})
+    turned = recipe._replace(settings=recipe.settings.model_copy(update={"transforms": turning}))
     tasks: dict[str, Callable[[], Any]] = {
-        "ours": _climb(encoder, n_images, recipe.settings, run.n_steps),
+        "ours": _climb(encoder, n_images, recipe, run.n_steps),
         "ours, turned by up to 10° as well": _climb(encoder, n_images, turned, run.n_steps),
-        "ours, one image at a time": _climb(encoder, 1, recipe.settings, run.n_steps),
+        "ours, one image at a time": _climb(encoder, 1, recipe, run.n_steps),
+        "ours, with the learned prior": _climb(encoder, n_images, learned, run.n_steps),
     }
-    n_of = dict(zip(tasks, (n_images, n_images, 1), strict=True))
+    n_of = dict(zip(tasks, (n_images, n_images, 1, n_images), strict=True))
     without = missing("lucent")
     if not without:
         lucent = {
@@ -169,9 +171,10 @@ def synthesis(run: Run) -> str:
     ]
     text = (
         f"{run.n_steps} steps, {encoder.tap.input_px} px, each image for one site of the same "
-        "encoder; all that either does for an image is counted. Ours with the default recipe "
-        "(natural contrast, jitter, scale, looks at the best image on the way); lucent with its own "
-        "(pad, jitter, scale, turn, jitter), its Adam and its Fourier space."
+        "encoder; all that either does for an image is counted. Ours with the recipe `fourier` "
+        "(natural contrast, jitter, scale, looks at the best image on the way), and with the default "
+        "recipe, whose learned prior is a network of its own; lucent with its own transforms (pad, "
+        "jitter, scale, turn, jitter), its Adam and its Fourier space."
     )
     head = ["synthesis", "images at once", "ms a step an image", "÷ ours"]
     return f"{text}\n\n{table(head, rows)}\n\n{without}".strip()
@@ -186,15 +189,14 @@ def _single_encoder(run: Run) -> TwoStageEncoder:
 
 
 def _climb(
-    encoder: TwoStageEncoder, n_images: int, settings: AscentSettings, n_steps: int
+    encoder: TwoStageEncoder, n_images: int, recipe: Recipe, n_steps: int
 ) -> Callable[[], Any]:
     """One batch; where there are more images than sites, of several seeds."""
     n_seeds = -(-n_images // len(encoder.site_ids))
     names = encoder.site_ids[: n_images // n_seeds]
     targets = {name: SiteObjective(SiteSettings(site=name)) for name in names}
-    chosen = settings.model_copy(update={"n_steps": n_steps, "batch_size": n_images})
-    space = fourier_recipe(encoder.tap.input_px or 112).space
-    return lambda: synthesize(encoder, targets, space, chosen, range(n_seeds))
+    chosen = recipe.settings.model_copy(update={"n_steps": n_steps, "batch_size": n_images})
+    return lambda: synthesize(encoder, targets, recipe.space, chosen, range(n_seeds))
 
 
 def _lucent(
@@ -246,9 +248,9 @@ def _growth_in_images(run: Run, posed: Problem) -> dict[int, float]:
 
 def _growth_in_batch(run: Run) -> dict[int, float]:
     encoder, sizes = _single_encoder(run), BATCHES[:2] if run.is_quick else BATCHES
-    settings = fourier_recipe(encoder.tap.input_px or 112).settings
+    recipe = fourier_recipe(encoder.tap.input_px or 112)
     n_steps = min(BATCH_STEPS, run.n_steps)
-    tasks = {str(size): _climb(encoder, size, settings, n_steps) for size in sizes}
+    tasks = {str(size): _climb(encoder, size, recipe, n_steps) for size in sizes}
     timed = side_by_side(tasks, run.repeats, run.clock)
     return {size: 1000 * timed[str(size)].seconds / (size * n_steps) for size in sizes}
 
