@@ -97,10 +97,10 @@ class Constraints:
 
     def __init__(self, settings: ConstraintSettings, size_px: int) -> None:
         self._settings = settings
-        self.mask = torch.ones(size_px, size_px)
+        self._mask: Tensor | None = None
         if settings.aperture is not None:
-            self.mask = aperture_mask(settings.aperture, size_px)
-        if self.mask.sum() < 1:
+            self._mask = aperture_mask(settings.aperture, size_px)
+        if self._mask is not None and self._mask.sum() < 1:
             raise SettingsError(
                 "the aperture shows nothing",
                 where="constraints.aperture",
@@ -132,7 +132,7 @@ class Constraints:
         offset give back: both are searched, for each image, without gradient. The gradient
         goes through the standardisation, and so never along a mean or contrast that is fixed.
         """
-        own = weighted_moments(images, self.mask.to(images.device))
+        own = weighted_moments(images, self._mask)
         standard = (images - own.mean) / (own.rms + TINY)
         wanted = Moments(
             _wanted(self._settings.mean, own.mean), _wanted(self._settings.rms_contrast, own.rms)
@@ -144,10 +144,10 @@ class Constraints:
         return self._framed((offset + gain * standard).clamp(0, 1))
 
     def _gain_and_offset(self, standard: Tensor, wanted: Moments) -> Moments:
-        mask = self.mask.to(standard.device)
         gain, offset = wanted.rms.clone(), wanted.mean.clone()
         for _ in range(MAX_PASSES):
-            got = weighted_moments(self._framed((offset + gain * standard).clamp(0, 1)), mask)
+            shown = self._framed((offset + gain * standard).clamp_(0, 1))
+            got = weighted_moments(shown, self._mask)
             missing, ratio = wanted.mean - got.mean, wanted.rms / (got.rms + TINY)
             off = (missing.abs() > TOLERANCE * wanted.mean) | ((ratio - 1).abs() > TOLERANCE)
             if not off.any():
@@ -157,10 +157,10 @@ class Constraints:
         return Moments(offset, gain)
 
     def _framed(self, images: Tensor) -> Tensor:
-        if self._settings.aperture is None:
+        if self._settings.aperture is None or self._mask is None:
             return images
         background = self._settings.aperture.background
-        return background + self.mask.to(images.device) * (images - background)
+        return background + self._mask.to(images.device) * (images - background)
 
 
 class Moments(NamedTuple):
@@ -174,13 +174,22 @@ def _wanted(value: float | None, own: Tensor) -> Tensor:
     return own if value is None else torch.full_like(own, value)
 
 
-def weighted_moments(images: Tensor, mask: Tensor) -> Moments:
-    """Over channels and pixels of `(n, c, h, w)`, pixels weighted by `mask` `(h, w)`."""
-    weights = (mask / (mask.sum() * images.shape[1])).expand(images.shape[1:]).flatten()
-    rows = images.flatten(1)
-    mean = (rows * weights).sum(1, keepdim=True)
-    power = ((rows - mean).square() * weights).sum(1, keepdim=True)
+def weighted_moments(images: Tensor, mask: Tensor | None) -> Moments:
+    """Over channels and pixels of `(n, c, h, w)`, pixels weighted by `mask` `(h, w)` if there is one."""
+    rows, weights = images.flatten(1), None
+    if mask is not None:
+        shares = mask.to(images.device) / (mask.sum() * images.shape[1])
+        weights = shares.expand(images.shape[1:]).flatten()
+    mean = _mean(rows, weights)
+    power = _mean((rows - mean).square(), weights)
     return Moments(*(each[:, :, None, None] for each in (mean, (power + TINY**2).sqrt())))
+
+
+def _mean(rows: Tensor, weights: Tensor | None) -> Tensor:
+    """`(n, k)` → `(n, 1)`; `weights` `(k,)` sum to 1."""
+    if weights is None:
+        return rows.mean(1, keepdim=True)
+    return (rows * weights).sum(1, keepdim=True)
 
 
 def aperture_mask(aperture: ApertureSettings, size_px: int) -> Tensor:
