@@ -202,18 +202,15 @@ def _variants(bench: Bench, fitted: Fit) -> dict[str, Callable[[], Images]]:
 def _made(fitted: Fit, objective: str, sites: Sequence[int], seeds: Sequence[int]) -> Synthesized:
     names = [str(site) for site in sites]
     objectives = objectives_for(objective, names, fitted.encoder.site_ids, natural=fitted.natural)
-    space, settings = _recipe(fitted, objective=objective)
+    space, settings = _recipe(fitted)
     return synthesize(fitted.encoder, objectives, space, settings, list(seeds), progress=_tell)
 
 
 def _recipe(
-    fitted: Fit,
-    changes: Mapping[str, Any] | None = None,
-    name: str = "stimloop",
-    objective: str = "",
+    fitted: Fit, changes: Mapping[str, Any] | None = None, name: str = "stimloop"
 ) -> Recipe:
     moments = fitted.natural.mean, fitted.natural.rms_contrast
-    return recipe_of(name, IMAGE_PX, objective=objective, moments=moments, changes=changes)
+    return recipe_of(name, IMAGE_PX, moments=moments, changes=changes)
 
 
 def _searched(fitted: Fit, recipe: Recipe) -> Images:

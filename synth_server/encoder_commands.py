@@ -210,7 +210,6 @@ def synthesize(
     space, settings = recipe_of(
         recipe,
         size_px,
-        objective=objective,
         moments=(natural.mean, natural.rms_contrast) if natural else None,
         changes=from_command_line(set or ()),
         where="--recipe, --set",

@@ -9,19 +9,12 @@ from pydantic import Field
 from protocols.experiments.control import Aim, ControlSettings, Scale, control
 from protocols.experiments.experiment import experiment
 from protocols.interfaces import Apparatus, Plan
-from protocols.settings import ObjectiveChoice, PluginChoice
+from protocols.settings import ObjectiveChoice
 from protocols.vocabulary import Role
-
-ONE_HOT_STARTS = 16
-"""Of how many drawn starts an image takes the best: of more, one that the encoder is wrong about."""
 
 
 class OneHotPopulationSettings(ControlSettings):
     """Settings of a one-hot population experiment."""
-
-    synthesis: PluginChoice = PluginChoice(
-        name="stimloop", options={"n_candidates": ONE_HOT_STARTS}
-    )
 
     temperature: float = Field(
         default=1.0, gt=0, description="of the softmax over z-scored responses"

@@ -118,7 +118,6 @@ def recipe_for(body: Synthesize, hosted: Hosted) -> Recipe:
     return recipe_of(
         body.recipe,
         body.size_px,
-        objective=body.objective.name,
         moments=(natural.mean, natural.rms_contrast) if natural else None,
         changes={**body.settings, "device": str(hosted.encoder.device)},
         where="settings",

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from protocols.errors import SettingsError
-from protocols.experiments.one_hot_population import ONE_HOT_STARTS
 from protocols.settings import merged, validated
 from synth_server.synthesis.ascent import AscentSettings
 from synth_server.synthesis.constraints import (
@@ -107,17 +106,10 @@ RECIPES: Mapping[str, Callable[[int], Recipe]] = {
 }
 
 
-FOR_OBJECTIVE: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("stimloop", "one-hot-population"): {"n_candidates": ONE_HOT_STARTS},
-}
-"""Recipe, kind of objective → what is otherwise for it."""
-
-
 def recipe_of(
     name: str,
     size_px: int,
     *,
-    objective: str = "",
     moments: tuple[float, float] | None = None,
     changes: Mapping[str, Any] | None = None,
     where: str = "recipe",
@@ -127,7 +119,6 @@ def recipe_of(
     Args:
         name: One of `RECIPES`.
         size_px: Side of the images.
-        objective: The kind that images are made for, as `synthesis.targets` names it.
         moments: Mean and RMS contrast in 0..1 of natural images; they replace those of a recipe that
             fixes them.
         changes: Settings in place of the recipe's, nested as in `AscentSettings`; they come last.
@@ -143,5 +134,4 @@ def recipe_of(
     for key, value in zip(("mean", "rms_contrast"), moments or (), strict=False):
         if values["constraints"][key] is not None:
             values["constraints"][key] = round(value, 4)
-    values = merged(values, FOR_OBJECTIVE.get((name, objective), {}))
     return Recipe(space, validated(AscentSettings, merged(values, changes or {}), where=where))

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from protocols.errors import DataError, SettingsError
-from protocols.experiments.one_hot_population import ONE_HOT_STARTS, one_hot_population
 from synth_server.synthesis.ascent import AscentSettings, synthesize
 from synth_server.synthesis.constraints import (
     Constraints,
@@ -198,15 +197,6 @@ def test_a_recipe_takes_natural_moments_and_then_the_settings_that_were_asked_fo
         recipe_of("lucid", SIZE)
     with pytest.raises(SettingsError, match="n_stepz"):
         recipe_of("npc", SIZE, changes={"n_stepz": 3})
-
-
-def test_one_hot_images_start_from_the_best_of_fewer_unless_told_otherwise():
-    def starts(**asked):
-        return recipe_of("stimloop", SIZE, **asked).settings.n_candidates
-
-    assert starts(objective="one-hot-population") == ONE_HOT_STARTS < starts(objective="stretch")
-    assert starts(objective="one-hot-population", changes={"n_candidates": 3}) == 3
-    assert one_hot_population.Settings().synthesis.options == {"n_candidates": ONE_HOT_STARTS}
 
 
 def test_the_recipe_of_the_study_is_as_published():
