@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from protocols.errors import StimloopError
 from protocols.installation import check_no_name_collision
+from protocols.parent_process import end_with_parent
 
 stderr = Console(stderr=True)
 INTERRUPTED = 130
@@ -21,6 +22,7 @@ def run(command: Callable[[], object]) -> None:
     """Run a command; a named error becomes a message and exit status 1, never a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     try:
+        end_with_parent()
         check_no_name_collision()
         command()
     except StimloopError as error:

@@ -15,6 +15,7 @@ import zmq
 from rich.console import Console
 
 from protocols.errors import LinkLost, Refusal, StimloopError
+from protocols.parent_process import environment_of_child
 from protocols.wire.channels import connect
 from synth_server.control import ask
 
@@ -75,7 +76,10 @@ def rig_process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 def _process(
     module: str, arguments: list[str], folder: Path, output: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of ours, its output in a file; ended with the dry run, however that ends."""
+    """A process of ours, its output in a file; ended with the dry run, however that ends.
+
+    (By kill -9: on Linux.)
+    """
     with (folder / output).open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
@@ -83,7 +87,7 @@ def _process(
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "NO_COLOR": "1"},
+            env={**os.environ, "NO_COLOR": "1", **environment_of_child()},
             start_new_session=True,  # Ctrl-C at the terminal is for this process alone
         )
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -140,3 +141,32 @@ def test_a_dry_run_ends_with_its_processes_upon_sigterm(dry_run: Process, tmp_pa
     assert "serve --resume" in dry_run.output
     with opened(log) as reader:
         verify_chain(reader)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").is_file(), reason="Linux ends orphans, others do not"
+)
+def test_a_dry_run_that_is_killed_leaves_no_processes_behind(
+    dry_run: Process, tmp_path: Path
+) -> None:
+    log = tmp_path / "run" / "session.sqlite"
+    eventually(lambda: count_events(log, RESPONSES) >= 1, "a block", alive=[dry_run])
+    server_and_rig = [pid for pid, (_, parent) in processes().items() if parent == dry_run.pid]
+    assert len(server_and_rig) == 2
+    dry_run.kill9()
+    eventually(
+        lambda: all(processes().get(pid, ("Z", 0))[0] == "Z" for pid in server_and_rig),
+        "server and rig ended as well",
+    )
+    with opened(log) as reader:
+        verify_chain(reader)
+
+
+def processes() -> dict[int, tuple[str, int]]:
+    """Process → its state (Z: ended, nobody has asked after it) and its parent."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = path.read_text().rpartition(")")[2].split()[:2]
+            found[int(path.parent.name)] = state, int(parent)
+    return found

@@ -140,10 +140,13 @@ def test_curves_grow_and_buttons_work_while_a_session_runs(
 def test_a_dry_run_is_watched_by_its_log_alone(
     tmp_path: Path, new_lab: Callable[..., Lab], view: Callable[..., Viewer]
 ) -> None:
-    """Its server's address is found beside the log, so the buttons work."""
+    """Its server's address is found beside the log, so the buttons work.
+
+    The deep generator sets the pace: without one, a dry run draws curves faster than a browser can.
+    """
     lab = new_lab()
-    options = ["--seed", "3", "--generations", "20000", "--population", "8", "--sites", "2"]
-    options += ["--subject", "gabor_energy", "--generator", "pixels", "--out", "run"]
+    options = ["--seed", "3", "--generations", "5000", "--population", "8", "--sites", "2"]
+    options += ["--subject", "gabor_energy", "--generator", "deep", "--out", "run"]
     dry_run = Process("dry-run", "synth_server.cli", ["dry-run", *options], lab.folder)
     lab.processes.append(dry_run)
     log = lab.folder / "run" / "session.sqlite"
