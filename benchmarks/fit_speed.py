@@ -22,10 +22,8 @@ FACTORISED_STRENGTHS = (1e-4, 3e-4, 1e-3)
 
 def fits(run: Run) -> str:
     """All sites at once, one at a time, and neuralpredictors."""
-    posed, penalties = (
-        problem(run.parts.train, run.parts.test.images, SINGLE, run.store),
-        Penalties(),
-    )
+    posed = problem(run.parts.train, run.parts.test.images, SINGLE, run.store)
+    penalties = Penalties()
     n_sites = posed.responses.shape[1]
     one_layer = FitSettings(taps=(SINGLE,))
     tasks: dict[str, Callable[[], Any]] = {

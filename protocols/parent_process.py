@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -27,6 +26,8 @@ def end_with_parent() -> None:
     parent = os.environ.pop(PARENT, "")
     if not parent or sys.platform != "linux":
         return
+    import ctypes  # only the processes of a dry run need it
+
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
     if parent != str(os.getppid()):
         sys.exit("the process that began this one has gone")
