@@ -46,6 +46,7 @@ from encoders.features import Tap
 from encoders.fitting import LAYERS, FitSettings, fit
 from encoders.two_stage import Penalties, Readout
 from synth_server.synthesis.ascent import synthesize
+from synth_server.synthesis.ascent_settings import RefinementSettings
 from synth_server.synthesis.constraints import TransformSettings
 from synth_server.synthesis.objectives import SiteObjective, SiteSettings
 from synth_server.synthesis.recipes import Recipe, fourier_recipe, stimloop_recipe
@@ -191,11 +192,13 @@ def _single_encoder(run: Run) -> TwoStageEncoder:
 def _climb(
     encoder: TwoStageEncoder, n_images: int, recipe: Recipe, n_steps: int
 ) -> Callable[[], Any]:
-    """One batch; where there are more images than sites, of several seeds."""
+    """The steps of one batch's first climb; where there are more images than sites, of several seeds."""
     n_seeds = -(-n_images // len(encoder.site_ids))
     names = encoder.site_ids[: n_images // n_seeds]
     targets = {name: SiteObjective(SiteSettings(site=name)) for name in names}
-    chosen = recipe.settings.model_copy(update={"n_steps": n_steps, "batch_size": n_images})
+    chosen = recipe.settings.model_copy(
+        update={"n_steps": n_steps, "batch_size": n_images, "refinement": RefinementSettings()}
+    )
     return lambda: synthesize(encoder, targets, recipe.space, chosen, range(n_seeds))
 
 

@@ -176,6 +176,9 @@ def _variants(bench: Bench, fitted: Fit) -> dict[str, Callable[[], Images]]:
     pixels = PixelSpace(PixelSpaceSettings(size_px=IMAGE_PX, colour=True))
     return {
         "default": climbed(fitted.encoder),
+        "no second climb in Fourier space": climbed(
+            fitted.encoder, _recipe(fitted, {"refinement": {"n_steps": 0}})
+        ),
         "steps by Adam": climbed(fitted.encoder, _recipe(fitted, adam_codes)),
         "no jitter, no scaling": climbed(fitted.encoder, _recipe(fitted, still)),
         "mean and contrast free": climbed(fitted.encoder, _recipe(fitted, free)),

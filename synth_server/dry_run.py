@@ -44,7 +44,8 @@ REHEARSAL_TAPS = (
     ("efficientnet_lite1", "blocks.3"),
 )
 """Fewer than an encoder for an animal deserves; and not `v4_like`'s own network."""
-REHEARSAL_PX, REHEARSAL_STEPS = 88, 100
+REHEARSAL_PX = 88
+REHEARSAL_STEPS = {"n_steps": 100, "refinement": {"n_steps": 50}}
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
 DISPLAYS: dict[str, dict[str, Any]] = {
     "headless": {"clock": "virtual"},
@@ -194,9 +195,7 @@ def _control(settings: DryRunSettings) -> dict[str, Any]:
         raise SettingsError(
             "one site has nobody to be told apart from", expected="--sites 2 or more", got=1
         )
-    chosen: dict[str, Any] = {
-        "synthesis": {"name": "stimloop", "options": {"n_steps": REHEARSAL_STEPS}}
-    }
+    chosen: dict[str, Any] = {"synthesis": {"name": "stimloop", "options": REHEARSAL_STEPS}}
     if settings.images is not None:
         chosen["images"] = str(settings.images.resolve())
     if settings.encoder is not None:

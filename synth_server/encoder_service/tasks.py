@@ -14,7 +14,8 @@ from protocols.wire.codec import Message, image_frames
 from protocols.wire.encoder_messages import Predict, Prediction, Synthesize, Synthesized
 from protocols.wire.messages import Body, RefusalReason
 from synth_server.encoder_service.hosted import Hosted
-from synth_server.synthesis.ascent import AscentSettings, synthesize
+from synth_server.synthesis.ascent import synthesize
+from synth_server.synthesis.ascent_settings import AscentSettings
 from synth_server.synthesis.recipes import Recipe, recipe_of
 from synth_server.synthesis.targets import UnknownSite, objectives_for
 

@@ -151,7 +151,7 @@ class SessionSynthesis:
     """Makes images by gradient ascent (a `Synthesis`).
 
     Args:
-        choice: A recipe of `synth_server.synthesis.ascent`, with settings of its `AscentSettings`.
+        choice: A recipe of `synth_server.synthesis.recipes`, with settings of its `AscentSettings`.
         natural: Where the recipe fixes mean and RMS contrast, they are the median of these images.
         products: Where images are kept.
 

@@ -110,11 +110,15 @@ class Constraints:
 
     def __call__(self, images: Tensor) -> Tensor:
         """`(n, 3, size, size)` → the same in 0..1, as asked."""
+        return self._framed(self.filled(images))
+
+    def filled(self, images: Tensor) -> Tensor:
+        """The same, but what lies beyond an aperture is still to be seen."""
         if self._settings.grayscale:
             images = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
         if self._settings.mean is not None or self._settings.rms_contrast is not None:
             return self._matched(images)
-        return self._framed(images.clamp(0, 1))
+        return images.clamp(0, 1)
 
     def levels(self, images: Tensor) -> Tensor:
         """`(n, 3, size, size)` → `(n, size, size, 3)` uint8, as asked.
@@ -141,7 +145,7 @@ class Constraints:
             found = self._gain_and_offset(standard, wanted)
         gain = found.rms * (wanted.rms / (wanted.rms.detach() + TINY))
         offset = found.mean + (wanted.mean - wanted.mean.detach())
-        return self._framed((offset + gain * standard).clamp(0, 1))
+        return (offset + gain * standard).clamp(0, 1)
 
     def _gain_and_offset(self, standard: Tensor, wanted: Moments) -> Moments:
         gain, offset = wanted.rms.clone(), wanted.mean.clone()

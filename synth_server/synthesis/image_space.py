@@ -32,6 +32,8 @@ NATURAL_RMS_CONTRAST = 0.22
 NATURAL_OPPONENT_CONTRAST = (1.0, 0.18, 0.26)
 """Of the same: luminance, red–green, yellow–blue along `OPPONENT_TO_RGB`, luminance being 1."""
 SEED_RANGE = 2**63 - 1
+NEVER_REACHED = 1e-4
+"""A sigmoid stays this far from 0 and 1."""
 
 
 class ImageSpace(Protocol):
@@ -190,6 +192,20 @@ class FourierSpace:
         planes = torch.fft.irfft2(spectrum, s=(size, size), norm="forward")
         mixed = torch.stack([_weighted(planes, row) for row in self._mixing.tolist()], dim=1)
         return torch.sigmoid(4 * mixed + log(mean / (1 - mean))) if squash else mean + mixed
+
+    def parameters(self, images: Tensor) -> Tensor:
+        """`(n, 3, size, size)` → `(n, axes, size, size // 2 + 1, 2)`: what `images` are written as.
+
+        What is not in this space is left out: colour, if it has luminance alone; 0 and 1, if squashed.
+        """
+        mean, squash = self._settings.mean, self._settings.squash
+        mixed = (
+            (images.logit(NEVER_REACHED) - log(mean / (1 - mean))) / 4 if squash else images - mean
+        )
+        axes = torch.linalg.pinv(self._mixing).tolist()
+        planes = torch.stack([_weighted(mixed, row) for row in axes], dim=1)
+        spectrum = torch.fft.rfft2(planes, norm="forward") / self._amplitude.to(images.device)
+        return torch.view_as_real(spectrum).contiguous()
 
     def project_(self, parameters: Tensor) -> None:
         """This space has no end."""

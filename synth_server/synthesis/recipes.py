@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from protocols.errors import SettingsError
 from protocols.settings import merged, validated
-from synth_server.synthesis.ascent import AscentSettings
+from synth_server.synthesis.ascent_settings import AscentSettings, RefinementSettings
 from synth_server.synthesis.constraints import (
     ConstraintSettings,
     PenaltySettings,
@@ -36,17 +36,19 @@ class Recipe(NamedTuple):
 
 
 def stimloop_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
-    """Ours: the codes of the bundled generator, natural mean and contrast, jitter and scale.
+    """Ours: first the codes of the bundled generator, then details in Fourier space.
 
     The generator is a learned prior: an image that only the encoder likes is none that it draws
     easily. What an encoder predicts rises less than in Fourier space, and what neurons do rises more,
-    at more of them (`benchmarks/RESULTS.md`, digital twins of V4 neurons).
+    at more of them (`benchmarks/RESULTS.md`, digital twins of V4 neurons). Short steps in Fourier
+    space add what it cannot draw. Natural mean and contrast, jitter and scale throughout.
     """
     settings = AscentSettings(
-        n_steps=150,
+        n_steps=100,
         optimizer="gradient",
         learning_rate=0.1,
         n_candidates=64,
+        refinement=RefinementSettings(n_steps=75, learning_rate=0.005),
         constraints=ConstraintSettings(
             mean=NATURAL_MEAN, rms_contrast=NATURAL_RMS_CONTRAST, grayscale=not colour
         ),

@@ -5,13 +5,16 @@ import pytest
 import torch
 
 from protocols.errors import DataError, SettingsError
-from synth_server.synthesis.ascent import AscentSettings, synthesize
+from synth_server.synthesis.ascent import synthesize
+from synth_server.synthesis.ascent_settings import AscentSettings, RefinementSettings
 from synth_server.synthesis.constraints import (
+    ApertureSettings,
     Constraints,
     ConstraintSettings,
     NaturalDistance,
     PenaltySettings,
     TransformSettings,
+    aperture_mask,
     similarity,
     starting_images,
 )
@@ -345,6 +348,65 @@ def test_of_several_starts_each_target_has_the_one_that_scores_highest_for_it():
     for column, score in enumerate(found.scores):
         assert score == pytest.approx(rates[:, column].max(), rel=0.02)
     assert (found.scores > synthesize(ENCODER, wanted, GRAY, one, [5]).scores).all()
+
+
+COARSE = GeneratorSpace(
+    FourierGenerator(FourierSettings(size_px=SIZE, tiles=1, max_cycles=4, colour=0))
+)
+"""Few waves: what the sites of 5 and 6 cycles an image prefer cannot be drawn."""
+
+
+def climbed_on(n_steps, learning_rate=0.02, **changes):
+    refinement = RefinementSettings(n_steps=n_steps, learning_rate=learning_rate)
+    settings = SHORT.model_copy(update={"n_steps": 20, "refinement": refinement, **changes})
+    wanted = {name: site(name) for name in SITES[1:3]}
+    told = []
+    found = synthesize(
+        ENCODER, wanted, COARSE, settings, [4, 5], progress=lambda *at: told.append(at)
+    )
+    return found, told
+
+
+def test_refinement_finds_what_the_first_space_cannot_draw():
+    rough, fine = climbed_on(0)[0], climbed_on(60)[0]
+    assert (fine.scores > 1.2 * rough.scores).all()
+    values = fine.images.reshape(4, -1) / 255
+    assert values.mean(axis=1) == pytest.approx(0.5, rel=0.01)
+    assert values.std(axis=1) == pytest.approx(0.12, rel=0.01)
+
+
+def test_refinement_begins_with_the_best_image_so_far():
+    rough, same = climbed_on(0)[0], climbed_on(1, 1e-6)[0]
+    assert np.abs(same.images.astype(int) - rough.images).max() <= 1
+    assert same.scores == pytest.approx(rough.scores, rel=0.001)
+
+
+def test_refinement_is_part_of_the_progress():
+    _, told = climbed_on(30)
+    assert told[-1] == (4 * 50, 4 * 50)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_refined_behind_an_aperture_an_image_keeps_its_edge():
+    aperture = ApertureSettings(diameter=0.7, edge=0.2)
+    constraints = MATCHED.model_copy(update={"aperture": aperture})
+    mask = aperture_mask(aperture, SIZE).numpy()
+    rough = climbed_on(0, constraints=constraints)[0].images[..., 0] / 255 - aperture.background
+    fine = (
+        climbed_on(1, 1e-6, constraints=constraints)[0].images[..., 0] / 255 - aperture.background
+    )
+    assert (np.abs(fine[:, mask == 0]) < 0.003).all()
+    edge = (mask > 0.3) & (mask < 0.7)
+    for one, other in zip(rough, fine, strict=True):
+        assert np.polyfit(one[edge], other[edge], 1)[0] == pytest.approx(1, abs=0.05)
+
+
+def test_our_recipe_refines_in_short_steps():
+    ours = recipe_of("stimloop", SIZE).settings
+    assert ours.refinement.n_steps > 0
+    assert ours.refinement.learning_rate < ours.learning_rate
+    assert recipe_of("fourier", SIZE).settings.refinement.n_steps == 0
+    assert recipe_of("npc", SIZE).settings.refinement.n_steps == 0
 
 
 def test_our_recipe_climbs_in_the_bundled_generator():

@@ -111,6 +111,23 @@ def test_what_is_not_squashed_is_linear_in_its_parameters():
     assert gray.mean().item() == pytest.approx(NATURAL_MEAN)
 
 
+@pytest.mark.parametrize("squash", [True, False])
+@pytest.mark.parametrize("size", [32, 33])
+def test_any_image_can_be_written_in_fourier_space(size, squash):
+    space = FourierSpace(FourierSpaceSettings(size_px=size, squash=squash))
+    noise = 0.05 + 0.9 * torch.rand((2, 3, size, size), generator=seeded())
+    again = space.images(space.parameters(noise))
+    assert torch.allclose(again, noise, atol=1e-5)
+    assert space.parameters(noise.round()).isfinite().all()
+
+
+def test_written_in_luminance_an_image_loses_its_colour():
+    space = FourierSpace(FourierSpaceSettings(size_px=32, colour=False, squash=False))
+    image = torch.rand((1, 3, 32, 32), generator=seeded())
+    written = space.images(space.parameters(image))
+    assert torch.allclose(written, image.mean(dim=1, keepdim=True).expand_as(image), atol=1e-5)
+
+
 def test_gray_spaces_are_gray():
     for name in ("pixels", "gray fourier"):
         images = SPACES[name].images(SPACES[name].initial(1, seeded()))
