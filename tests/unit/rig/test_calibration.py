@@ -197,3 +197,15 @@ def test_an_unknown_site_is_an_error():
     with pytest.raises(DataError, match="no such site") as refused:
         measure_latency(rig(Diode([0.01])), "diode")
     assert "A-001, photodiode" in refused.value.expected
+
+
+def test_the_command_sends_words_of_the_rigs_width(monkeypatch, tmp_path):
+    recorder = Diode([0.012])
+    monkeypatch.setattr("rig_client.apparatus.apparatus_of", lambda settings, session: rig(recorder))
+    config = tmp_path / "rig.toml"
+    config.write_text("word_bits = 3\n")
+    options = ["--config", str(config), "--site", "photodiode", "--flashes", "20"]
+    done = CliRunner().invoke(app, ["calibrate", "photodiode", *options])
+    assert done.exit_code == 0, done.output
+    assert "12.0 ms after the word" in done.output
+    assert recorder.words == [*range(1, 8), *range(1, 8), *range(1, 7)]
