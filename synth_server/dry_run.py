@@ -45,7 +45,7 @@ REHEARSAL_TAPS = (
 )
 """Fewer than an encoder for an animal deserves; and not `v4_like`'s own network."""
 REHEARSAL_PX = 88
-REHEARSAL_STEPS = {"n_steps": 100, "refinement": {"n_steps": 50}}
+REHEARSAL_STEPS = {"n_steps": 70, "refinement": {"n_steps": 50}}
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
 DISPLAYS: dict[str, dict[str, Any]] = {
     "headless": {"clock": "virtual"},
