@@ -46,7 +46,7 @@ from encoders.features import Tap
 from encoders.fitting import LAYERS, FitSettings, fit
 from encoders.two_stage import Penalties, Readout
 from synth_server.synthesis.ascent import synthesize
-from synth_server.synthesis.ascent_settings import RefinementSettings
+from synth_server.synthesis.ascent_settings import AscentSettings, RefinementSettings
 from synth_server.synthesis.constraints import TransformSettings
 from synth_server.synthesis.objectives import SiteObjective, SiteSettings
 from synth_server.synthesis.recipes import Recipe, fourier_recipe, stimloop_recipe
@@ -55,7 +55,7 @@ SITES = (10, 100, 1000)
 IMAGES = (100, 200, 480, 1000)
 BATCHES = (1, 4, 16, 64)
 BATCH_STEPS = 20
-CLIMBED = 16
+CLIMBED = AscentSettings().batch_size
 """Images that are synthesised, each for another site."""
 
 
