@@ -151,8 +151,9 @@ def synthesis(run: Run) -> str:
         "ours, turned by up to 10° as well": _climb(encoder, n_images, turned, run.n_steps),
         "ours, one image at a time": _climb(encoder, 1, recipe, run.n_steps),
         "ours, with the learned prior": _climb(encoder, n_images, learned, run.n_steps),
+        "the cut network alone, there and back": _network(encoder, n_images, run.n_steps),
     }
-    n_of = dict(zip(tasks, (n_images, n_images, 1, n_images), strict=True))
+    n_of = dict(zip(tasks, (n_images, n_images, 1, n_images, n_images), strict=True))
     without = missing("lucent")
     if not without:
         lucent = {
@@ -175,7 +176,8 @@ def synthesis(run: Run) -> str:
         "encoder; all that either does for an image is counted. Ours with the recipe `fourier` "
         "(natural contrast, jitter, scale, looks at the best image on the way), and with the default "
         "recipe, whose learned prior is a network of its own; lucent with its own transforms (pad, "
-        "jitter, scale, turn, jitter), its Adam and its Fourier space."
+        "jitter, scale, turn, jitter), its Adam and its Fourier space. The network alone is what no "
+        "way of climbing can do without."
     )
     head = ["synthesis", "images at once", "ms a step an image", "÷ ours"]
     return f"{text}\n\n{table(head, rows)}\n\n{without}".strip()
@@ -187,6 +189,18 @@ def _single_encoder(run: Run) -> TwoStageEncoder:
     if not isinstance(encoder, TwoStageEncoder):
         raise TypeError("one tap makes one encoder")
     return encoder
+
+
+def _network(encoder: TwoStageEncoder, n_images: int, n_steps: int) -> Callable[[], Any]:
+    """A step's forward and backward pass through the network, and nothing else."""
+    size_px = encoder.tap.input_px or 112
+    pixels = torch.rand(n_images, 3, size_px, size_px, requires_grad=True)
+
+    def passes() -> None:
+        for _ in range(n_steps):
+            torch.autograd.grad(encoder.extractor(pixels).sum(), pixels)
+
+    return passes
 
 
 def _climb(
