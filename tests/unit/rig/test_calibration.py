@@ -201,7 +201,9 @@ def test_an_unknown_site_is_an_error():
 
 def test_the_command_sends_words_of_the_rigs_width(monkeypatch, tmp_path):
     recorder = Diode([0.012])
-    monkeypatch.setattr("rig_client.apparatus.apparatus_of", lambda settings, session: rig(recorder))
+    monkeypatch.setattr(
+        "rig_client.apparatus.apparatus_of", lambda settings, session: rig(recorder)
+    )
     config = tmp_path / "rig.toml"
     config.write_text("word_bits = 3\n")
     options = ["--config", str(config), "--site", "photodiode", "--flashes", "20"]
