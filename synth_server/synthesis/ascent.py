@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from encoders.encoder import DifferentiableEncoder
 from protocols.errors import SettingsError
@@ -78,7 +79,7 @@ def synthesize(
     jobs = [Job(name, seed) for name in objectives for seed in seeds]
     done, total = 0, len(jobs) * (settings.n_steps + settings.refinement.n_steps)
     goal = Goal(encoder, objectives, natural)
-    found: list[Climb] = []
+    found: list[_Found] = []
 
     def tell(n_climbed: int = 0) -> None:
         nonlocal done
@@ -88,13 +89,26 @@ def synthesize(
 
     starts = Starts(goal, space, settings, tell)
     for batch in _batches(jobs, settings, len(seeds)):
-        climb = Climb(goal, space, settings, batch, starts.of(batch))
-        climb.climb(tell)
-        if settings.refinement.n_steps:
-            climb = refined(climb)
-            climb.climb(tell)
-        found.append(climb)
+        found.append(_climbed(Climb(goal, space, settings, batch, starts.of(batch)), tell))
     return _collected(goal, jobs, found, settings.batch_size)
+
+
+class _Found(NamedTuple):
+    """A batch's images `(n, size, size, 3)` uint8 on the CPU, and how often each was restarted."""
+
+    levels: Tensor
+    restarts: list[int]
+
+
+def _climbed(first: Climb, tell: Callable[[int], None]) -> _Found:
+    """The climb, and the second one if it is asked for."""
+    first.climb(tell)
+    if not first.settings.refinement.n_steps:
+        return _Found(first.best().cpu(), first.restarts)
+    second = refined(first)
+    second.climb(tell)
+    both = [sum(each) for each in zip(first.restarts, second.restarts, strict=True)]
+    return _Found(second.best().cpu(), both)
 
 
 def _batches(jobs: list[Job], settings: AscentSettings, n_seeds: int) -> Iterator[list[Job]]:
@@ -106,10 +120,10 @@ def _batches(jobs: list[Job], settings: AscentSettings, n_seeds: int) -> Iterato
 
 
 def _collected(
-    goal: Goal, jobs: Sequence[Job], found: Sequence[Climb], batch_size: int
+    goal: Goal, jobs: Sequence[Job], found: Sequence[_Found], batch_size: int
 ) -> Synthesized:
     encoder = goal.encoder
-    images = torch.cat([climb.best_levels.cpu() for climb in found]).numpy()
+    images = torch.cat([batch.levels for batch in found]).numpy()
     starts = range(0, len(images), batch_size)
     predicted = np.concatenate([encoder.predict(images[i : i + batch_size]) for i in starts])
     rows = rows_by_target(jobs)
@@ -120,7 +134,7 @@ def _collected(
         np.array([job.seed for job in jobs], np.int64),
         predicted,
         np.concatenate(scores),
-        np.array([n for climb in found for n in climb.restarts], np.int64),
+        np.array([n for batch in found for n in batch.restarts], np.int64),
     )
 
 

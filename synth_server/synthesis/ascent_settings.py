@@ -21,7 +21,7 @@ class RefinementSettings(Frozen):
 
     n_steps: int = Field(default=0, ge=0, le=100_000, description="0: none")
     learning_rate: float = Field(
-        default=0.01, gt=0, description="of the first step; the natural amplitude is 1"
+        default=0.005, gt=0, description="of the first step; the natural amplitude is 1"
     )
 
 

@@ -45,6 +45,10 @@ class Goal(NamedTuple):
     objectives: Mapping[str, Objective]
     natural: NaturalDistance | None = None
 
+    def score(self, target: str) -> Score:
+        """The objective of `target`."""
+        return cast(Score, self.objectives[target])
+
 
 class Climb:
     """One batch on its way up, and the best image of each so far.
@@ -57,7 +61,6 @@ class Climb:
         starts: `(len(jobs), …)`: where each begins, in the parameters of `space`.
 
     Attributes:
-        best_levels: `(len(jobs), size, size, 3)` uint8, the best image of each so far.
         restarts: How often each diverged, or could not leave its start.
     """
 
@@ -72,7 +75,7 @@ class Climb:
         self.goal, self.space, self.settings, self.jobs = goal, space, settings, tuple(jobs)
         self.restarts = [0] * len(jobs)
         rows = rows_by_target(jobs).items()
-        self._groups = [(cast(Score, goal.objectives[name]), some) for name, some in rows]
+        self._groups = [(goal.score(name), some) for name, some in rows]
         self._constraints = Constraints(settings.constraints, space.size_px)
         self._streams = [image_stream(job.seed, "transforms") for job in jobs]
         device = device_of(goal.encoder, settings)
@@ -80,7 +83,6 @@ class Climb:
         kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
         self._optimizer = kind([self._leaf], lr=settings.learning_rate, maximize=True)
         self._fresh = torch.ones(len(jobs), dtype=torch.bool, device=device)
-        self.best_levels = self._constraints.levels(space.images(self._leaf))
         self._best_leaf = self._leaf.detach().clone()
         self._best_value = torch.full((len(jobs),), -torch.inf, device=device)
 
@@ -91,10 +93,15 @@ class Climb:
             tell(len(self.jobs))
         self._look()
 
-    def unframed(self) -> Tensor:
-        """`(n, 3, size, size)` in 0..1: the best images as asked, but for an aperture."""
-        with torch.no_grad():
-            return self._constraints.filled(self.space.images(self._best_leaf))
+    @torch.no_grad()
+    def best(self) -> Tensor:
+        """`(n, size, size, 3)` uint8: the best image of each so far."""
+        return self._constraints.levels(self.space.images(self._best_leaf))
+
+    @torch.no_grad()
+    def best_unframed(self) -> Tensor:
+        """`(n, 3, size, size)` in 0..1: the same, but for an aperture and not in gray levels."""
+        return self._constraints.unframed(self.space.images(self._best_leaf))
 
     def _step(self, number: int) -> None:
         """One step up for every image; those that cannot go on start anew."""
@@ -159,7 +166,6 @@ class Climb:
         pixels = levels.permute(0, 3, 1, 2).float() / 255
         value = self._value(pixels, pixels)
         better = value > self._best_value
-        self.best_levels[better] = levels[better]
         self._best_leaf[better] = self._leaf[better]
         self._best_value[better] = value[better]
 

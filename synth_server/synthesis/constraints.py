@@ -110,9 +110,9 @@ class Constraints:
 
     def __call__(self, images: Tensor) -> Tensor:
         """`(n, 3, size, size)` → the same in 0..1, as asked."""
-        return self._framed(self.filled(images))
+        return self._framed(self.unframed(images))
 
-    def filled(self, images: Tensor) -> Tensor:
+    def unframed(self, images: Tensor) -> Tensor:
         """The same, but what lies beyond an aperture is still to be seen."""
         if self._settings.grayscale:
             images = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)

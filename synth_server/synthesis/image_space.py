@@ -211,6 +211,12 @@ class FourierSpace:
         """This space has no end."""
 
 
+def free_fourier_space(size_px: int, *, colour: bool = True) -> FourierSpace:
+    """Not squashed, amplitude ∝ 1 / frequency: for images whose constraints bring them to 0..1."""
+    settings = FourierSpaceSettings(size_px=size_px, colour=colour, squash=False, falloff=1.0)
+    return FourierSpace(settings)
+
+
 class GeneratorSpace:
     """The codes of a generator, `(n, code_dim)`; starts are drawn from its prior."""
 

@@ -18,13 +18,12 @@ from synth_server.synthesis.generators.deep import DeepGenerator, DeepSettings
 from synth_server.synthesis.image_space import (
     NATURAL_MEAN,
     NATURAL_RMS_CONTRAST,
-    FourierSpace,
-    FourierSpaceSettings,
     GeneratorSpace,
     GeneratorSpaceSettings,
     ImageSpace,
     PixelSpace,
     PixelSpaceSettings,
+    free_fourier_space,
 )
 
 
@@ -48,7 +47,7 @@ def stimloop_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
         optimizer="gradient",
         learning_rate=0.1,
         n_candidates=64,
-        refinement=RefinementSettings(n_steps=75, learning_rate=0.005),
+        refinement=RefinementSettings(n_steps=75),
         constraints=ConstraintSettings(
             mean=NATURAL_MEAN, rms_contrast=NATURAL_RMS_CONTRAST, grayscale=not colour
         ),
@@ -81,8 +80,7 @@ def fourier_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
         ),
         transforms=TransformSettings(jitter_px=size_px / 14, scale=0.1),
     )
-    space = FourierSpaceSettings(size_px=size_px, colour=colour, squash=False, falloff=1.0)
-    return Recipe(FourierSpace(space), settings)
+    return Recipe(free_fourier_space(size_px, colour=colour), settings)
 
 
 def npc_recipe(size_px: int = 299) -> Recipe:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from synth_server.synthesis.ascent_settings import AscentSettings
 from synth_server.synthesis.climb import Climb
-from synth_server.synthesis.image_space import FourierSpace, FourierSpaceSettings
+from synth_server.synthesis.image_space import free_fourier_space
 
 
 def refined(rough: Climb) -> Climb:
     """A climb to the same goal, from the best images of `rough`."""
-    space = FourierSpace(
-        FourierSpaceSettings(size_px=rough.space.size_px, squash=False, falloff=1.0)
-    )
-    start = space.parameters(rough.unframed())
+    space = free_fourier_space(rough.space.size_px)
+    start = space.parameters(rough.best_unframed())
     return Climb(rough.goal, space, _second(rough.settings), rough.jobs, start)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
 
 from synth_server.synthesis.ascent_settings import AscentSettings
-from synth_server.synthesis.climb import Goal, Job, Score, device_of
+from synth_server.synthesis.climb import Goal, Job, device_of
 from synth_server.synthesis.constraints import Constraints
 from synth_server.synthesis.image_space import ImageSpace, image_stream, seeded_start
 
@@ -22,7 +21,7 @@ class Starts:
     ) -> None:
         self._encoder, self._space, self._settings = goal.encoder, space, settings
         self._tell = tell
-        self._scores = {name: cast(Score, score) for name, score in goal.objectives.items()}
+        self._scores = {name: goal.score(name) for name in goal.objectives}
         self._best: dict[int, dict[str, Tensor]] = {}
 
     def of(self, jobs: Sequence[Job]) -> Tensor:

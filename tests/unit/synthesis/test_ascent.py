@@ -381,6 +381,12 @@ def test_refinement_begins_with_the_best_image_so_far():
     assert same.scores == pytest.approx(rough.scores, rel=0.001)
 
 
+def test_images_that_were_lost_before_the_refinement_are_reported():
+    settings = SHORT.model_copy(update={"refinement": RefinementSettings(n_steps=5)})
+    found = synthesize(Fragile("nan", 3), {"s0": site("s0")}, GRAY, settings, [0, 1])
+    assert found.restarts.tolist() == [0, 2]
+
+
 def test_refinement_is_part_of_the_progress():
     _, told = climbed_on(30)
     assert told[-1] == (4 * 50, 4 * 50)
