@@ -29,6 +29,7 @@ from benchmarks.encoder_data import (
 from benchmarks.fit_speed import FACTORISED_STRENGTHS
 from benchmarks.peers import fit_factorised, missing, peers_argument, use_peers
 from benchmarks.results import table
+from encoders.backbones.robust import ROBUST
 from encoders.baselines import partial_least_squares, ridge
 from encoders.features import FeatureStore, Tap
 from encoders.fitting import FitSettings, fit, published
@@ -55,9 +56,9 @@ def fitted_with(settings: FitSettings) -> Make:
     return make
 
 
-def untrained(settings: FitSettings) -> FitSettings:
-    """The same with networks of random weights."""
-    taps = tuple(tap.model_copy(update={"weights": "random"}) for tap in settings.taps)
+def with_weights(settings: FitSettings, weights: str) -> FitSettings:
+    """The same with networks of other weights, such as `random`."""
+    taps = tuple(tap.model_copy(update={"weights": weights}) for tap in settings.taps)
     return settings.model_copy(update={"taps": taps})
 
 
@@ -116,15 +117,17 @@ def published_from(initial_sd: float) -> FitSettings:
 
 CONDITIONS: Mapping[str, Make] = {
     f"default: ensemble of {len(DEFAULT.taps)} layers": fitted_with(DEFAULT),
+    "default, networks as pretrained, not robust": fitted_with(with_weights(DEFAULT, "default")),
     "ridge on each of its layers, averaged": averaged(ridge, DEFAULT.taps),
     "two-stage, one layer": fitted_with(ONE_LAYER),
+    "two-stage, same layer, robust": fitted_with(with_weights(ONE_LAYER, ROBUST)),
     "ridge, same layer": lambda store: ridge(SINGLE, store),
     "PLS-25, same layer": lambda store: partial_least_squares(SINGLE, store),
     FACTORISED: factorised,
     "published recipe, same layer": fitted_with(published_from(1.0)),
     "published recipe from weights of SD 0.1": fitted_with(published_from(0.1)),
-    "default, untrained networks": fitted_with(untrained(DEFAULT)),
-    "one layer, untrained network": fitted_with(untrained(ONE_LAYER)),
+    "default, untrained networks": fitted_with(with_weights(DEFAULT, "random")),
+    "one layer, untrained network": fitted_with(with_weights(ONE_LAYER, "random")),
     "default, images shuffled": shuffled(fitted_with(DEFAULT)),
     "one layer, images shuffled": shuffled(fitted_with(ONE_LAYER)),
 }

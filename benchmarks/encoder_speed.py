@@ -41,6 +41,7 @@ from benchmarks.results import table
 from encoders.alternating import fit_alternating
 from encoders.backbones import load_backbone, pixels_of
 from encoders.backbones.folding import quicken
+from encoders.backbones.robust import ROBUST
 from encoders.encoder import TwoStageEncoder
 from encoders.features import Tap
 from encoders.fitting import LAYERS, FitSettings, fit
@@ -119,9 +120,8 @@ VGG = Tap(backbone="torchvision:vgg16", layer="features.15", input_px=112, weigh
 
 def _whole(tap: Tap) -> torch.nn.Module:
     last = "classifier.6" if "vgg" in tap.backbone else "classifier"
-    whole = load_backbone(
-        tap.backbone, last, input_px=tap.input_px, weights=tap.weights, device="cpu"
-    )
+    weights = "default" if tap.weights == ROBUST else tap.weights
+    whole = load_backbone(tap.backbone, last, input_px=tap.input_px, weights=weights, device="cpu")
     quicken(whole.network)
     return whole
 

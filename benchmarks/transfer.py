@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.encoder_data import common_arguments, feature_store, recording_or_leave, report
 from benchmarks.results import table
 from benchmarks.twins import IMAGE_PX, SESSION, TwinPopulation, data_folder
+from encoders.backbones.robust import ROBUST
 from encoders.encoder import DifferentiableEncoder
 from encoders.features import FeatureStore, Tap
 from encoders.fitting import Fit, FitSettings, fit
@@ -67,9 +68,10 @@ class Bench(NamedTuple):
 
 
 def main() -> None:
-    """`python -m benchmarks.transfer [--seeds 5] [--parts stretch one-hot levers]`."""
+    """`python -m benchmarks.transfer [--seeds 5] [--first-seed 0] [--parts stretch one-hot levers]`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--images", type=Path, help="keep the synthesised images in this folder")
     common_arguments(parser)
@@ -83,9 +85,11 @@ def main() -> None:
     fitted = fit(recording, FitSettings(), bench.store)
     print(f"fitted in {time.perf_counter() - started:.0f} s", flush=True)
     for part in chosen.parts:
-        text = PARTS[part](bench, fitted, range(chosen.seeds), chosen.images)
+        seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+        text = PARTS[part](bench, fitted, seeds, chosen.images)
         command = f"python -m benchmarks.transfer --parts {part} --seeds {chosen.seeds}"
-        report(f"Transfer to twins: {part}", command, text, draft=chosen.draft)
+        is_draft = chosen.draft or chosen.first_seed > 0
+        report(f"Transfer to twins: {part}", command, text, draft=is_draft)
 
 
 def stretch(bench: Bench, fitted: Fit, seeds: Sequence[int], kept: Path | None) -> str:
@@ -154,12 +158,15 @@ def _variants(bench: Bench, fitted: Fit) -> dict[str, Callable[[], Images]]:
         DeepGenerator(DeepSettings(tiles=1, code_dim=1024, weights="untrained")),
         GeneratorSpaceSettings(size_px=IMAGE_PX),
     )
-    single = FitSettings(taps=(Tap(),))
+    single = FitSettings(taps=(Tap(weights=ROBUST),))
     fine = tuple(
-        Tap(backbone=f"efficientnet_lite{n}", layer=layer, input_px=px)
+        Tap(backbone=f"efficientnet_lite{n}", layer=layer, input_px=px, weights=ROBUST)
         for n, layer, px in ((0, "blocks.3", 112), (0, "blocks.3", 160), (2, "blocks.4", 160))
     )
-    untrained = tuple(tap.model_copy(update={"weights": "random"}) for tap in FitSettings().taps)
+
+    def networks(weights: str) -> FitSettings:
+        taps = (tap.model_copy(update={"weights": weights}) for tap in FitSettings().taps)
+        return FitSettings(taps=tuple(taps))
 
     def climbed(encoder: DifferentiableEncoder, how: Recipe = recipe) -> Callable[[], Images]:
         names = [str(site) for site in DEVELOPED]
@@ -191,7 +198,8 @@ def _variants(bench: Bench, fitted: Fit) -> dict[str, Callable[[], Images]]:
         ),
         "one layer (lite0 blocks.3, 112 px)": other_fit(single),
         "three layers at fine scales": other_fit(FitSettings(taps=fine)),
-        "untrained networks": other_fit(FitSettings(taps=untrained)),
+        "networks as pretrained, not robust": other_fit(networks("default")),
+        "untrained networks": other_fit(networks("random")),
         "npc recipe": climbed(fitted.encoder, recipe_of("npc", IMAGE_PX)),
         f"best of {N_SEARCHED} random images": lambda: _searched(fitted, recipe),
         "the images' starts": lambda: np.repeat(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from encoders.backbones.catalogue import catalogue
+from encoders.backbones.robust import ROBUST
 from encoders.features import Tap
 
 INPUT_PX = 112
@@ -10,7 +11,7 @@ STRIDES = (4, 8, 16)
 """px of the image for a step on the map; V4 prefers features of a middling scale."""
 KNOWN: dict[str, tuple[Tap, ...]] = {
     name: tuple(
-        Tap(backbone=name, layer=layer, input_px=input_px)
+        Tap(backbone=name, layer=layer, input_px=input_px, weights=ROBUST)
         for layer, input_px in (
             ("blocks.2", 80),
             ("blocks.3", 80),
@@ -23,14 +24,21 @@ KNOWN: dict[str, tuple[Tap, ...]] = {
 """Measured on the development splits of `benchmarks/encoder_accuracy.py`."""
 
 
-def candidate_taps(backbone: str) -> tuple[Tap, ...]:
+def candidate_taps(backbone: str, weights: str = "") -> tuple[Tap, ...]:
     """Layers of `backbone` to fit together: those that are known to serve, or the last of each stride.
+
+    Args:
+        backbone: A network's name.
+        weights: As in `BackboneSettings`; the robust ones, where it has them, if not given.
 
     Raises:
         PluginError, InstallationError: If there is no such network, or its weights cannot be had.
     """
-    if backbone in KNOWN:
-        return KNOWN[backbone]
+    known = KNOWN.get(backbone) or _last_of_strides(backbone)
+    return tuple(tap.model_copy(update={"weights": weights}) for tap in known) if weights else known
+
+
+def _last_of_strides(backbone: str) -> tuple[Tap, ...]:
     last_of_stride = {
         row.stride: row.name
         for row in catalogue(backbone, input_px=INPUT_PX).layers

@@ -43,9 +43,11 @@ class Tap(Frozen):
 
     @property
     def label(self) -> str:
-        """For people: `efficientnet_lite0 blocks.3 at 112 px`."""
+        """For people: `efficientnet_lite0 (robust) blocks.3 at 112 px`."""
         size = "own size" if self.input_px is None else f"{self.input_px} px"
-        return f"{self.backbone} {self.layer} at {size}" + (" gray" if self.grayscale else "")
+        weights = "" if self.weights == "default" else f" ({Path(self.weights).name})"
+        gray = " gray" if self.grayscale else ""
+        return f"{self.backbone}{weights} {self.layer} at {size}{gray}"
 
 
 class FeatureExtractor(nn.Module):

@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor
 
 from encoders.alternating import fit_alternating
+from encoders.backbones.robust import ROBUST
 from encoders.encoder import FLAT, Scaling, TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureExtractor, FeatureStore, Tap
@@ -28,7 +29,12 @@ from protocols.seeds import random_stream
 from protocols.settings import Frozen
 
 LAYERS = tuple(
-    Tap(backbone=f"efficientnet_{network}", layer=f"blocks.{block}", input_px=input_px)
+    Tap(
+        backbone=f"efficientnet_{network}",
+        layer=f"blocks.{block}",
+        input_px=input_px,
+        weights=ROBUST,
+    )
     for network, input_px, blocks in (
         ("lite0", 80, (2, 3)),
         ("lite0", 112, (3, 4)),

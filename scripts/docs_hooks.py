@@ -22,6 +22,7 @@ OUTSIDE = (
     "benchmarks/README.md",
     "benchmarks/RESULTS.md",
     "synth_server/synthesis/generators/weights/MODEL_CARD.md",
+    "encoders/backbones/robust_weights/MODEL_CARD.md",
 )
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 IMAGES = (".png", ".jpg", ".svg")

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -126,14 +127,14 @@ def generator() -> Finding:
 
 
 def networks() -> Finding:
-    """The encoders' networks have their pretrained weights."""
+    """The encoders' networks have their pretrained weights, and the robust ones."""
     missing = []
-    for name in NETWORKS:
-        choice = PluginChoice(name=name, options={"layer": "blocks.0"})
+    for name, weights in product(NETWORKS, ("robust", "default")):
+        choice = PluginChoice(name=name, options={"layer": "blocks.0", "weights": weights})
         try:
             plugins.create("stimloop.backbones", choice)
         except StimloopError as error:
-            missing.append(f"{name}: {error.what}")
+            missing.append(f"{name}, {weights}: {error.what}")
     if not missing:
         return Finding(name="networks", status="pass", detail=", ".join(NETWORKS))
     return Finding(

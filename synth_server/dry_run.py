@@ -201,7 +201,7 @@ def _control(settings: DryRunSettings) -> dict[str, Any]:
     if settings.encoder is not None:
         return {**chosen, "encoder": str(settings.encoder.resolve())}
     taps = [
-        {"backbone": name, "layer": layer, "input_px": REHEARSAL_PX}
+        {"backbone": name, "layer": layer, "input_px": REHEARSAL_PX, "weights": "robust"}
         for name, layer in REHEARSAL_TAPS
     ]
     return {**chosen, "fit": {"name": "two_stage", "options": {"taps": taps}}}

@@ -72,6 +72,13 @@ def fit(
     layer: Annotated[
         str, typer.Option(help="With --backbone; auto: by cross-validation.")
     ] = "auto",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="With --backbone: default (pretrained), robust, random, or a file; if not given, "
+            "robust where --layer auto finds that the network has such weights, else default."
+        ),
+    ] = "",
     size_px: SizePx = 112,
     held_out: Annotated[
         float, typer.Option(min=0, max=0.5, help="Part of the images kept out, to score the fit.")
@@ -93,7 +100,7 @@ def fit(
     recording = _recording(images, responses, size_px).of_sites(_rows(sites, responses))
     order = random_stream(seed, "held-out images").permutation(recording.n_images)
     test, train = order[: (n := round(held_out * len(order)))], order[n:]
-    settings = _fit_settings(backbone, layer, seed)
+    settings = _fit_settings(backbone, layer, weights, seed)
     if figure and len(test) <= 2:
         raise SettingsError("a figure needs held-out images", where="--held-out", got=held_out)
     store = FeatureStore()
@@ -264,7 +271,7 @@ def _rows(sites: str, responses: Path) -> tuple[str, ...]:
     return tuple(sites.split(","))
 
 
-def _fit_settings(backbone: str, layer: str, seed: int) -> Any:
+def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
     from encoders.candidates import candidate_taps
     from encoders.features import Tap
     from encoders.fitting import FitSettings
@@ -272,8 +279,9 @@ def _fit_settings(backbone: str, layer: str, seed: int) -> Any:
     if not backbone:
         return FitSettings(seed=seed)
     if layer != "auto":
-        return FitSettings(taps=(Tap(backbone=backbone, layer=layer),), seed=seed)
-    return FitSettings(taps=candidate_taps(backbone), seed=seed)
+        tap = Tap(backbone=backbone, layer=layer, weights=weights or "default")
+        return FitSettings(taps=(tap,), seed=seed)
+    return FitSettings(taps=candidate_taps(backbone, weights), seed=seed)
 
 
 def _tell_scores(scores: Any) -> None:

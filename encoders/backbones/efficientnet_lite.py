@@ -12,6 +12,7 @@ from typing import ClassVar
 from encoders.backbones.backbone import Backbone
 from encoders.backbones.lite_architecture import LiteNetwork
 from encoders.backbones.preprocessing import Preprocessing
+from encoders.backbones.robust import ROBUST, Trunk, robust_trunk
 from encoders.backbones.settings import BackboneSettings
 from encoders.backbones.weights import (
     fill_by_order,
@@ -48,22 +49,15 @@ class EfficientNetLite:
             InstallationError: If its weights are not installed.
             SettingsError: If the layer is unknown or the weights do not fit.
         """
-        network = self._filled(settings)
-        known = network.layer_names()
-        if settings.layer not in known:
-            raise SettingsError(
-                f"{self.name} has no layer {settings.layer!r}",
-                expected=", ".join(known),
-                got=settings.layer,
-            )
+        trunk = self._trunk(settings)
         return Backbone(
             name=self.name,
             layer=settings.layer,
-            network=network.up_to(settings.layer),
+            network=trunk.network,
             preprocessing=Preprocessing(
                 mean=(MEAN,) * 3, std=(STD,) * 3, input_px=settings.input_px
             ),
-            weights_digest=weights_digest(network),
+            weights_digest=trunk.weights_digest,
             device=settings.torch_device,
             is_chain=True,
         )
@@ -71,6 +65,17 @@ class EfficientNetLite:
     def architecture(self) -> LiteNetwork:
         """The whole network with weights of no meaning; its `catalogue` lists the layers."""
         return untrained(lambda: LiteNetwork(self._width, self._depth), 0, self.name)
+
+    def _trunk(self, settings: BackboneSettings) -> Trunk:
+        architecture, layer = self.architecture(), settings.layer
+        if layer not in (known := architecture.layer_names()):
+            raise SettingsError(
+                f"{self.name} has no layer {layer!r}", expected=", ".join(known), got=layer
+            )
+        if settings.weights == ROBUST:
+            return robust_trunk(self.name, architecture, layer)
+        network = self._filled(settings)
+        return Trunk(network.up_to(layer), weights_digest(network))
 
     def _filled(self, settings: BackboneSettings) -> LiteNetwork:
         if settings.weights == "random":

@@ -21,7 +21,8 @@ class BackboneSettings(Frozen):
         default="default",
         min_length=1,
         description="'default' (pretrained), 'random' (untrained, a control), a name that the "
-        "network knows (torchvision's IMAGENET1K_V1), or a state-dict file",
+        "network knows (torchvision's IMAGENET1K_V1; EfficientNet-lite's 'robust'), or a "
+        "state-dict file",
     )
     seed: int = Field(default=0, ge=0, description="of weights = 'random'")
     input_px: int | None = Field(

@@ -30,7 +30,7 @@ from synth_server.session.build import new_session
 from synth_server.session.log import SessionLog, verify_chain
 from synth_server.session.recovery import verify_replay
 
-DEADLINE_S = 90.0
+DEADLINE_S = 150.0
 PROGRESS = (EventKind.BLOCK_PROPOSED, EventKind.RESPONSES_RECEIVED)
 T = TypeVar("T")
 

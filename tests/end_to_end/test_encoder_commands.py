@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from encoders.checkpoint import read_checkpoint
+from encoders.checkpoint import load_encoder, read_checkpoint
 from synth_server import cli
 from synth_server.synthesis.photographs import load_photographs
 from tests.end_to_end.processes import synth_server
@@ -91,6 +91,18 @@ def test_scores_of_held_out_images_and_weights_of_all(encoder: Path, recorded: P
     data = ["--images", recorded / "images.npy", "--responses", recorded / "responses.npy"]
     done = command("evaluate", refitted, *data, "--size-px", "64")
     assert "32 of its 32 images were trained on" in " ".join(done.stderr.split())
+
+
+def test_the_networks_weights_can_be_chosen_and_the_file_knows_them(
+    encoder: Path, recorded: Path
+) -> None:
+    robust = fitted(recorded, "robust", "--held-out", "0.2", "--weights", "robust")
+    (pretrained,), (chosen,) = (read_checkpoint(path)[0].members for path in (encoder, robust))
+    assert (pretrained.tap.weights, chosen.tap.weights) == ("default", "robust")
+    assert pretrained.weights_digest != chosen.weights_digest
+    assert load_encoder(robust)[0].site_ids == ("0", "1")
+    auto = fitted(recorded, "auto", "--layer", "auto", "--held-out", "0.2")
+    assert {member.tap.weights for member in read_checkpoint(auto)[0].members} == {"robust"}
 
 
 def test_scores_are_one_json_document(encoder: Path, recorded: Path) -> None:

@@ -25,7 +25,7 @@ from synth_server.session.log import SessionLog, verify_chain
 from tests.encoder_files import small_encoder, write_small_encoder
 
 STARTUP_S = 120.0
-END_S = 60.0
+END_S = 150.0
 SITES = ["A-001", "A-002", "A-003"]
 
 SESSION = """

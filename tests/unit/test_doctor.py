@@ -74,12 +74,12 @@ def test_torch_that_is_missing_or_does_not_fit(monkeypatch):
 
 def test_networks_without_weights_are_named(monkeypatch):
     def create(_group, choice):
-        if choice.name == "efficientnet_lite1":
+        if choice.name == "efficientnet_lite1" and choice.options["weights"] == "default":
             raise PluginError("no weights")
 
     monkeypatch.setattr(plugins, "create", create)
     found = doctor.networks()
-    assert (found.status, found.detail) == ("warn", "efficientnet_lite1: no weights")
+    assert (found.status, found.detail) == ("warn", "efficientnet_lite1, default: no weights")
     assert "stimloop[server]" in found.remedy
 
 

@@ -1,6 +1,6 @@
 """The bundled deep generator: images from whitened features of EfficientNet-lite0.
 
-Trained on photographs by `synth_server.synthesis.generators.training`; see the model card beside its
+Trained on photographs by `synth_server.training.deep_generator`; see the model card beside its
 weights. A code is `(code_dim,)` principal components of N(0, 1), the coarsest first, so that fewer
 numbers search a smaller space of broader strokes. Images are 128 px.
 """

@@ -85,7 +85,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         raise SettingsError(
             "the deep generator's weights are not there",
             where=str(path),
-            expected="a .safetensors file of synth_server.synthesis.generators.training",
+            expected="a .safetensors file of synth_server.training.deep_generator",
             remedy="leave weights = 'bundled', or name a file that exists",
         )
     try:

@@ -1,4 +1,4 @@
-"""Train the bundled generator: `python -m synth_server.synthesis.generators.training --help`."""
+"""Train the bundled generator: `python -m synth_server.training.deep_generator --help`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 import typer
 
 from synth_server.synthesis.generators.deep_weights import write_weights
-from synth_server.synthesis.generators.training.photographs import Photographs
-from synth_server.synthesis.generators.training.training import Training, TrainingSettings
+from synth_server.training.deep_generator.training import Training, TrainingSettings
+from synth_server.training.photographs import Photographs
 
 SAVED_EVERY = 100
 """Steps between checkpoints."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from synth_server.synthesis.generators.decoder import LAYER, WhitenedBasis
-from synth_server.synthesis.generators.training.features import FeatureStack
-from synth_server.synthesis.generators.training.photographs import Photographs
+from synth_server.training.features import FeatureStack
+from synth_server.training.photographs import Photographs
 
 BATCH = (8, 24)
 """Sharp and small photographs."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from synth_server.synthesis.generators.training.features import DEPTHS
-
+DEPTHS = {"blocks.0": 16, "blocks.1": 24, "blocks.2": 40, "blocks.3": 80}
+"""Layer of the pretrained network → channels; at 128 px they have 64, 32, 16 and 8 rows."""
 WIDTH = 64
 
 

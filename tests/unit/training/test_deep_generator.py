@@ -4,17 +4,17 @@ import torch
 
 from encoders.backbones.one_thread import one_thread
 from protocols.seeds import random_stream
-from synth_server.synthesis.generators.decoder import IMAGE_SIZE_PX, LAYER
+from synth_server.synthesis.generators.decoder import BACKBONE, IMAGE_SIZE_PX, LAYER
 from synth_server.synthesis.generators.deep import DeepGenerator, DeepSettings
 from synth_server.synthesis.generators.deep_weights import write_weights
-from synth_server.synthesis.generators.training.adversary import (
+from synth_server.synthesis.photographs import load_photographs
+from synth_server.training.deep_generator.adversary import (
     discrimination_loss,
     persuasion_loss,
 )
-from synth_server.synthesis.generators.training.features import FeatureStack
-from synth_server.synthesis.generators.training.photographs import Photographs
-from synth_server.synthesis.generators.training.training import Training, TrainingSettings
-from synth_server.synthesis.photographs import load_photographs
+from synth_server.training.deep_generator.training import Training, TrainingSettings
+from synth_server.training.features import FeatureStack
+from synth_server.training.photographs import Photographs
 
 SETTINGS = TrainingSettings(
     n_steps=4, n_sharp=1, n_small=1, n_prior=1, code_dim=24, n_whitening=64, n_without_adversary=1
@@ -75,7 +75,7 @@ def test_the_basis_whitens_photographs(trained, photographs):
     basis = trained[0].basis
     images = photographs.batch(48, 48, random_stream(3, "other photographs"))
     with torch.no_grad():
-        codes = basis.codes(FeatureStack()(images)[LAYER])
+        codes = basis.codes(FeatureStack(BACKBONE, [LAYER])(images)[LAYER])
     assert torch.allclose(
         basis.directions @ basis.directions.T, torch.eye(basis.code_dim), atol=1e-4
     )

@@ -26,15 +26,16 @@ from torch.nn import functional
 from encoders.backbones.weights import untrained
 from protocols.seeds import random_stream
 from protocols.settings import Frozen
-from synth_server.synthesis.generators.decoder import LAYER, Decoder, WhitenedBasis
-from synth_server.synthesis.generators.training.adversary import (
+from synth_server.synthesis.generators.decoder import BACKBONE, LAYER, Decoder, WhitenedBasis
+from synth_server.training.deep_generator.adversary import (
+    DEPTHS,
     Adversary,
     discrimination_loss,
     persuasion_loss,
 )
-from synth_server.synthesis.generators.training.features import FeatureStack
-from synth_server.synthesis.generators.training.photographs import Photographs
-from synth_server.synthesis.generators.training.whitening import whitened_basis
+from synth_server.training.deep_generator.whitening import whitened_basis
+from synth_server.training.features import FeatureStack
+from synth_server.training.photographs import Photographs
 
 FEATURE_LAYERS = ("blocks.1", "blocks.2", LAYER)
 N_SPREAD = 16
@@ -73,7 +74,7 @@ class Training:
     def __init__(self, settings: TrainingSettings, photographs: Photographs) -> None:
         self._settings = settings
         self._photographs = photographs
-        self._stack = FeatureStack()
+        self._stack = FeatureStack(BACKBONE, tuple(DEPTHS))
         self.n_done = 0
         self.decoder = untrained(Decoder, settings.seed, "decoder")
         self.decoder.to(memory_format=torch.channels_last)

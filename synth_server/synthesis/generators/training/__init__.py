@@ -1,1 +1,0 @@
-"""How the bundled generator was trained: `python -m synth_server.synthesis.generators.training`."""

@@ -1,0 +1,1 @@
+"""How the bundled generator was trained: `python -m synth_server.training.deep_generator`."""

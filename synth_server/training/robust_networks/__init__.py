@@ -1,0 +1,1 @@
+"""How the robust networks were trained: `python -m synth_server.training.robust_networks`."""
