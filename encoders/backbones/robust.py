@@ -1,8 +1,8 @@
 """Networks trained to keep their features where an image is disturbed: weights that come with stimloop.
 
 Trained on photographs by `synth_server.training.robust_networks`; see the model card beside them. They
-predict V4 better than the weights they began from, and what they are climbed by is less often
-something that only a network sees (`benchmarks/RESULTS.md`). They end at a middle layer.
+predict V4 as well as the weights they began from, or better, and what an ascent finds in them is less
+often something that only a network sees (`benchmarks/RESULTS.md`). They end at a middle layer.
 """
 
 from __future__ import annotations
