@@ -148,7 +148,7 @@ def test_a_session_is_the_same_while_encoders_are_asked(
                 client.predict("v4", IMAGES[:, :, :40])
             assert caught.value.reason == "malformed"
         assert long.is_alive()
-        assert n_asked
+        assert n_asked > 1
     long.stop()
     finish(lab, server, rig, digest)
 
