@@ -25,6 +25,7 @@ from benchmarks.encoder_data import (
     recording_or_leave,
     report,
     split,
+    with_weights,
 )
 from benchmarks.fit_speed import FACTORISED_STRENGTHS
 from benchmarks.peers import fit_factorised, missing, peers_argument, use_peers
@@ -54,12 +55,6 @@ def fitted_with(settings: FitSettings) -> Make:
         return fitted
 
     return make
-
-
-def with_weights(settings: FitSettings, weights: str) -> FitSettings:
-    """The same with networks of other weights, such as `random`."""
-    taps = tuple(tap.model_copy(update={"weights": weights}) for tap in settings.taps)
-    return settings.model_copy(update={"taps": taps})
 
 
 def shuffled(make: Make) -> Make:

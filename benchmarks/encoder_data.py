@@ -36,6 +36,12 @@ DEVELOPMENT = 100
 """Splits from here on are for development: what they say is printed, and not reported."""
 
 
+def with_weights(settings: FitSettings, weights: str) -> FitSettings:
+    """The same with networks of other weights, such as `random`."""
+    taps = tuple(tap.model_copy(update={"weights": weights}) for tap in settings.taps)
+    return settings.model_copy(update={"taps": taps})
+
+
 class Split(NamedTuple):
     """A recording's images, parted, and the noise ceiling of the held-out ones."""
 

@@ -22,7 +22,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.encoder_data import common_arguments, feature_store, recording_or_leave, report
+from benchmarks.encoder_data import (
+    common_arguments,
+    feature_store,
+    recording_or_leave,
+    report,
+    with_weights,
+)
 from benchmarks.results import table
 from benchmarks.twins import IMAGE_PX, SESSION, TwinPopulation, data_folder
 from encoders.backbones.robust import ROBUST
@@ -164,10 +170,6 @@ def _variants(bench: Bench, fitted: Fit) -> dict[str, Callable[[], Images]]:
         for n, layer, px in ((0, "blocks.3", 112), (0, "blocks.3", 160), (2, "blocks.4", 160))
     )
 
-    def networks(weights: str) -> FitSettings:
-        taps = (tap.model_copy(update={"weights": weights}) for tap in FitSettings().taps)
-        return FitSettings(taps=tuple(taps))
-
     def climbed(encoder: DifferentiableEncoder, how: Recipe = recipe) -> Callable[[], Images]:
         names = [str(site) for site in DEVELOPED]
         objectives = objectives_for("stretch", names, encoder.site_ids)
@@ -198,8 +200,8 @@ def _variants(bench: Bench, fitted: Fit) -> dict[str, Callable[[], Images]]:
         ),
         "one layer (lite0 blocks.3, 112 px)": other_fit(single),
         "three layers at fine scales": other_fit(FitSettings(taps=fine)),
-        "networks as pretrained, not robust": other_fit(networks("default")),
-        "untrained networks": other_fit(networks("random")),
+        "networks as pretrained, not robust": other_fit(with_weights(FitSettings(), "default")),
+        "untrained networks": other_fit(with_weights(FitSettings(), "random")),
         "npc recipe": climbed(fitted.encoder, recipe_of("npc", IMAGE_PX)),
         f"best of {N_SEARCHED} random images": lambda: _searched(fitted, recipe),
         "the images' starts": lambda: np.repeat(

@@ -74,10 +74,10 @@ class EfficientNetLite:
             )
         if settings.weights == ROBUST:
             return robust_trunk(self.name, architecture, layer)
-        network = self._filled(settings)
+        network = self._filled(architecture, settings)
         return Trunk(network.up_to(layer), weights_digest(network))
 
-    def _filled(self, settings: BackboneSettings) -> LiteNetwork:
+    def _filled(self, network: LiteNetwork, settings: BackboneSettings) -> LiteNetwork:
         if settings.weights == "random":
             return untrained(
                 lambda: LiteNetwork(self._width, self._depth), settings.seed, self.name
@@ -87,7 +87,6 @@ class EfficientNetLite:
             if settings.weights == "default"
             else Path(settings.weights)
         )
-        network = self.architecture()
         fill_by_order(network, read_state_dict(path), where=path.name)
         return network
 

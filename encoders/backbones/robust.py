@@ -8,11 +8,10 @@ often something that only a network sees (`benchmarks/RESULTS.md`). They end at 
 from __future__ import annotations
 
 from importlib.resources import as_file, files
-from pathlib import Path
 from typing import NamedTuple
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from encoders.backbones.folding import quicken
@@ -66,8 +65,3 @@ def _bundled(name: str) -> dict[str, Tensor]:
                 got=error,
                 remedy="install stimloop anew; or weights = 'default'",
             ) from None
-
-
-def write_trunk(path: Path, trunk: nn.Module) -> None:
-    """The weights of a folded `trunk`, in half precision."""
-    save_file({k: v.detach().half().contiguous() for k, v in trunk.state_dict().items()}, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from protocols.errors import InstallationError, SettingsError
@@ -142,6 +143,12 @@ def fill_by_name(
 def _first(names: list[str]) -> str:
     rest = len(names) - N_NAMED
     return ", ".join(names[:N_NAMED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def write_half_precision(path: Path, network: nn.Module) -> None:
+    """All weights of `network` as safetensors."""
+    state = network.state_dict()
+    save_file({name: value.detach().half().contiguous() for name, value in state.items()}, path)
 
 
 def weights_digest(network: nn.Module) -> str:

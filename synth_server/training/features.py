@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from encoders.backbones import load_backbone
 from encoders.backbones.folding import quicken
+
+FLAT = 1e-3
 
 
 class FeatureStack(nn.Module):
@@ -34,3 +37,9 @@ class FeatureStack(nn.Module):
             if length in self._ends:
                 found[self._ends[length]] = features
         return found
+
+    @torch.no_grad()
+    def spread(self, pixels: Tensor) -> dict[str, Tensor]:
+        """Layer → each channel's standard deviation over `pixels`, `(1, c, 1, 1)`, never 0."""
+        features = self(pixels)
+        return {name: each.std((0, 2, 3), keepdim=True) + FLAT for name, each in features.items()}

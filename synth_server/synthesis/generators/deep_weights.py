@@ -9,9 +9,10 @@ from typing import Literal, NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from encoders.backbones.weights import write_half_precision
 from protocols.errors import DataError, SettingsError
 from synth_server.synthesis.generators.decoder import Decoder, WhitenedBasis
 from synth_server.synthesis.generators.deepsim_weights import state_digest
@@ -70,9 +71,7 @@ def bundled_file() -> AbstractContextManager[Path]:
 
 def write_weights(path: Path, basis: WhitenedBasis, decoder: Decoder) -> None:
     """Both parts in half precision."""
-    both = nn.ModuleDict({"basis": basis, "decoder": decoder})
-    state = {name: value.detach().half().contiguous() for name, value in both.state_dict().items()}
-    save_file(state, path)
+    write_half_precision(path, nn.ModuleDict({"basis": basis, "decoder": decoder}))
 
 
 def _bundled() -> dict[str, Tensor]:

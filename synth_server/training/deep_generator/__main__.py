@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import torch
@@ -10,24 +9,24 @@ import typer
 
 from synth_server.synthesis.generators.deep_weights import write_weights
 from synth_server.training.deep_generator.training import Training, TrainingSettings
+from synth_server.training.options import (
+    SAVED_EVERY,
+    STEPS,
+    CheckpointFile,
+    OutFile,
+    PhotographsFolder,
+    Threads,
+)
 from synth_server.training.photographs import Photographs
-
-SAVED_EVERY = 100
-"""Steps between checkpoints."""
 
 
 def train(
-    photographs: Annotated[
-        Path,
-        typer.Option(help="folder with imagenet_1000_256px.zip and tiny_imagenet_train40k.zip"),
-    ],
-    checkpoint: Annotated[Path, typer.Option(help="written as it goes; taken up if it is there")],
-    out: Annotated[Path, typer.Option(help="the trained weights, .safetensors")],
-    steps: Annotated[int, typer.Option(help="0.6 s each on one core")] = TrainingSettings().n_steps,
+    photographs: PhotographsFolder,
+    checkpoint: CheckpointFile,
+    out: OutFile,
+    steps: Annotated[int, STEPS] = TrainingSettings().n_steps,
     seed: int = 0,
-    threads: Annotated[
-        int, typer.Option(help="of torch; the bundled weights were made with 1")
-    ] = 1,
+    threads: Threads = 1,
 ) -> None:
     """Train the decoder of the `deep` generator on photographs, or go on where a run stopped."""
     torch.set_num_threads(threads)

@@ -13,8 +13,6 @@ the first two over photographs only. What is kept is the running mean of its wei
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +34,7 @@ from synth_server.training.deep_generator.adversary import (
 from synth_server.training.deep_generator.whitening import whitened_basis
 from synth_server.training.features import FeatureStack
 from synth_server.training.photographs import Photographs
+from synth_server.training.stoppable import StoppableTraining
 
 FEATURE_LAYERS = ("blocks.1", "blocks.2", LAYER)
 N_SPREAD = 16
@@ -63,7 +62,7 @@ class TrainingSettings(Frozen):
     averaging: float = Field(default=0.998, ge=0, lt=1, description="of the running mean")
 
 
-class Training:
+class Training(StoppableTraining[dict[str, float]]):
     """A training that can be stopped and taken up again.
 
     Args:
@@ -72,10 +71,10 @@ class Training:
     """
 
     def __init__(self, settings: TrainingSettings, photographs: Photographs) -> None:
+        super().__init__(settings.seed, settings.n_steps)
         self._settings = settings
         self._photographs = photographs
         self._stack = FeatureStack(BACKBONE, tuple(DEPTHS))
-        self.n_done = 0
         self.decoder = untrained(Decoder, settings.seed, "decoder")
         self.decoder.to(memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.decoder).requires_grad_(False)
@@ -89,7 +88,8 @@ class Training:
             self._adversary.parameters(), settings.adversary_learning_rate, betas=betas
         )
         self.basis = WhitenedBasis(settings.code_dim)
-        self._spread = self._feature_spread(random_stream(settings.seed, "spread"))
+        seen = photographs.batch(N_SPREAD, N_SPREAD, random_stream(settings.seed, "spread"))
+        self._spread = self._stack.spread(seen)
 
     def prepare(self) -> None:
         """Compute the basis of the codes."""
@@ -101,27 +101,6 @@ class Training:
             self._settings.n_whitening,
             random,
         )
-
-    def run(self, told: Callable[[int, dict[str, float]], None]) -> None:
-        """Train to the end; `told` of each step's number and losses."""
-        while self.n_done < self._settings.n_steps:
-            losses = self._step(random_stream(self._settings.seed, "step", self.n_done))
-            self.n_done += 1
-            told(self.n_done, losses)
-
-    def save(self, path: Path) -> None:
-        """All that `load` needs; written aside, then put in place."""
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        aside = path.with_suffix(".part")
-        torch.save({"n_done": self.n_done, **state}, aside)
-        aside.replace(path)
-
-    def load(self, path: Path) -> None:
-        """Go on where `save` was called; on one thread, to the same weights as without a stop."""
-        state = torch.load(path, weights_only=True)
-        self.n_done = state.pop("n_done")
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
 
     def _parts(self) -> dict[str, Any]:
         return {
@@ -205,12 +184,6 @@ class Training:
             missed = (seen[name][:n].float() - real[name].float()).abs()
             losses.append((missed / self._spread[name]).mean())
         return sum(losses[1:], losses[0])
-
-    @torch.no_grad()
-    def _feature_spread(self, random: np.random.Generator) -> dict[str, Tensor]:
-        """Each channel's standard deviation over some photographs, `(1, c, 1, 1)`."""
-        features = self._stack(self._photographs.batch(N_SPREAD, N_SPREAD, random))
-        return {name: features[name].std((0, 2, 3), keepdim=True) + 1e-3 for name in FEATURE_LAYERS}
 
 
 def _pixel_loss(made: Tensor, wanted: Tensor) -> Tensor:

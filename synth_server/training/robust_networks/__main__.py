@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
 
-from encoders.backbones.robust import write_trunk
+from encoders.backbones.weights import write_half_precision
+from synth_server.training.options import (
+    SAVED_EVERY,
+    STEPS,
+    CheckpointFile,
+    OutFile,
+    PhotographsFolder,
+    Threads,
+)
 from synth_server.training.photographs import Photographs
 from synth_server.training.robust_networks.distillation import Distillation, DistillationSettings
 
-SAVED_EVERY = 100
-"""Steps between checkpoints."""
 DEFAULTS = DistillationSettings()
 
 
 def train(
-    photographs: Annotated[
-        Path,
-        typer.Option(help="folder with imagenet_1000_256px.zip and tiny_imagenet_train40k.zip"),
-    ],
-    checkpoint: Annotated[Path, typer.Option(help="written as it goes; taken up if it is there")],
-    out: Annotated[Path, typer.Option(help="the trained weights, .safetensors")],
+    photographs: PhotographsFolder,
+    checkpoint: CheckpointFile,
+    out: OutFile,
     backbone: Annotated[str, typer.Option(help="an EfficientNet-lite")] = DEFAULTS.backbone,
     layers: Annotated[str, typer.Option(help="the deepest last")] = ",".join(DEFAULTS.layers),
     radius: Annotated[
         float, typer.Option(help="of the disturbance, L2 at 96 px")
     ] = DEFAULTS.radius,
-    steps: Annotated[int, typer.Option(help="0.6 s each on one core")] = DEFAULTS.n_steps,
+    steps: Annotated[int, STEPS] = DEFAULTS.n_steps,
     seed: int = 0,
-    threads: Annotated[
-        int, typer.Option(help="of torch; the bundled weights were made with 1")
-    ] = 1,
+    threads: Threads = 1,
 ) -> None:
     """Train a network on photographs and their worst disturbances, or go on where a run stopped."""
     torch.set_num_threads(threads)
@@ -55,7 +55,7 @@ def train(
             typer.echo(f"{n_done} of {steps}: {loss:.3f}")
 
     training.run(told)
-    write_trunk(out, training.student.backbone.network)
+    write_half_precision(out, training.student.backbone.network)
     typer.echo(f"wrote {out}")
     found = training.damages(Photographs.load(photographs, held_out=True))
     typer.echo(

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,11 +27,13 @@ from protocols.settings import Frozen
 from synth_server.training.features import FeatureStack
 from synth_server.training.photographs import Photographs
 from synth_server.training.robust_networks.disturbance import worst_disturbance
+from synth_server.training.stoppable import StoppableTraining
 
 N_SPREAD = 64
 """Photographs of each kind that say how far a channel varies."""
 SPREAD_PX = 96
 FLAT = 1e-3
+"""Root mean square of weights that are all but zero."""
 N_WARM_UP = 50
 """Steps."""
 
@@ -68,7 +68,7 @@ class Damages(NamedTuple):
     worst_before_training: float
 
 
-class Distillation:
+class Distillation(StoppableTraining[float]):
     """A training that can be stopped and taken up again.
 
     Args:
@@ -77,36 +77,16 @@ class Distillation:
     """
 
     def __init__(self, settings: DistillationSettings, photographs: Photographs) -> None:
+        super().__init__(settings.seed, settings.n_steps)
         self._settings = settings
         self._photographs = photographs
         self._teacher = FeatureStack(settings.backbone, settings.layers)
         self.student = copy.deepcopy(self._teacher)
-        self.n_done = 0
         weights = list(self.student.backbone.network.requires_grad_(True).parameters())
         self._rates = [settings.rate * _size(weight) for weight in weights]
         self._steps = torch.optim.Adam([{"params": [each]} for each in weights], betas=(0.9, 0.99))
-        self._spread = self._feature_spread(random_stream(settings.seed, "spread"))
-
-    def run(self, told: Callable[[int, float], None]) -> None:
-        """Train to the end; `told` of each step's number and loss."""
-        while self.n_done < self._settings.n_steps:
-            loss = self._step(random_stream(self._settings.seed, "step", self.n_done))
-            self.n_done += 1
-            told(self.n_done, loss)
-
-    def save(self, path: Path) -> None:
-        """All that `load` needs; written aside, then put in place."""
-        aside = path.with_suffix(".part")
-        network, steps = self.student.backbone.network.state_dict(), self._steps.state_dict()
-        torch.save({"n_done": self.n_done, "network": network, "steps": steps}, aside)
-        aside.replace(path)
-
-    def load(self, path: Path) -> None:
-        """Go on where `save` was called; on one thread, to the same weights as without a stop."""
-        state = torch.load(path, weights_only=True)
-        self.n_done = state["n_done"]
-        self.student.backbone.network.load_state_dict(state["network"])
-        self._steps.load_state_dict(state["steps"])
+        seen = photographs.batch(N_SPREAD, N_SPREAD, random_stream(settings.seed, "spread"))
+        self._spread = self._teacher.spread(resized(seen, SPREAD_PX))
 
     def damages(self, photographs: Photographs) -> Damages:
         """Of photographs at 96 px, mean over them and over the layers; a share of features' variance."""
@@ -114,29 +94,33 @@ class Distillation:
         images = resized(photographs.batch(N_SPREAD, N_SPREAD, random), SPREAD_PX)
         patient = {"n_steps": 10, "step": 0.25}
         with torch.no_grad():
-            undisturbed = self._damage(self.student, images, self._teacher(images))
+            wanted = self._teacher(images)
+            undisturbed = self._damage(self.student, images, wanted)
         return Damages(
             *(
                 float(each.mean()) / len(self._settings.layers)
                 for each in (
                     undisturbed,
-                    self._worst(self.student, images, random, **patient).detach(),
-                    self._worst(self._teacher, images, random, **patient).detach(),
+                    self._worst(self.student, images, wanted, random, **patient).detach(),
+                    self._worst(self._teacher, images, wanted, random, **patient).detach(),
                 )
             )
         )
 
     def _worst(
-        self, network: FeatureStack, images: Tensor, random: np.random.Generator, **attack: Any
+        self,
+        network: FeatureStack,
+        images: Tensor,
+        wanted: dict[str, Tensor],
+        random: np.random.Generator,
+        **attack: Any,
     ) -> Tensor:
-        """What the worst disturbance of `images` does to `network`, `(n,)`."""
-        with torch.no_grad():
-            features = self._teacher(images)
+        """The `_damage` that the worst disturbance of `images` does, `(n,)`."""
         draw = torch.Generator().manual_seed(int(random.integers(2**63)))
         radius = self._settings.radius * images.shape[-1] / SPREAD_PX
 
         def damage(disturbed: Tensor) -> Tensor:
-            return self._damage(network, disturbed, features)
+            return self._damage(network, disturbed, wanted)
 
         return damage(images + worst_disturbance(damage, images, radius, draw, **attack))
 
@@ -149,13 +133,19 @@ class Distillation:
         ]
         return torch.stack(missed).sum(0)
 
+    def _parts(self) -> dict[str, Any]:
+        return {"network": self.student.backbone.network, "steps": self._steps}
+
     def _batch(self, random: np.random.Generator) -> Tensor:
         settings = self._settings
         images = self._photographs.batch(settings.n_sharp, settings.n_small, random)
         return resized(images, int(random.choice(settings.sizes_px)))
 
     def _step(self, random: np.random.Generator) -> float:
-        damages = self._worst(self.student, self._batch(random), random)
+        images = self._batch(random)
+        with torch.no_grad():
+            wanted = self._teacher(images)
+        damages = self._worst(self.student, images, wanted, random)
         part = self.n_done / self._settings.n_steps
         share = min(1, (self.n_done + 1) / N_WARM_UP) * (1 + math.cos(math.pi * part)) / 2
         for group, rate in zip(self._steps.param_groups, self._rates, strict=True):
@@ -165,13 +155,6 @@ class Distillation:
         torch.autograd.backward(loss)
         self._steps.step()
         return float(loss.detach())
-
-    @torch.no_grad()
-    def _feature_spread(self, random: np.random.Generator) -> dict[str, Tensor]:
-        """Each channel's standard deviation over some photographs, `(1, c, 1, 1)`."""
-        images = resized(self._photographs.batch(N_SPREAD, N_SPREAD, random), SPREAD_PX)
-        features = self._teacher(images)
-        return {name: each.std((0, 2, 3), keepdim=True) + FLAT for name, each in features.items()}
 
 
 def _size(weight: Tensor) -> float:

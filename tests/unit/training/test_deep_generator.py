@@ -7,25 +7,16 @@ from protocols.seeds import random_stream
 from synth_server.synthesis.generators.decoder import BACKBONE, IMAGE_SIZE_PX, LAYER
 from synth_server.synthesis.generators.deep import DeepGenerator, DeepSettings
 from synth_server.synthesis.generators.deep_weights import write_weights
-from synth_server.synthesis.photographs import load_photographs
 from synth_server.training.deep_generator.adversary import (
     discrimination_loss,
     persuasion_loss,
 )
 from synth_server.training.deep_generator.training import Training, TrainingSettings
 from synth_server.training.features import FeatureStack
-from synth_server.training.photographs import Photographs
 
 SETTINGS = TrainingSettings(
     n_steps=4, n_sharp=1, n_small=1, n_prior=1, code_dim=24, n_whitening=64, n_without_adversary=1
 )
-
-
-@pytest.fixture(scope="module")
-def photographs():
-    sharp = load_photographs("embedded", 20, 256).images
-    small = load_photographs("embedded", 20, 64).images
-    return Photographs(sharp, small)
 
 
 @pytest.fixture(scope="module")

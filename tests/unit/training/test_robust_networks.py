@@ -4,22 +4,14 @@ import torch
 
 from encoders.backbones import load_backbone
 from encoders.backbones.one_thread import one_thread
-from encoders.backbones.robust import write_trunk
+from encoders.backbones.weights import write_half_precision
 from synth_server.synthesis.photographs import load_photographs
-from synth_server.training.photographs import Photographs
 from synth_server.training.robust_networks.distillation import Distillation, DistillationSettings
 from synth_server.training.robust_networks.disturbance import worst_disturbance
 
 SETTINGS = DistillationSettings(
     layers=("blocks.0", "blocks.1"), n_steps=16, n_sharp=2, n_small=2, sizes_px=(48,), rate=0.01
 )
-
-
-@pytest.fixture(scope="module")
-def photographs():
-    sharp = load_photographs("embedded", 20, 256).images
-    small = load_photographs("embedded", 20, 64).images
-    return Photographs(sharp, small)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +59,7 @@ def test_what_it_writes_fills_the_same_network(trained, tmp_path):
     from safetensors.torch import load_file
 
     network = trained[0].student.backbone.network
-    write_trunk(path := tmp_path / "trunk.safetensors", network)
+    write_half_precision(path := tmp_path / "trunk.safetensors", network)
     state = load_file(path)
     assert state.keys() == network.state_dict().keys()
     for name, value in network.state_dict().items():
@@ -86,7 +78,7 @@ def test_a_disturbance_goes_uphill_to_the_edge_of_its_ball(radius):
     assert torch.allclose(found, (radius * slope / slope.norm()).expand(4, -1, -1, -1), atol=1e-3)
 
 
-def test_a_disturbance_that_starts_outside_no_ball():
+def test_a_disturbance_begins_within_its_ball():
     images = torch.zeros(50, 3, 4, 4)
     found = worst_disturbance(
         lambda x: x.flatten(1).sum(1), images, 1.0, torch.Generator().manual_seed(1), n_steps=0
