@@ -17,6 +17,7 @@ from synth_server.readers.report.figures import (
     Figure,
     control_figures,
     evolution_figures,
+    learning_figures,
     mapping_figures,
     mask_figures,
 )
@@ -28,6 +29,7 @@ from synth_server.readers.report.tables import (
     control_tables,
     evolution_table,
     headline,
+    learning_tables,
     outcome_table,
 )
 from synth_server.readers.result_set import write_result_set
@@ -93,6 +95,7 @@ def _figures(
     if results is not None:
         yield from evolution_figures(results, folder / RESULTS)
     yield from control_figures(summary.control, record, log_path, own)
+    yield from learning_figures(summary, record, log_path, own)
     yield from mapping_figures(record, log_path, own)
     if summary.control:
         sizes = [thread.settings.get("image_size_px") for thread in record.started.settings.threads]
@@ -127,7 +130,7 @@ def _page(
         title=summary.session_id,
         about=_about(record, summary),
         numbers=headline(summary, results, quality),
-        results=[*tables, *control_tables(summary.control)],
+        results=[*tables, *control_tables(summary.control), *learning_tables(summary.learning)],
         figures=[_embedded(figure, folder) for figure in figures],
         methods=methods_of(record.started),
         warnings=quality.warnings,
