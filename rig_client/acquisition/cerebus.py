@@ -17,8 +17,9 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
+from protocols.spike_times import ticks_after
 from rig_client.acquisition.line_words import LineSettings, LineStream
-from rig_client.acquisition.recording import Gap, samples_after
+from rig_client.acquisition.recording import Gap
 
 HEADER = struct.Struct("<QHHHBB")
 SYSTEM_CHANNEL = 0x8000
@@ -94,7 +95,7 @@ class Cerebus(LineStream):
             rate_hz=settings.clock_hz,
         )
         self._settings = settings
-        self._slack = samples_after(settings.settle_ms / 1000, settings.clock_hz)
+        self._slack = ticks_after(settings.settle_ms / 1000, settings.clock_hz)
         self._socket: socket.socket | None = None
         self.start()
 

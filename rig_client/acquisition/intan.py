@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
+from protocols.spike_times import ticks_after
 from rig_client.acquisition.line_words import LineSettings, LineStream
-from rig_client.acquisition.recording import samples_after
 from rig_client.acquisition.stream import StreamLost
 
 SPIKE_MAGIC, WAVEFORM_MAGIC = 0x3AE2710F, 0x2EF07A08
@@ -146,7 +146,7 @@ class Intan(LineStream):
             where=f"{settings.host}:{settings.command_port}",
         )
         self._settings = settings
-        self._slack = samples_after(settings.settle_ms / 1000, settings.sample_rate_hz)
+        self._slack = ticks_after(settings.settle_ms / 1000, settings.sample_rate_hz)
         self._selector: selectors.DefaultSelector | None = None
         self.start()
 

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
-from rig_client.acquisition.recording import samples_after
+from protocols.spike_times import ticks_after
 from rig_client.acquisition.stream import RecorderSettings, StreamAcquisition
 from rig_client.acquisition.words import Word
 
@@ -128,9 +128,9 @@ class LineStream(StreamAcquisition, ABC):
     ) -> None:
         rate_hz = rate_hz or settings.sample_rate_hz
         super().__init__(settings, sources=sources, rate_hz=rate_hz, quiet_ms=quiet_ms, where=where)
-        line_settle = samples_after(settings.line_settle_ms / 1000, rate_hz)
+        line_settle = ticks_after(settings.line_settle_ms / 1000, rate_hz)
         self._lines = LineWords(settings.word_lines, settings.strobe_line, line_settle)
-        self._disorder = samples_after(settings.settle_ms / 1000, rate_hz)
+        self._disorder = ticks_after(settings.settle_ms / 1000, rate_hz)
         self._lines_settle_s = (settings.settle_ms + settings.line_settle_ms) / 1000
         self._epoch = self.recording.epoch
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
-from rig_client.acquisition.recording import samples_after
+from protocols.spike_times import ticks_after
 from rig_client.acquisition.stream import RecorderSettings, StreamAcquisition, StreamLost
 from rig_client.installed import imported
 
@@ -77,9 +77,9 @@ class LslAcquisition(StreamAcquisition):
             raise StreamLost("the stream has ended") from error
         for value, time_s in new_words:
             if word := _number(value):
-                self.recording.word(word, samples_after(time_s, RATE_HZ))
+                self.recording.word(word, ticks_after(time_s, RATE_HZ))
         for value, time_s in new_spikes:
-            self._spike(str(value), samples_after(time_s, RATE_HZ))
+            self._spike(str(value), ticks_after(time_s, RATE_HZ))
         return bool(new_words or new_spikes)
 
     def _shut(self) -> None:

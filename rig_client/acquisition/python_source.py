@@ -194,7 +194,17 @@ class PythonCallable:
         if self._mark is not None:
             self._mark(word, onset_s)
 
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+    @property
+    def tick_hz(self) -> float:
+        """0: it only counts."""
+        return 0.0
+
+    def spike_counts(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,  # noqa: ARG002
+    ) -> Measurement:
         """What the function says, `(n_sites,)`.
 
         Raises:

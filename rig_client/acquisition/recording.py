@@ -34,16 +34,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
 from protocols.errors import RigError
 from protocols.rig_interfaces import Measurement
+from protocols.spike_times import Ticks, counts_in, ticks_after
 from protocols.vocabulary import Cue, RecorderClock
 from rig_client.acquisition.words import EARLY_S, Limits, Mark, Word, Words, lacking, showing
 
-__all__ = ["Gap", "Limits", "Recording", "samples_after"]
+__all__ = ["Gap", "Limits", "Recording"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +64,6 @@ class Gap:
     first: int
     last: int
     noticed_s: float
-
-
-def samples_after(offset_s: float, rate_hz: float) -> int:
-    """The first sample that is not before `offset_s` after sample 0; exact to the nanosecond."""
-    nanoseconds = round(offset_s * 10**9)
-    rate = Fraction(rate_hz).limit_denominator(10**6)
-    return -((-nanoseconds * rate.numerator) // (10**9 * rate.denominator))
 
 
 class Recording:
@@ -95,7 +88,7 @@ class Recording:
         self._limits = limits = limits or Limits()
         self._now_s = now_s
         self._changed = threading.Condition()
-        self._settle = samples_after(limits.settle_s, rate_hz)
+        self._settle = ticks_after(limits.settle_s, rate_hz)
         self._words = Words(rate_hz, limits)
         self._before_s = HORIZON_S
         self._epoch = 0
@@ -185,10 +178,10 @@ class Recording:
 
     # --- what the rig says and asks ------------------------------------------------------------
 
-    def expect(self, window_s: tuple[float, float]) -> None:
-        """Windows of this kind will be asked for: spikes before an onset are kept accordingly."""
+    def expect(self, window_s: tuple[float, float], kept_s: tuple[float, float]) -> None:
+        """Such windows and spans will be asked for: spikes before an onset are kept accordingly."""
         with self._changed:
-            self._before_s = HORIZON_S + max(0.0, -window_s[0])
+            self._before_s = HORIZON_S + max(0.0, -window_s[0], -kept_s[0])
 
     def mark(self, cue: Cue, onset_s: float, word: int) -> None:
         """The image of `cue` appeared at `onset_s` (rig's clock), and `word` was sent."""
@@ -207,26 +200,40 @@ class Recording:
         with self._changed:
             return self._words.line.clock()
 
-    def measurement(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+    def measurement(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,
+    ) -> Measurement:
         """Counts in `[start, stop)` after the word of `cue`, once all of it has arrived.
+
+        With `kept_s`, also each site's spike times in that span, once all of that has arrived.
 
         Raises:
             RecorderGap: With the fault's name.
             RigError: If `cue` was not marked in the current trial.
         """
         with self._changed:
-            while (measured := self._judged(cue, window_s)) is None:
+            while (measured := self._judged(cue, window_s, kept_s)) is None:
                 self._changed.wait(GLANCE_S)
             return measured
 
-    def judged(self, cue: Cue, window_s: tuple[float, float]) -> Measurement | None:
+    def judged(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,
+    ) -> Measurement | None:
         """As `measurement`, but None while it can't be known yet."""
         with self._changed:
-            return self._judged(cue, window_s)
+            return self._judged(cue, window_s, kept_s)
 
     # --- judging -------------------------------------------------------------------------------
 
-    def _judged(self, cue: Cue, window_s: tuple[float, float]) -> Measurement | None:
+    def _judged(
+        self, cue: Cue, window_s: tuple[float, float], kept_s: tuple[float, float] | None
+    ) -> Measurement | None:
         mark = self._mark_of(cue)
         if mark.epoch != self._epoch:
             raise lacking(mark, self._ended.get(mark.epoch, "recorder_restarted"))
@@ -234,15 +241,19 @@ class Recording:
             if not self._words.is_overdue(mark, self._now_s(), self._latest):
                 return None
             raise lacking(mark, self._why_no_word(mark))
-        start, stop = (mark.sample + samples_after(edge, self._rate_hz) for edge in window_s)
+        span_s = window_s if kept_s is None else _union(window_s, kept_s)
+        start, stop = (mark.sample + ticks_after(edge, self._rate_hz) for edge in span_s)
         if gap := self._gap_between(min(start, mark.sample), stop):
             if not self._is_settled(gap):
                 return None
             raise lacking(mark, gap.fault)
-        if not self._has_all_until(stop, window_s[1], mark):
+        if not self._has_all_until(stop, span_s[1], mark):
             return None
         self._given.append((start, stop))
-        return Measurement(self._counts(start, stop), onset_s=mark.sample / self._rate_hz)
+        ticks = self._ticks(start, stop, mark.sample)
+        counts = counts_in(ticks, window_s, self._rate_hz)
+        onset_s = mark.sample / self._rate_hz
+        return Measurement(counts, onset_s, None if kept_s is None else ticks)
 
     def _why_no_word(self, mark: Mark) -> str:
         if self._n_heard == mark.n_heard and not self._words.is_past(mark, self._latest):
@@ -271,12 +282,13 @@ class Recording:
             return True
         return self._now_s() >= gap.noticed_s + self._limits.word_wait_s
 
-    def _counts(self, start: int, stop: int) -> np.ndarray:
-        counts = np.zeros(len(self._places))
+    def _ticks(self, start: int, stop: int, onset: int) -> tuple[Ticks, ...]:
+        """Each site's spikes in `[start, stop)`, relative to `onset`, rising."""
+        each: list[list[int]] = [[] for _ in self._places]
         for sample, place in self._spikes:
             if start <= sample < stop:
-                counts[place] += 1
-        return counts
+                each[place].append(sample - onset)
+        return tuple(np.sort(np.array(one, np.int64)) for one in each)
 
     def _mark_of(self, cue: Cue) -> Mark:
         found = next((mark for mark in self._words.marks if mark.cue == cue), None)
@@ -324,3 +336,7 @@ class Recording:
                     "a spike came after its window had been counted: raise settle_ms or quiet_ms"
                 )
             self._n_late += 1
+
+
+def _union(one_s: tuple[float, float], other_s: tuple[float, float]) -> tuple[float, float]:
+    return min(one_s[0], other_s[0]), max(one_s[1], other_s[1])

@@ -117,7 +117,17 @@ class SharedFolder:
     def mark(self, cue: Cue, onset_s: float, word: int) -> None:
         """The other rig shows the images in its own time."""
 
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+    @property
+    def tick_hz(self) -> float:
+        """0: the other rig only counts."""
+        return 0.0
+
+    def spike_counts(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,  # noqa: ARG002
+    ) -> Measurement:
         """The row of this repetition, `(n_sites,)`; waits for the file.
 
         Raises:

@@ -98,7 +98,7 @@ class StreamAcquisition(ABC):
         quiet_ms: float | None,
         where: str,
     ) -> None:
-        self._site_ids = tuple(sources)
+        self._site_ids, self._rate_hz = tuple(sources), rate_hz
         self._may_be_quiet = quiet_ms is not None
         self._silence_s = settings.silence_s
         self._where = where
@@ -155,19 +155,29 @@ class StreamAcquisition(ABC):
 
     def stage(self, block: Block) -> None:
         """Which windows will be asked for."""
-        self.recording.expect(block.timing.count_window_s)
+        self.recording.expect(block.timing.count_window_s, block.timing.kept_span_s)
 
     def mark(self, cue: Cue, onset_s: float, word: int) -> None:
         """An image has appeared."""
         self.recording.mark(cue, onset_s, word)
 
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
-        """Counts in `[start, stop)` after the word of `cue`, on the recorder's clock.
+    @property
+    def tick_hz(self) -> float:
+        """Samples in a second of the recorder's clock."""
+        return self._rate_hz
+
+    def spike_counts(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,
+    ) -> Measurement:
+        """Counts in `[start, stop)` after the word of `cue`, on the recorder's clock, and spike times.
 
         Raises:
             RecorderGap: With the fault's name; see `rig_client.acquisition.recording`.
         """
-        return self.recording.measurement(cue, window_s)
+        return self.recording.measurement(cue, window_s, kept_s)
 
     def trouble(self) -> str:
         """Why nothing can be recorded now; also says that no trial is under way."""

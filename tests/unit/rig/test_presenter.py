@@ -35,7 +35,9 @@ class Recorder:
         self.marked.append((cue.stimulus_index, onset_s))
         self.words.append(word)
 
-    def spike_counts(self, cue, window_s):
+    tick_hz = 0.0
+
+    def spike_counts(self, cue, window_s, kept_s=None):
         self.windows.add(window_s)
         if (cue.stimulus_index, cue.attempt) in self.lost:
             raise RecorderGap("lost")

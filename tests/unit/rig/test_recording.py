@@ -9,7 +9,8 @@ import pytest
 
 from protocols.errors import RecorderGap, RigError
 from protocols.vocabulary import Cue
-from rig_client.acquisition.recording import Limits, Recording, samples_after
+from rig_client.acquisition.recording import Limits, Recording
+from protocols.spike_times import ticks_after
 
 RATE = 30_000
 WINDOW = (0.07, 0.17)
@@ -92,7 +93,7 @@ def test_a_spike_at_start_counts_and_one_at_stop_does_not(sample, counted):
 @pytest.mark.parametrize("milliseconds", [0, 70, 170, 33.3, 0.1, -50, 12_345.678])
 def test_edges_are_exact_whatever_floats_say(rate_hz, milliseconds):
     """0.07 * 30000 is 2100.0000000000005: the sample at exactly start must not be left out."""
-    edge = samples_after(milliseconds / 1000, rate_hz)
+    edge = ticks_after(milliseconds / 1000, rate_hz)
     from fractions import Fraction
 
     exact = Fraction(str(milliseconds)) / 1000 * Fraction(str(rate_hz))
