@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from protocols.errors import RecorderGap, RigError
+from protocols.spike_times import ticks_after
 from protocols.vocabulary import Cue
 from rig_client.acquisition.recording import Limits, Recording
-from protocols.spike_times import ticks_after
 
 RATE = 30_000
 WINDOW = (0.07, 0.17)
