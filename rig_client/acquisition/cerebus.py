@@ -17,7 +17,6 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
-from protocols.spike_times import ticks_after
 from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.recording import Gap
 
@@ -67,7 +66,6 @@ class CerebusSettings(LineSettings):
         clock_hz: Ticks in a second of the packets' time: 30 kHz of an NSP, 1 GHz of a Gemini.
         word_channel: Channel of the digital input port.
         count_packets: Whether lost packets are looked for by the protocol monitor.
-        settle_ms: As for all recorders; a monitor must have its time to come.
     """
 
     host: str = "127.0.0.1"
@@ -75,7 +73,6 @@ class CerebusSettings(LineSettings):
     clock_hz: Literal[30_000, 1_000_000_000] = 30_000
     word_channel: int = Field(default=151, ge=1, le=0x7FFF)
     count_packets: bool = True
-    settle_ms: float = Field(default=20, ge=15, le=10_000)
 
 
 class Cerebus(LineStream):
@@ -85,6 +82,8 @@ class Cerebus(LineStream):
     """
 
     Settings = CerebusSettings
+    least_wait_s = 0.015
+    """A monitor, which tells of lost packets, must have its time to come."""
 
     def __init__(self, settings: CerebusSettings, session: SessionInfo) -> None:  # noqa: ARG002
         super().__init__(
@@ -95,7 +94,6 @@ class Cerebus(LineStream):
             rate_hz=settings.clock_hz,
         )
         self._settings = settings
-        self._slack = ticks_after(settings.settle_ms / 1000, settings.clock_hz)
         self._socket: socket.socket | None = None
         self.start()
 
@@ -156,11 +154,11 @@ class Cerebus(LineStream):
         self._monitored_epoch = self.recording.epoch
 
     def _report(self, now: int) -> None:
-        if self._gap is not None and now > self._gap.last + self._slack:
+        if self._gap is not None and now > self._gap.last + self.recording.wait_ticks:
             self._gap, self._n_lost = None, 0
         elif self._n_lost > 0 and self._gap is None:
-            first = min(self._monitored, now) - self._slack
-            self._gap = self.recording.gap("message_gap", first, now + self._slack)
+            first = min(self._monitored, now) - self.recording.wait_ticks
+            self._gap = self.recording.gap("message_gap", first, now + self.recording.wait_ticks)
         elif self._n_lost <= 0 and self._gap is not None:
             self.recording.filled(self._gap)
             self._gap = None

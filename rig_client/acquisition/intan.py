@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
-from protocols.spike_times import ticks_after
 from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.stream import StreamLost
 
@@ -139,14 +138,15 @@ class Intan(LineStream):
     spikes_say_time = False
 
     def __init__(self, settings: IntanSettings, session: SessionInfo) -> None:  # noqa: ARG002
+        sources = settings.sources('["A-010", "A-011"]')
+        self._channels = tuple(sources.values())
         super().__init__(
             settings,
-            sources=settings.sources('["A-010", "A-011"]'),
+            sources=sources,
             quiet_ms=None,
             where=f"{settings.host}:{settings.command_port}",
         )
         self._settings = settings
-        self._slack = ticks_after(settings.settle_ms / 1000, settings.sample_rate_hz)
         self._selector: selectors.DefaultSelector | None = None
         self.start()
 
@@ -165,7 +165,7 @@ class Intan(LineStream):
             self._command.sendall(b"get sampleratehertz;")
 
     def _orders(self) -> str:
-        channels = sorted({source.partition("#")[0].lower() for source in self._sites_of})
+        channels = sorted({source.partition("#")[0].lower() for source in self._channels})
         orders = ["execute clearalldataoutputs"]
         orders += [f"set {channel}.tcpdataoutputenabledspike true" for channel in channels]
         orders += [f"set {self._settings.digital_in}.tcpdataoutputenabled true", "set runmode run"]
@@ -221,7 +221,8 @@ class Intan(LineStream):
     def _notice_skipped(self) -> None:
         n_skipped = self._spikes.n_skipped + self._blocks.n_skipped
         if n_skipped > self._n_skipped and (latest := self.recording.latest) is not None:
-            self.recording.gap("message_gap", latest - self._slack, latest + self._slack)
+            slack = self.recording.wait_ticks
+            self.recording.gap("message_gap", latest - slack, latest + slack)
         self._n_skipped = n_skipped
 
     def _answered(self, answer: str) -> None:

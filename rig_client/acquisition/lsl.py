@@ -79,17 +79,13 @@ class LslAcquisition(StreamAcquisition):
             if word := _number(value):
                 self.recording.word(word, ticks_after(time_s, RATE_HZ))
         for value, time_s in new_spikes:
-            self._spike(str(value), ticks_after(time_s, RATE_HZ))
+            self.spike(ticks_after(time_s, RATE_HZ), str(value))
         return bool(new_words or new_spikes)
 
     def _shut(self) -> None:
         for inlet in self._inlets:
             inlet.close_stream()
         self._inlets.clear()
-
-    def _spike(self, source: str, sample: int) -> None:
-        site = self._sites_of.get(source)
-        self.recording.spike(sample, *([] if site is None else [site]))
 
     def _pulled(self, inlet: Any) -> list[tuple[Any, float]]:
         samples, times_s = inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
