@@ -30,7 +30,7 @@ class Listening:
 
     @classmethod
     def checked(
-        cls, host: str, ports: tuple[int, int, int], keys: Path | None, announce: Path | None
+        cls, host: str, ports: tuple[int, ...], keys: Path | None, announce: Path | None
     ) -> Listening:
         """Read the keys, if any.
 
