@@ -23,7 +23,9 @@ from rig_client.acquisition.formats.cerebus import NANOSECONDS_HZ, NOISE_UNIT, P
 from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.stream import StreamLost
 
-SOURCE = re.compile(r"(?:(?P<place>\w+)/)?(?:(?P<instrument>\d+):)?(?P<channel>\d+)(?:#(?P<unit>\d+))?")
+SOURCE = re.compile(
+    r"(?:(?P<place>\w+)/)?(?:(?P<instrument>\d+):)?(?P<channel>\d+)(?:#(?P<unit>\d+))?"
+)
 NAMES = (
     'channels, such as "12", or units of channels, "12#1"; with several instruments "1:12#1" '
     '(instrument 1), or "HUB1/12", "51002/12" (what came through that device or port)'
@@ -149,7 +151,9 @@ class Cerebus(LineStream):
             StreamLost: If a site would mean channels of two instruments.
         """
         full = f"{origin.place}/{origin.instrument}:{channel}#{unit}"
-        found = [source for source in self._sources.values() if _means(source, origin, channel, unit)]
+        found = [
+            source for source in self._sources.values() if _means(source, origin, channel, unit)
+        ]
         for source in found:
             self._spiking[source].add(origin)
             if len(self._spiking[source]) > 1:

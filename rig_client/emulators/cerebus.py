@@ -75,7 +75,8 @@ class CerebusSpeaker:
         self._protocol: Protocol = "4.1" if settings.protocol == "gemini" else settings.protocol
         usual = [settings.port, settings.word_port] if self._is_gemini else [settings.port]
         self._ports = [
-            free_udp_port(settings.host) if settings.any_port or not port else port for port in usual
+            free_udp_port(settings.host) if settings.any_port or not port else port
+            for port in usual
         ]
         self.come_back()
 
@@ -132,7 +133,9 @@ class CerebusSpeaker:
             read = struct.pack("<III", event.word, event.word ^ event.before, 1)
             return [self._counted(seeing, event.sample, WORD_CHANNELS[self._protocol], read)]
         return [
-            packet for one in self._instruments for packet in self._system_packets(one, event.sample)
+            packet
+            for one in self._instruments
+            for packet in self._system_packets(one, event.sample)
         ]
 
     def _counted(

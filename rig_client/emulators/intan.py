@@ -136,7 +136,7 @@ class IntanSpeaker:
                 return self._set(name, value)
             case "execute", [action]:
                 return self._execute(action)
-            case ("get" | "set" | "execute"), _:
+            case (("get" | "set" | "execute"), _):
                 return f"Error - Command {number}: {verb.title()} commands require more"
         return f"Error - Command {number}: Unrecognized command"
 
