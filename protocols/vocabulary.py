@@ -247,8 +247,11 @@ class Block(Frozen):
         each_role = [roles] * len(images) if isinstance(roles, Role) else list(roles)
         names = list(labels) or [""] * len(images)
         aims = [tuple(each) for each in targets] or [()] * len(images)
-        one_place = places is None or isinstance(places, Placement)
-        where = [places] * len(images) if one_place else list(places)
+        where: list[Placement | None]
+        if places is None or isinstance(places, Placement):
+            where = [places] * len(images)
+        else:
+            where = list(places)
         if not len(images) == len(each_role) == len(names) == len(aims) == len(where):
             raise DataError(
                 "a block needs one role, label, tuple of targets and place an image",

@@ -136,6 +136,11 @@ class SharedFolder:
         """The other rig shows the images in its own time."""
 
     @property
+    def shows_images(self) -> bool:
+        """True: the other rig does."""
+        return True
+
+    @property
     def tick_hz(self) -> float:
         """0: the other rig only counts."""
         return 0.0
