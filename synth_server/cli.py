@@ -41,7 +41,9 @@ KeysFolder = Annotated[
 ]
 
 Host = Annotated[str, typer.Option(help="Interface; beyond loopback --keys is needed.")]
-WorkPort = Annotated[int, typer.Option(help="For rigs; 0: let the system choose. The other ports move with it.")]
+WorkPort = Annotated[
+    int, typer.Option(help="For rigs; 0: let the system choose. The other ports move with it.")
+]
 ControlPort = Annotated[
     int | None,
     typer.Option(help="For status, pause, stop …; not given: the work port's number + 1."),
