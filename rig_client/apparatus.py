@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from protocols import plugins
 from protocols.errors import PluginError, SettingsError
@@ -18,7 +18,35 @@ from protocols.rig_interfaces import (
     Trigger,
 )
 from protocols.settings import PluginChoice
+from protocols.vocabulary import Cue
 from rig_client.settings import RigSettings
+
+
+@runtime_checkable
+class WordNoting(Fixation, Protocol):
+    """A `Fixation` whose tracker keeps a file of its own, in which trial words are to stand."""
+
+    def note_word(self, word: int, cue: Cue) -> None:
+        """Called right after `word` was sent; returns at once."""
+        ...
+
+
+class NotedTrigger:
+    """A trigger whose words are noted by the eye tracker too.
+
+    Args:
+        trigger: Sends them.
+        fixation: Notes them afterwards.
+    """
+
+    def __init__(self, trigger: Trigger, fixation: WordNoting) -> None:
+        self._trigger, self._fixation = trigger, fixation
+        self.stage, self.clear, self.close = trigger.stage, trigger.clear, trigger.close
+
+    def send(self, word: int, cue: Cue) -> None:
+        """Put it on the lines, then note it."""
+        self._trigger.send(word, cue)
+        self._fixation.note_word(word, cue)
 
 
 @dataclass(frozen=True)
@@ -65,6 +93,8 @@ def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
         fixation = part(Fixation, "stimloop.fixations", settings.fixation)
         if isinstance(fixation, GazeFixation):
             fixation.watch_on(display)
+        if isinstance(fixation, WordNoting):
+            trigger = NotedTrigger(trigger, fixation)
         made.pop_all()
     return Apparatus(display, acquisition, fixation, trigger, reward)
 
