@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from protocols import plugins
 from protocols.errors import PluginError, SettingsError
@@ -18,46 +19,44 @@ from protocols.rig_interfaces import (
     Trigger,
 )
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Cue
 from rig_client.settings import RigSettings
+from rig_client.triggers.noted import NotedTrigger, WordNoting
 
-
-@runtime_checkable
-class WordNoting(Fixation, Protocol):
-    """A `Fixation` whose tracker keeps a file of its own, in which trial words are to stand."""
-
-    def note_word(self, word: int, cue: Cue) -> None:
-        """Called right after `word` was sent; returns at once."""
-        ...
-
-
-class NotedTrigger:
-    """A trigger whose words are noted by the eye tracker too.
-
-    Args:
-        trigger: Sends them.
-        fixation: Notes them afterwards.
-    """
-
-    def __init__(self, trigger: Trigger, fixation: WordNoting) -> None:
-        self._trigger, self._fixation = trigger, fixation
-        self.stage, self.clear, self.close = trigger.stage, trigger.clear, trigger.close
-
-    def send(self, word: int, cue: Cue) -> None:
-        """Put it on the lines, then note it."""
-        self._trigger.send(word, cue)
-        self._fixation.note_word(word, cue)
+GROUPS_OF_PARTS = {
+    "display": "stimloop.displays",
+    "acquisition": "stimloop.acquisitions",
+    "fixation": "stimloop.fixations",
+    "trigger": "stimloop.triggers",
+    "reward": "stimloop.rewards",
+}
+"""Kind of part, as `rig.toml` names it → group of its plug-ins."""
 
 
 @dataclass(frozen=True)
 class Apparatus:
-    """Each part is a plug-in, chosen in rig.toml."""
+    """Each part is a plug-in, chosen in rig.toml.
+
+    A part that is not real has an attribute `is_simulated`, which is true.
+
+    Attributes:
+        names: Kind of part → its plug-in's name.
+    """
 
     display: Display
     acquisition: Acquisition
     fixation: Fixation
     trigger: Trigger
     reward: Reward
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """Parts that are not real, `kind: plug-in`."""
+        return tuple(
+            f"{kind}: {self.names.get(kind, type(getattr(self, kind)).__name__)}"
+            for kind in GROUPS_OF_PARTS
+            if getattr(getattr(self, kind), "is_simulated", False)
+        )
 
     def close(self) -> None:
         """Release everything, whatever fails on the way."""
@@ -95,8 +94,28 @@ def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
             fixation.watch_on(display)
         if isinstance(fixation, WordNoting):
             trigger = NotedTrigger(trigger, fixation)
+        _check_is_seen(settings, display, acquisition)
         made.pop_all()
-    return Apparatus(display, acquisition, fixation, trigger, reward)
+    names = {kind: getattr(settings, kind).name for kind in GROUPS_OF_PARTS}
+    return Apparatus(display, acquisition, fixation, trigger, reward, names)
+
+
+def _check_is_seen(settings: RigSettings, display: Display, acquisition: Acquisition) -> None:
+    """Real neurons must have something real to look at: a virtual clock shows them nothing.
+
+    A recorder with `shows_images` has a rig of its own that shows them.
+    """
+    is_real = not getattr(acquisition, "is_simulated", False)
+    elsewhere = getattr(acquisition, "shows_images", False)
+    if is_real and display.clock == "virtual" and not elsewhere:
+        raise SettingsError(
+            "a real recorder cannot stand before a display that shows nothing",
+            where=f"rig.toml: acquisition {settings.acquisition.name}, display {settings.display.name}",
+            expected='display = { name = "psychopy", options = { ... } }, or another real display',
+            got=f"display {settings.display.name!r} on a virtual clock",
+            remedy="choose a real display; or, for a rehearsal without a screen, "
+            'display = { name = "headless", options = { clock = "real" } }',
+        )
 
 
 def _check_word_fits(settings: RigSettings, trigger: Trigger) -> None:

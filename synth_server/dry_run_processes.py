@@ -34,15 +34,7 @@ def server_process(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], zmq.
     announcement = folder / "server.json"
     announcement.unlink(missing_ok=True)
     arguments = ["serve", "session.toml", "--log", LOG, "--announce", "server.json"]
-    arguments += [
-        "--exit-when-over",
-        "--work-port",
-        "0",
-        "--control-port",
-        "0",
-        "--events-port",
-        "0",
-    ]
+    arguments += ["--exit-when-over", "--work-port", "0"]
     with _process("synth_server.cli", arguments, folder, "server.log") as process:
         deadline = time.monotonic() + STARTUP_S
         while not announcement.exists():

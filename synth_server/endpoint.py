@@ -235,7 +235,10 @@ class Endpoint:
             self._handed_out[session.session_id] = max(
                 index, self._handed_out.get(session.session_id, index)
             )
-            return Answer(msg.BlockReady(block=block.document()), image_frames(block.distinct_images().values()))
+            return Answer(
+                msg.BlockReady(block=block.document()),
+                image_frames(block.distinct_images().values()),
+            )
         if session.has_ended:
             return Answer(over)
         return Answer(failed(session.failure)) if session.failure else None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from protocols.command_line import stderr
 from protocols.errors import SettingsError
 from protocols.wire.security import ServerKeys, check_interface, load_server_keys
 from synth_server.endpoint import Endpoint, Ports
@@ -29,7 +30,7 @@ class Listening:
 
     @classmethod
     def checked(
-        cls, host: str, ports: tuple[int, int, int], keys: Path | None, announce: Path | None
+        cls, host: str, ports: tuple[int, ...], keys: Path | None, announce: Path | None
     ) -> Listening:
         """Read the keys, if any.
 
@@ -39,6 +40,17 @@ class Listening:
         server_keys = load_server_keys(keys) if keys else None
         check_interface(host, server_keys)
         return cls(host, Ports(*ports), server_keys, announce)
+
+
+def beside_work(work_port: int, *asked: int | None) -> tuple[int, ...]:
+    """The other ports: as asked, else they follow the work port; 0 if that is 0, which is free.
+
+    So a second server on one computer needs one option only, `--work-port`.
+    """
+    return tuple(
+        (work_port + place if work_port else 0) if port is None else port
+        for place, port in enumerate(asked, 1)
+    )
 
 
 def serve(
@@ -70,6 +82,10 @@ def serve(
         exit_when_over=exit_when_over,
     )
 
+    found = endpoint.addresses
+    stderr.print(
+        f"rigs: {found.work}; control: {found.control}; events: {found.events}", highlight=False
+    )
     with Interrupts(endpoint.finish, endpoint.close, endpoint.close) as interrupts:
         if listening.announce is not None:
             addresses = asdict(endpoint.addresses) | ({"encoders": encoders} if encoders else {})

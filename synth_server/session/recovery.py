@@ -24,7 +24,7 @@ from protocols.documents import (
 from protocols.errors import LogCorrupted, LogError, ReplayMismatch
 from protocols.interfaces import ImageGenerator, Inversion
 from protocols.settings import PluginChoice, validated
-from protocols.vocabulary import Block, BlockResponses, Codes, Images
+from protocols.vocabulary import Block, Codes, Images
 from synth_server.session.build import (
     Equipment,
     build_plans,

@@ -9,8 +9,8 @@ import pytest
 
 from protocols.errors import PluginError, RecorderGap
 from protocols.recorder_checks import check_recorder
-from protocols.vocabulary import Block, Role, Timing
 from protocols.spike_times import ticks_after
+from protocols.vocabulary import Block, Role, Timing
 from rig_client.emulators import STREAMING
 from rig_client.emulators.emulator import Lines, Spike
 from tests.emulation import SITES, rehearsal

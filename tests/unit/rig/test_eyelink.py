@@ -17,12 +17,12 @@ import pytest
 from protocols.errors import InstallationError, RigError
 from protocols.interfaces import SessionInfo
 from protocols.vocabulary import Block, Role
-from rig_client.apparatus import NotedTrigger, WordNoting
 from rig_client.display.headless import HeadlessDisplay
 from rig_client.fixation import hub, iohub
 from rig_client.fixation.eyelink import DataFile
 from rig_client.fixation.iohub import IoHubEye, IoHubFixation, IoHubSettings, position_of
 from rig_client.triggers.none import NoTrigger
+from rig_client.triggers.noted import NotedTrigger, WordNoting
 
 SESSION = SessionInfo(session_id="monkey-a-3", seed=0)
 DEVICE = "eyetracker.hw.sr_research.eyelink.EyeTracker"
