@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -17,8 +18,12 @@ from protocols.seeds import random_stream
 from protocols.settings import Frozen
 from protocols.vocabulary import Cue, Images, Placement, check_images
 from rig_client.display.frames import nearest_frames
+from rig_client.display.keyboard import Keys, Wishes
 from rig_client.display.placing import check_place, places_of, stimulus_id
 from rig_client.display.psychopy_settings import Degrees
+from rig_client.display.terminal_keys import TerminalKeys
+
+logger = logging.getLogger(__name__)
 
 
 class HeadlessSettings(Frozen):
@@ -64,6 +69,9 @@ class HeadlessDisplay:
         self._frame_s = 1 / settings.refresh_hz
         self._virtual_frames = 0
         self._staged: list[str] = []
+        self._keys = TerminalKeys()
+        self._wishes = Wishes(Keys())
+        self._is_resting = False
         self.spot_is_visible = True
         self.point_deg: tuple[float, float] | None = None
 
@@ -147,14 +155,22 @@ class HeadlessDisplay:
         self.point_deg = point_deg
 
     def wish(self) -> Wish:
-        """There is no keyboard."""
-        return ""
+        """The next thing that was asked for in the terminal, if the rig was started from one."""
+        return self._wishes.read(self._keys.pressed(), resting=self._is_resting)
+
+    def interrupted(self) -> bool:
+        """Whether what goes on within a pause is to end."""
+        return self._wishes.interrupted(self._keys.pressed())
 
     def message(self, text: str) -> None:
-        """There is nobody to read it."""
+        """The terminal shows it already; here follows which keys there are."""
+        if text and not self._is_resting and self._keys.is_there():
+            logger.warning("keys: %s", self._wishes.keys.help())
+        self._is_resting = bool(text)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Leave the terminal as it was."""
+        self._keys.close()
 
     def _pass(self, began_s: float, n_frames: int, held: Callable[[], bool]) -> bool:
         """Whether `held` was True at the end of each of so many frames; ends at the first False."""

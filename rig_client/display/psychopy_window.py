@@ -90,7 +90,8 @@ class PsychoPyDisplay:
             real=settings.check_refresh,
             paced=settings.paced,
         )
-        self._wishes = Wishes(Keys(settings.pause_key, settings.resume_key, settings.quit_key))
+        self._wishes = Wishes(Keys.of(settings))
+        self._is_resting = False
         self._aperture = _aperture_of(settings, self.geometry)
         self._prepare = Preparation(
             _long_side_px(settings, self.geometry), self._aperture, settings.background
@@ -220,25 +221,30 @@ class PsychoPyDisplay:
         self._furniture.point(point_deg)
 
     def wish(self) -> Wish:
-        """Esc: pause; then P: resume, or Q: quit (by default).
+        """The next thing that was asked for at the keyboard; see the settings that end in `_key`.
 
         Raises:
             RigStopped: If the window was closed.
         """
-        from psychopy import event
+        return self._wishes.read(self._pressed(), resting=self._is_resting)
 
-        pressed = event.getKeys()
-        self._check_open()
-        return self._wishes.read(pressed)
+    def interrupted(self) -> bool:
+        """Whether what goes on within a pause is to end: the pause's key, or that which began it.
+
+        Raises:
+            RigStopped: If the window was closed.
+        """
+        return self._wishes.interrupted(self._pressed())
 
     def message(self, text: str) -> None:
-        """Gray, and `text` for the experimenter; empty text leaves gray.
+        """Gray, `text` for the experimenter, and which keys there are; empty text leaves gray.
 
         Raises:
             RigStopped: If the window was closed.
         """
+        self._is_resting = bool(text)
         if text:
-            self._furniture.write(text)
+            self._furniture.write(f"{text}\n\n{self._wishes.keys.help()}")
         else:
             self._draw(None)
         self._frames.next()
@@ -329,6 +335,13 @@ class PsychoPyDisplay:
 
         self.window.callOnFlip(flipped)
         return self._frames.first(lambda: onset_s)
+
+    def _pressed(self) -> list[str]:
+        from psychopy import event
+
+        pressed: list[str] = event.getKeys()
+        self._check_open()
+        return pressed
 
     def _flipped_s(self) -> float:
         """Virtual time: each flip takes a frame."""
