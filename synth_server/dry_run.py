@@ -146,7 +146,13 @@ def write_results(folder: Path) -> Summary:
     draw_responses(record, folder / LOG, folder / RESPONSES)
     for thread in summary.control:
         shown = record.control.threads[thread.thread]
-        draw_control(thread, shown, folder / LOG, folder / thread.aim)
+        draw_control(
+            thread,
+            shown,
+            folder / LOG,
+            folder / thread.aim,
+            simulated=bool(summary.simulated),
+        )
     return summary
 
 
