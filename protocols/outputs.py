@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -81,8 +82,11 @@ def _check_writable(folder: Path, where: str) -> None:
     nearest = folder.absolute()
     while not nearest.exists():
         nearest = nearest.parent
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise _unwritable(folder, where, nearest)
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            return
+    except OSError:
+        raise _unwritable(folder, where, nearest) from None
 
 
 def _unwritable(path: Path, where: str, nearest: Path | None = None) -> SettingsError:

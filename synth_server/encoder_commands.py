@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,7 +126,7 @@ def fit(
     from protocols.seeds import random_stream
 
     settings = _fit_settings(backbone, layer, weights, seed)
-    check_new_file(out, ".safetensors", overwrite=overwrite)
+    check_new_file(out, overwrite=overwrite)
     _check_figure(figure, overwrite)
     options = RecordingOptions(
         images, responses, session, size_px, axes, array, site_names, window_ms
@@ -367,12 +366,15 @@ def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, An
     import numpy as np
     from PIL import Image
 
+    from protocols.names import file_names
+
     out.mkdir(parents=True, exist_ok=True)
     for old in [path for pattern in MADE for path in out.glob(pattern)]:
         old.unlink()
     index = []
+    files = file_names(made.targets)
     for row, (site, seed) in enumerate(zip(made.targets, made.seeds, strict=True)):
-        file = re.sub(r"[^\w.-]", "_", f"{site}-seed{seed}.png")
+        file = f"{files[site]}-seed{seed}.png"
         Image.fromarray(made.images[row]).save(out / file)
         rates = made.predicted[row]
         predicted = float(rates[site_ids.index(site)] if site in site_ids else made.scores[row])

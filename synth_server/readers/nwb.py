@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.digests import canonical_json
+from protocols.names import nwb_name
 from synth_server.readers import nwb_tables
 from synth_server.readers.export_libraries import nwb
 from synth_server.readers.logged_session import LoggedSession, read_session
@@ -170,7 +171,7 @@ def _add_electrodes(nwbfile: Any, session: LoggedSession, subject: SubjectSettin
     rig = session.rig
     recorder = (subject.recorder if subject else "") or "not described"
     device = nwbfile.create_device(
-        name=rig.rig_id.replace("/", "-") if rig else "rig",
+        name=nwb_name(rig.rig_id) if rig else "rig",
         description=f"Recorder: {recorder}. Rig software: {rig.software if rig else 'unknown'}.",
     )
     group = nwbfile.create_electrode_group(

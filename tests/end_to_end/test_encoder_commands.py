@@ -266,9 +266,8 @@ def test_outputs_are_checked_before_the_work(encoder: Path, recorded: Path, tmp_
     (tmp_path / "file").write_text("mine")
     for out, says in (
         (encoder, "--overwrite"),
-        (tmp_path, "a name that ends with .safetensors"),
+        (tmp_path, "this is a folder"),
         (tmp_path / "file" / "e.safetensors", "this place cannot be written"),
-        (tmp_path / "e.npy", "a name that ends with .safetensors"),
     ):
         done = command("fit", *data, "--out", out)
         assert says in done.stderr, done.stderr
