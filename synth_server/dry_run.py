@@ -273,7 +273,7 @@ def write_settings(settings: DryRunSettings, folder: Path) -> None:
             remedy="choose another --out, or remove the folder",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    document = session_settings(settings).model_dump(mode="json")
+    document = session_settings(settings).model_dump(mode="json", exclude_none=True)
     (folder / "session.toml").write_text(tomli_w.dumps(document), "utf-8")
     rig = {**rig_settings(settings), "spool": str((folder / "spool").absolute())}
     (folder / "rig.toml").write_text(tomli_w.dumps(rig), "utf-8")

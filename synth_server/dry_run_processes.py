@@ -35,9 +35,7 @@ def server_process(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], zmq.
     announcement.unlink(missing_ok=True)
     paths = {name: str((folder / name).absolute()) for name in ("session.toml", LOG)}
     arguments = ["serve", paths["session.toml"], "--log", paths[LOG], "--exit-when-over"]
-    arguments += ["--announce", str(announcement.absolute())]
-    for port in ("--work-port", "--control-port", "--events-port"):
-        arguments += [port, "0"]
+    arguments += ["--announce", str(announcement.absolute()), "--work-port", "0"]
     with _process("synth_server.cli", arguments, folder, "server.log") as process:
         deadline = time.monotonic() + STARTUP_S
         while not announcement.exists():

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from protocols.command_line import stderr
 from protocols.errors import SettingsError
 from protocols.outputs import check_new_file
 from protocols.wire.security import ServerKeys, check_interface, load_server_keys
-from synth_server.endpoint import Addresses, Endpoint, Ports, check_free
+from synth_server.endpoint import Endpoint, Ports, check_free
 from synth_server.interrupts import STOPPED_NOW, Interrupts
 from synth_server.session.log import remove_log
 from synth_server.session.session import Session
@@ -32,7 +33,7 @@ class Listening:
 
     @classmethod
     def checked(
-        cls, host: str, ports: tuple[int, int, int], keys: Path | None, announce: Path | None
+        cls, host: str, ports: tuple[int, ...], keys: Path | None, announce: Path | None
     ) -> Listening:
         """Read the keys, if any, and try the ports: before a session is made, which takes its time.
 
@@ -76,6 +77,17 @@ class NewSessions:
             remove_log(session.log.path)
 
 
+def beside_work(work_port: int, *asked: int | None) -> tuple[int, ...]:
+    """The other ports: as asked, else they follow the work port; 0 if that is 0, which is free.
+
+    So a second server on one computer needs one option only, `--work-port`.
+    """
+    return tuple(
+        (work_port + place if work_port else 0) if port is None else port
+        for place, port in enumerate(asked, 1)
+    )
+
+
 def serve(
     sessions: Sequence[Session],
     listening: Listening,
@@ -83,7 +95,7 @@ def serve(
     exit_when_over: bool = False,
     encoders: str = "",
     started: Callable[[], None] = lambda: None,
-    ready: Callable[[Addresses], None] = lambda _: None,
+    ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Serve `sessions`; every way to end it leaves the logs in order.
 
@@ -93,7 +105,7 @@ def serve(
     Args:
         encoders: Where the encoders are that a process beside this one hosts; it is announced too.
         started: Called once nothing can fail any more that would have to be undone.
-        ready: Told where it listens, once it does.
+        ready: Called once rigs can come.
 
     Raises:
         SystemExit: 130, after a second SIGINT.
@@ -109,12 +121,16 @@ def serve(
         exit_when_over=exit_when_over,
     )
 
+    found = endpoint.addresses
+    stderr.print(
+        f"rigs: {found.work}; control: {found.control}; events: {found.events}", highlight=False
+    )
     with Interrupts(endpoint.finish, endpoint.close, endpoint.close) as interrupts:
         if listening.announce is not None:
             addresses = asdict(endpoint.addresses) | ({"encoders": encoders} if encoders else {})
             _announce(listening.announce, addresses)
         started()
-        ready(endpoint.addresses)
+        ready()
         endpoint.run()
     if interrupts.n_interrupts > 1:
         raise SystemExit(STOPPED_NOW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from protocols.rig_description import RigDescription
 from protocols.vocabulary import Block, BlockResponses, Outcome
 from protocols.wire.messages import Attach
 from synth_server.session.session import Session
@@ -30,7 +31,7 @@ def made_up_responses(block: Block, sites: tuple[str, ...] = SITES) -> BlockResp
 
 
 def attach(session: Session, sites: tuple[str, ...] = SITES, rig_id: str = "rig") -> None:
-    session.attach(Attach(rig_id=rig_id, site_ids=sites))
+    session.attach(Attach(rig_id=rig_id, site_ids=sites, rig=RigDescription()))
 
 
 def play(session: Session, n_blocks: int | None = None) -> None:

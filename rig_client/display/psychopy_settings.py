@@ -32,14 +32,18 @@ class PsychoPySettings(Frozen):
         gamma: Exponent of the screen, undone by the graphics card.
         gamma_table: Text file of 256 or more rows, red, green and blue in 0..1, for that.
         background: Gray level around the images.
-        size_deg: Longer side of the image; not given: as many pixels as it has.
+        size_deg: Longer side of images that have no place of their own; 4 if neither this nor
+            `size_px` is given.
         size_px: The same, in pixels of the screen.
-        position_deg: Centre of the image, right and up from straight ahead.
-        aperture_deg: Diameter of a round aperture; not given: the whole image is shown.
+        position_deg: Their centre, right and up from straight ahead.
+        aperture_deg: Diameter of a round aperture for an image of that size, larger or smaller as the
+            image is; not given: the whole image is shown.
         aperture_edge_deg: Over which it fades, within the diameter.
         photodiode: Corner with a patch that is white while an image is on, else black.
         photodiode_px: Its side.
-        fixation_spot_deg: Diameter of a spot straight ahead; 0: none.
+        fixation_point_deg: Where the subject is to look, right and up from straight ahead: the
+            spot's place, and that of the fixation window.
+        fixation_spot_deg: Diameter of the spot; 0: none.
         fixation_spot: Its gray level.
         pause_key: Pauses after the trial.
         resume_key: Goes on.
@@ -66,6 +70,7 @@ class PsychoPySettings(Frozen):
     aperture_edge_deg: float = Field(default=0, ge=0, le=60)
     photodiode: Corner = "none"
     photodiode_px: int = Field(default=60, ge=1, le=1000)
+    fixation_point_deg: tuple[Degrees, Degrees] = (0, 0)
     fixation_spot_deg: float = Field(default=0, ge=0, le=10)
     fixation_spot: int = Field(default=255, ge=0, le=255)
     pause_key: str = Field(default="escape", min_length=1, max_length=32)

@@ -9,8 +9,9 @@ from pydantic import Field
 from protocols.errors import RigError
 from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import Display
+from rig_client.fixation.settings import FixationWindowSettings
 from rig_client.fixation.tracker import Gaze, point_deg, window_and_geometry
-from rig_client.fixation.window import FixationWindow, FixationWindowSettings
+from rig_client.fixation.window import FixationWindow
 from rig_client.installed import imported
 
 TIME = 7

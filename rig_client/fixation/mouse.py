@@ -6,8 +6,9 @@ from typing import Any
 
 from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import Display
+from rig_client.fixation.settings import FixationWindowSettings
 from rig_client.fixation.tracker import Gaze, point_deg, window_and_geometry
-from rig_client.fixation.window import FixationWindow, FixationWindowSettings
+from rig_client.fixation.window import FixationWindow
 from rig_client.installed import imported
 
 

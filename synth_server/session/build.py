@@ -29,7 +29,7 @@ from protocols.interfaces import (
 )
 from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Block, Images
+from protocols.vocabulary import Block, Images, Placement
 from protocols.wire import WIRE_VERSION
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog, remove_log
@@ -224,7 +224,7 @@ def new_session(settings: SessionSettings, path: Path) -> Session:
     """
     settings = resolved(settings)
     equipment = Equipment(Products(products_folder(path)))
-    conductor = Conductor(build_plans(settings, equipment))
+    conductor = Conductor(build_plans(settings, equipment), places_of(settings))
     start = SessionStarted(
         log_version=LOG_VERSION,
         wire_version=WIRE_VERSION,
@@ -262,3 +262,8 @@ def device_name() -> str:
     if torch is None or not torch.cuda.is_available():
         return "cpu"
     return str(torch.cuda.get_device_name())
+
+
+def places_of(settings: SessionSettings) -> dict[str, Placement]:
+    """Thread → where its images are shown that have no place of their own."""
+    return {thread.name: thread.place for thread in settings.threads if thread.place is not None}

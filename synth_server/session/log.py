@@ -22,7 +22,7 @@ from pydantic import BaseModel, ValidationError
 from protocols.digests import array_digest, canonical_json, document_digest
 from protocols.documents import Event, EventKind, SessionStarted
 from protocols.errors import LogCorrupted, LogError
-from protocols.vocabulary import Block
+from protocols.vocabulary import Block, BlockResponses
 
 GENESIS = "0" * 64
 LOOK_S = 0.2
@@ -227,7 +227,9 @@ class SessionLog:
         """
         document = event.document
         try:
-            images = np.stack([self.array(stimulus["id"]) for stimulus in document["stimuli"]])
+            names = [stimulus.get("pixels") or stimulus["id"] for stimulus in document["stimuli"]]
+            known = {name: self.array(name) for name in names}
+            images = np.stack([known[name] for name in names])
             digest = document["codes_digest"]
             codes = None if digest is None else self.array(digest)
             return Block.model_validate({**document, "images": images, "codes": codes})
@@ -237,6 +239,23 @@ class SessionLog:
                 where=str(self.path),
                 got=error,
             ) from None
+
+    def responses(self, event: Event) -> BlockResponses:
+        """The responses of a `RESPONSES_RECEIVED` event, with their spike times and gaze.
+
+        Raises:
+            LogCorrupted: If one of their arrays is missing or altered; the message names the event.
+        """
+        try:
+            responses = BlockResponses.model_validate(event.document)
+            arrays = {digest: self.array(digest) for digest in responses.array_digests}
+        except (LogCorrupted, ValidationError, ValueError) as error:
+            raise LogCorrupted(
+                f"event {event.seq} ({event.kind}) names an array that was altered or lost",
+                where=str(self.path),
+                got=error,
+            ) from None
+        return responses.model_copy(update={"arrays": arrays})
 
     def close(self) -> None:
         """Close the file; a writer leaves it in one piece, its write-ahead log folded in."""
@@ -268,6 +287,8 @@ def verify_chain(log: SessionLog) -> int:
     for event in chained_events(log):
         if event.kind is EventKind.BLOCK_PROPOSED:
             log.block(event)
+        elif event.kind is EventKind.RESPONSES_RECEIVED:
+            log.responses(event)
         n_events += 1
     return n_events
 

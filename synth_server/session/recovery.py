@@ -24,8 +24,13 @@ from protocols.documents import (
 from protocols.errors import LogCorrupted, LogError, ReplayMismatch
 from protocols.interfaces import ImageGenerator, Inversion
 from protocols.settings import PluginChoice, validated
-from protocols.vocabulary import Block, BlockResponses, Codes, Images
-from synth_server.session.build import Equipment, build_plans, installed_versions
+from protocols.vocabulary import Block, Codes, Images
+from synth_server.session.build import (
+    Equipment,
+    build_plans,
+    installed_versions,
+    places_of,
+)
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog, verify_chain
 from synth_server.session.products import Products, products_folder
@@ -153,7 +158,7 @@ def _refilled(log: SessionLog) -> Session:
     verify_chain(log)
     start = read_start(log)
     equipment = LoggedEquipment(log)
-    conductor = Conductor(build_plans(start.settings, equipment))
+    conductor = Conductor(build_plans(start.settings, equipment), places_of(start.settings))
     _check_equipment(start, equipment, log.path)
     session = Session(start.settings, log, conductor, equipment.objectives)
     equipment.products.interrupted = session.is_told_to_end
@@ -161,7 +166,7 @@ def _refilled(log: SessionLog) -> Session:
     unanswered = []
     for event in log.events(after=0):
         if event.seq > last_block and event.kind is EventKind.RESPONSES_RECEIVED:
-            unanswered.append(BlockResponses.model_validate(event.document))
+            unanswered.append(log.responses(event))
         else:
             for logged, proposed in driven(conductor, event, log):
                 if proposed.digest != logged.digest:
@@ -185,7 +190,7 @@ def driven(conductor: Conductor, event: Event, log: SessionLog) -> Iterator[tupl
         ReplayMismatch: If the plans propose nothing where a block was logged.
     """
     if event.kind is EventKind.RESPONSES_RECEIVED:
-        conductor.accept(BlockResponses.model_validate(event.document))
+        conductor.accept(log.responses(event))
     elif event.kind is EventKind.BLOCK_PROPOSED:
         proposed = conductor.propose()
         if proposed is None:
@@ -236,7 +241,7 @@ def verify_replay(
         start = read_start(log)
         kept = Products(products_folder(path) if products else None, writable=False)
         equipment = Equipment(kept)
-        conductor = Conductor(build_plans(start.settings, equipment))
+        conductor = Conductor(build_plans(start.settings, equipment), places_of(start.settings))
         _check_equipment(start, equipment, path)
         session = Session(start.settings, log, conductor)
         last_block = _last_block(log)

@@ -23,11 +23,11 @@ def image(random):
 
 
 def test_without_aperture_and_scale_it_is_the_image_itself(image):
-    assert Preparation(None, None, 128)(image) is image
+    assert Preparation(64, None, 128)(image) is image
 
 
 def test_inside_the_edge_nothing_changes_and_outside_is_background(image):
-    shown = Preparation(None, Aperture(diameter_px=60, edge_px=10), 77)(image)
+    shown = Preparation(64, Aperture(diameter_px=60, edge_px=10), 77)(image)
     y, x = np.mgrid[:64, :64] - 31.5
     distance = np.hypot(x, y)
     np.testing.assert_array_equal(shown[distance <= 20], image[distance <= 20])
@@ -38,7 +38,7 @@ def test_inside_the_edge_nothing_changes_and_outside_is_background(image):
 def test_the_edge_falls_by_half_a_cosine():
     """White on black, along the middle row of an image of odd size; r = 30 − 10 … 30."""
     white = np.full((81, 81, 3), 255, np.uint8)
-    shown = Preparation(None, Aperture(diameter_px=60, edge_px=10), 0)(white)
+    shown = Preparation(81, Aperture(diameter_px=60, edge_px=10), 0)(white)
     middle = shown[40, 40:, 0]
     assert list(middle[18:32]) == [
         255, 255, 255, 249, 231, 202, 167, 128, 88, 53, 24, 6, 0, 0,
