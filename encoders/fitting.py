@@ -17,6 +17,7 @@ from torch import Tensor
 
 from encoders.alternating import fit_alternating
 from encoders.backbones.robust import ROBUST
+from encoders.copies import folds
 from encoders.encoder import FLAT, Scaling, TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureExtractor, FeatureStore, Tap
@@ -254,10 +255,13 @@ def _held_out(
     steps: Steps,
     tap: Tap,
 ) -> _HeldOut:
-    """Each image predicted, in spikes/s, by a fit to the other folds; the median site's r."""
+    """Each image predicted, in spikes/s, by a fit to the other folds; the median site's r.
+
+    Copies of one picture are in one fold.
+    """
     order = random_stream(settings.seed, "folds").permutation(len(features))
     predicted = torch.zeros_like(target.z)
-    for fold in np.array_split(order, settings.n_folds):
+    for fold in folds(order, settings.n_folds, recording.copies):
         is_held_out = torch.zeros(len(features), dtype=torch.bool, device=features.device)
         is_held_out[torch.tensor(fold)] = True
         weights = target.weights[~is_held_out]

@@ -13,6 +13,8 @@ from protocols.documents import Event, EventKind, SessionSettings, SessionStarte
 from protocols.experiments.rounds import round_of
 from protocols.vocabulary import BlockResponses, Role, Timing
 from synth_server.readers.bootstrap import Floats
+from synth_server.readers.names import Names
+from synth_server.session.log import image_of
 
 AIMS = (Role.STRETCH, Role.ONE_HOT_POPULATION)
 """Roles of images that an encoder made."""
@@ -21,9 +23,15 @@ SHOWN = (*AIMS, Role.NATURAL, Role.BEST_NATURAL, Role.CONTRAST_ENHANCED, Role.NO
 
 @dataclass
 class ShownImage:
-    """An image in one role, and its counts `(n_repetitions, n_sites)` a block."""
+    """A stimulus in one role, and its counts `(n_repetitions, n_sites)` a block.
+
+    Attributes:
+        id: Of the image at its place.
+        image: The hash of its pixels.
+    """
 
     id: str
+    image: str
     role: Role
     label: str
     targets: tuple[str, ...]
@@ -49,6 +57,7 @@ class ControlThread:
     Attributes:
         rounds: By number, from 1: images that were made on the way, for the encoder to learn from.
             They are no part of the test, and `images` does not give them.
+        names: Stimulus id → its name for people.
         n_presentations: Completed ones so far.
         window_s: In which spikes were counted, s.
     """
@@ -60,6 +69,7 @@ class ControlThread:
         self.site_ids: tuple[str, ...] = ()
         self.rounds: dict[int, Round] = {}
         self.n_presentations = 0
+        self.names = Names()
         self._images: dict[tuple[str, Role], ShownImage] = {}
 
     def add(self, block: Mapping[str, Any], responses: BlockResponses) -> None:
@@ -73,9 +83,10 @@ class ControlThread:
             return
         for each, repeats in zip(block["stimuli"], counts, strict=True):
             role = Role(each["role"])
+            self.names.add(each)
             if role in SHOWN and len(repeats):
                 targets = tuple(each.get("targets", ()))
-                image = ShownImage(each["id"], role, each["label"], targets)
+                image = ShownImage(each["id"], image_of(each), role, each["label"], targets)
                 self._images.setdefault((each["id"], role), image).counts.append(repeats)
 
     def _add_to_round(
@@ -85,7 +96,9 @@ class ControlThread:
         for each, repeats in zip(block["stimuli"], counts, strict=True):
             if len(repeats):
                 targets = tuple(each.get("targets", ()))
-                image = ShownImage(each["id"], Role(each["role"]), each["label"], targets)
+                image = ShownImage(
+                    each["id"], image_of(each), Role(each["role"]), each["label"], targets
+                )
                 known.images.setdefault(each["id"], image).counts.append(repeats)
 
     def images(self, role: Role, target: str | None = None) -> list[ShownImage]:

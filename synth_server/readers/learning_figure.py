@@ -29,6 +29,7 @@ def draw_learning(
     out: Path,
     *,
     formats: Sequence[str] = ("png",),
+    simulated: bool = False,
 ) -> None:
     """Draw `out`, with each of `formats` at its end.
 
@@ -70,7 +71,7 @@ def draw_learning(
                 -0.12, 0.5, site.site, transform=row[0].transAxes, fontsize=8, color=INK,
                 rotation=90, va="center", ha="right",
             )  # fmt: skip
-        save(figure, out, formats)
+        save(figure, out, formats, simulated=simulated)
     finally:
         log.close()
         plt.close(figure)
@@ -119,5 +120,5 @@ def _draw_best(
         return
     means = [float(np.concatenate(image.counts)[:, column].mean()) for image in images]
     best = int(np.argmax(means))
-    axis.imshow(log.array(images[best].id), interpolation="lanczos")
+    axis.imshow(log.array(images[best].image), interpolation="lanczos")
     axis.set_title(f"{means[best]:.1f}", fontsize=7, color=colour, pad=2)
