@@ -64,6 +64,7 @@ class HeadlessDisplay:
         self._settings = settings
         self._session = session
         self._virtual_frames = 0
+        self._passed_s = 0.0
         self._staged: list[str] = []
         self._keys = TerminalKeys()
         self._wishes = Wishes(Keys())
@@ -133,7 +134,7 @@ class HeadlessDisplay:
             )
         if self._is_just_gone:
             self._pass(1)
-        onset_s = self.now_s()
+        onset_s = self._passed_s = self.now_s()
         at_onset(onset_s)
         n_frames = max(1, nearest_frames(on_s, self._settings.refresh_hz))
         kept = True
@@ -148,15 +149,18 @@ class HeadlessDisplay:
     def blank(self, duration_s: float, held: Callable[[], bool] = always) -> bool:
         """Let the nearest whole number of frames pass; `held` is asked at the end of each.
 
-        What takes an image away is a frame of gray: it passes before the next image at the latest.
+        What takes an image away is a frame of gray, in which `held` is asked too; it passes before
+        the next image at the latest.
         """
         n_frames = nearest_frames(duration_s, self._settings.refresh_hz)
         if n_frames <= 0:
             return held()
-        self._is_just_gone = False
+        was_just_gone, self._is_just_gone = self._is_just_gone, False
         if held is always:
             self._pass(n_frames)
             return True
+        if was_just_gone and not held():
+            return False
         for _ in range(n_frames):
             self._pass(1)
             if not held():
@@ -193,13 +197,15 @@ class HeadlessDisplay:
         self._keys.close()
 
     def _pass(self, n_frames: int) -> None:
-        """So many frames; they lie on a grid, so that lateness does not add up."""
-        hz = self._settings.refresh_hz
+        """So many frames; those that follow each other at once are as long as they should be."""
         if self.clock == "virtual":
             self._virtual_frames += n_frames
             return
-        until_s = (round(time.perf_counter() * hz) + n_frames) / hz
-        time.sleep(max(0.0, until_s - time.perf_counter()))
+        frame_s, now_s = 1 / self._settings.refresh_hz, time.perf_counter()
+        if now_s - self._passed_s > frame_s / 2:
+            self._passed_s = now_s
+        self._passed_s += n_frames * frame_s
+        time.sleep(max(0.0, self._passed_s - now_s))
 
     def _dropped_frames(self, cue: Cue) -> int:
         rate = self._settings.dropped_frame_rate

@@ -191,14 +191,15 @@ class PsychoPyDisplay:
     def blank(self, duration_s: float, held: Callable[[], bool] = always) -> bool:
         """Gray for `duration_s`, in whole frames; the one that took an image away is the first.
 
-        `held` is asked after every flip, and once more before the flip that ends the last frame.
+        `held` is asked after every flip, that which took an image away included, and once more before
+        the flip that ends the last frame.
 
         Raises:
             RigStopped: If the window was closed.
         """
         n_frames = self._frames.count(duration_s)
-        if n_frames <= 0:
-            return held()
+        if n_frames <= 0 or (self._gray_frames and not held()):
+            return n_frames <= 0 and held()
         for _ in range(n_frames - self._gray_frames):
             self._draw(None)
             self._frames.next()

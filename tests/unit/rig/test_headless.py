@@ -74,7 +74,7 @@ def test_fixation_is_asked_for_in_every_frame(images):
     assert flip.held
     assert not display.blank(1.0, held)
     np.testing.assert_allclose(
-        np.subtract(asked, flip.onset_s), [0, 0.001, 0.002, 0.004, 0.005, 0.006]
+        np.subtract(asked, flip.onset_s), [0, 0.001, 0.002, 0.003, 0.004, 0.005]
     )
     flip = display.show(_cues(images)[1], 1.0, lambda _: None, held)
     assert not flip.held
