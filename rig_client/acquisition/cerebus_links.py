@@ -176,7 +176,7 @@ class Port:
         self._n_strange += 1
         if self._n_strange < N_STRANGE:
             return
-        others = [one for one in ("3.11", "4.0", "4.1") if fits(datagram, one)]  # type: ignore[arg-type]
+        others = [one for one in ("3.11", "4.0", "4.1") if fits(datagram, one)]
         what = f"protocol {others[0]}" if others else "none of Blackrock's protocols"
         remedy = (
             'set protocol = "auto"' if self._asked != "auto" else "is it another instrument now?"

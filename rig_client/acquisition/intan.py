@@ -112,6 +112,7 @@ class Intan(LineStream):
         self._next_timestamp: int | None = None
         control = self._controlled()
         self._blocks_per_write = self._checked_rate(control)
+        self._spikes_to = -1
         self._begin_writes()
         self._selector = selectors.DefaultSelector()
         ports = {"waveform": self._settings.waveform_port, "spike": self._settings.spike_port}
