@@ -72,7 +72,9 @@ def test_cerebus_a_lost_spike_is_noticed(protocol, block):
 def test_cerebus_restarts_again_and_again(protocol, block):
     with rehearsal("cerebus", at_the_edges, protocol=protocol, away_s=0.05) as lab:
         for n in range(3):
-            assert check_recorder(lab.recorder, lab.trigger, block, known, first_word=9 * n + 1) == {}
+            assert (
+                check_recorder(lab.recorder, lab.trigger, block, known, first_word=9 * n + 1) == {}
+            )
             epoch = lab.recorder.recording.epoch
             lab.emulator.restart()
             lab.wait_until(lambda was=epoch: lab.recorder.recording.epoch > was, "it began anew")
