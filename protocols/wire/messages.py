@@ -235,7 +235,9 @@ class SessionStatus(Frozen):
     session_id: Name
     state: SessionState
     rig_id: str
-    rig_says: Text = Field(default="", description="what the rig's screen says now; empty: all is well")
+    rig_says: Text = Field(
+        default="", description="what the rig's screen says now; empty: all is well"
+    )
     simulated: tuple[str, ...] = Field(default=(), description="parts of the rig that are not real")
     blocks_proposed: int
     blocks_answered: int
