@@ -51,7 +51,8 @@ def packed(
     start, stop = (ticks_after(edge, tick_hz) for edge in span_s)
     kept = [np.sort(each[(each >= start) & (each < stop)]) for each in map(_whole, ticks)]
     ends = np.cumsum([len(each) for each in kept])
-    return np.concatenate([ends, *kept]).astype(packed_dtype(span_s, tick_hz))
+    times: PackedTimes = np.concatenate([ends, *kept]).astype(packed_dtype(span_s, tick_hz))
+    return times
 
 
 def unpacked(times: PackedTimes, n_sites: int) -> tuple[Ticks, ...]:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.digests import array_digest
 from protocols.settings import Frozen
-from protocols.vocabulary import Gaze, GazeTrace, Presentation, RigEvent
+from protocols.vocabulary import Gaze, Presentation, RigEvent
 
 DTYPES = ("int32", "int64", "float32")
+
+
+class GazePart(NamedTuple):
+    """Where the subject looked since the trial before.
+
+    Attributes:
+        start_s: On the rig's clock; times of the samples count from here.
+        rate_hz: Samples in a second, as asked for.
+        samples: `(n, 4) float32`.
+    """
+
+    start_s: float
+    rate_hz: float
+    samples: Gaze
 
 
 @dataclass(frozen=True)
@@ -25,7 +38,7 @@ class TrialRecord:
         presentations: In the order of showing; images of the trial that never came on are not there.
         events: Misses before it, rewards, warnings.
         arrays: Digest → packed spike times.
-        gaze: `(n, 4)` since the trial before, or None.
+        gaze: Since the trial before, or None.
         late: Places of presentations in the block (counted from 0 over its trials) that turned out to
             have lost a spike: their counts are withdrawn.
     """
@@ -33,12 +46,14 @@ class TrialRecord:
     presentations: tuple[Presentation, ...] = ()
     events: tuple[RigEvent, ...] = ()
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    gaze: Gaze | None = None
+    gaze: GazePart | None = None
     late: tuple[int, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """As JSON values, for the rig's own disk."""
-        gaze = None if self.gaze is None else packed_text(self.gaze)
+        gaze: Any = None
+        if self.gaze is not None:
+            gaze = [self.gaze.start_s, self.gaze.rate_hz, packed_text(self.gaze.samples)]
         return {
             "presentations": [shown.model_dump(mode="json") for shown in self.presentations],
             "events": [event.model_dump(mode="json") for event in self.events],
@@ -59,7 +74,7 @@ class TrialRecord:
             tuple(Presentation.model_validate(one) for one in document["presentations"]),
             tuple(RigEvent.model_validate(one) for one in document["events"]),
             {name: array_of(text) for name, text in document["arrays"].items()},
-            None if gaze is None else array_of(gaze),
+            None if gaze is None else GazePart(gaze[0], gaze[1], array_of(gaze[2])),
             tuple(int(place) for place in document["late"]),
         )
 
@@ -89,15 +104,3 @@ def array_of(text: Mapping[str, Any]) -> NDArray[Any]:
         raise ValueError(f"no array of {packed.dtype}")
     data = base64.b64decode(packed.data, validate=True)
     return np.frombuffer(data, packed.dtype).reshape(packed.shape)
-
-
-def joined_gaze(
-    records: Iterable[TrialRecord], start_s: float, rate_hz: float
-) -> tuple[GazeTrace | None, dict[str, NDArray[Any]]]:
-    """One trace over all trials, and its array by digest."""
-    parts = [one.gaze for one in records if one.gaze is not None and len(one.gaze)]
-    if not parts:
-        return None, {}
-    whole = np.concatenate(parts).astype(np.float32)
-    digest = array_digest(whole)
-    return GazeTrace(digest=digest, start_s=start_s, rate_hz=rate_hz), {digest: whole}

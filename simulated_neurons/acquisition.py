@@ -74,6 +74,11 @@ class SimulatedAcquisition:
         self._marked.add(cue)
 
     @property
+    def is_simulated(self) -> bool:
+        """True: nothing that it says was measured."""
+        return True
+
+    @property
     def tick_hz(self) -> float:
         """Ticks of spike times in a second; 0 without noise: expected counts have no times."""
         return 0.0 if self._settings.noise == "none" else TICK_HZ

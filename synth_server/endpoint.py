@@ -235,7 +235,10 @@ class Endpoint:
             self._handed_out[session.session_id] = max(
                 index, self._handed_out.get(session.session_id, index)
             )
-            return Answer(msg.BlockReady(block=block.document()), image_frames(block.distinct_images().values()))
+            return Answer(
+                msg.BlockReady(block=block.document()),
+                image_frames(block.distinct_images().values()),
+            )
         if session.has_ended:
             return Answer(over)
         return Answer(failed(session.failure)) if session.failure else None
@@ -366,6 +369,18 @@ class Endpoint:
         self._context.term()
         for session in self._sessions.values():
             session.log.close()
+
+
+def check_free(host: str, ports: tuple[int, ...], keys: ServerKeys | None) -> None:
+    """Raise `WireError` if nobody can listen on one of these ports; 0 is always free."""
+    context: Context = zmq.Context()
+    try:
+        for port in filter(None, ports):
+            bind(context, zmq.ROUTER, host, port, keys)[0].close()
+        if not all(ports):
+            bind(context, zmq.ROUTER, host, 0, keys)[0].close()
+    finally:
+        context.destroy(linger=0)
 
 
 def _welcome(session: Session) -> msg.Welcome:

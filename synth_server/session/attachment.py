@@ -82,7 +82,9 @@ def check_can_show(
     }
     for block in blocks:
         here = f"block {block.index} (thread {block.thread})"
-        wanted |= {one.place: f"{here}, {one.label or one.role}" for one in block.stimuli if one.place}
+        wanted |= {
+            one.place: f"{here}, {one.label or one.role}" for one in block.stimuli if one.place
+        }
         if block.timing.require_times and not rig.rig.tick_hz:
             raise Refusal(
                 RefusalReason.NO_SPIKE_TIMES,

@@ -62,9 +62,7 @@ def check_responses(block: Block, responses: BlockResponses, site_ids: Sequence[
             completed.add(counted)
 
 
-def _check_times(
-    block: Block, responses: BlockResponses, shown: Presentation, where: str
-) -> None:
+def _check_times(block: Block, responses: BlockResponses, shown: Presentation, where: str) -> None:
     """The counts must be those that the spike times give in the count window."""
     if shown.spike_counts is None:
         return
