@@ -19,6 +19,7 @@ from pydantic import Field
 from protocols.spike_times import ticks_after
 from rig_client.acquisition.event_channels import EventChannel, WordChannel
 from rig_client.acquisition.stream import RecorderSettings, StreamAcquisition
+from rig_client.acquisition.survey import Survey
 from rig_client.acquisition.words import Word
 
 ONLY = EventChannel(0)
@@ -137,7 +138,7 @@ class LineStream(StreamAcquisition, ABC):
         self._line_settle_s = settings.line_settle_ms / 1000
         self._line_settings = settings
         self._lines: dict[EventChannel, LineWords] = {}
-        self._word_channel = WordChannel(self.recording.was_sent)
+        self._words_by = WordChannel(self.recording.was_sent)
         self._epoch = self.recording.epoch
         self.n_changes: Counter[EventChannel] = Counter()
 
@@ -173,7 +174,15 @@ class LineStream(StreamAcquisition, ABC):
 
     def notes(self) -> tuple[str, ...]:
         """Those of all recorders; and which event channel carries the words, if there are several."""
-        return (*super().notes(), *self._word_channel.notes())
+        return (*super().notes(), *self._words_by.notes())
+
+    def survey(self) -> Survey:
+        """What the stream has brought so far, with its event channels."""
+        several = {str(channel): n for channel, n in self.n_changes.items() if channel != ONLY}
+        chosen = str(getattr(self._line_settings, "word_channel", ""))
+        if not chosen and self._words_by.chosen is not None:
+            chosen = str(self._words_by.chosen)
+        return super().survey()._replace(channels=several, word_channel=chosen)
 
     def _idle(self) -> None:
         """Lines that have waited long enough make their word, whatever comes."""
@@ -202,9 +211,9 @@ class LineStream(StreamAcquisition, ABC):
     def _pass_words(self, until: float) -> None:
         for channel, lines in self._lines.items():
             for word in lines.until(until):
-                for trial_word in self._word_channel.offered(channel, word):
+                for trial_word in self._words_by.offered(channel, word):
                     self._pass(trial_word)
-        for held in self._word_channel.released():
+        for held in self._words_by.released():
             self._pass(held)
 
     def _pass(self, word: Word) -> None:

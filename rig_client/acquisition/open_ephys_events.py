@@ -22,6 +22,7 @@ from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.order import Order
 from rig_client.acquisition.stream import Misfit
 from rig_client.acquisition.subscriber import Subscriber, decoded_or_lost
+from rig_client.acquisition.survey import Survey
 
 TTL, SPIKE = 0, 1
 Message = list[bytes]
@@ -122,6 +123,7 @@ class OpenEphysEvents(LineStream):
     """
 
     Settings = OpenEphysEventsSettings
+    limits = "its messages have no numbers: a spike that is lost on the way cannot be noticed"
 
     def __init__(self, settings: OpenEphysEventsSettings, session: SessionInfo) -> None:  # noqa: ARG002
         check_two_streams(settings)
@@ -157,9 +159,10 @@ class OpenEphysEvents(LineStream):
         more = self._alignment.notes() if self._alignment is not None else ()
         return (*super().notes(), *more)
 
-    def alignment(self) -> str:
-        """How the words' stream is aligned to the spikes'; empty if they are one."""
-        return "" if self._alignment is None else self._alignment.text()
+    def survey(self) -> Survey:
+        """What the stream has brought so far, and how the words' stream is aligned to it."""
+        aligned = "" if self._alignment is None else self._alignment.text()
+        return super().survey()._replace(alignment=aligned)
 
     def _open(self) -> None:
         self._subscriber = Subscriber(self._settings.address)

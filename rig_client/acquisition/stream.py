@@ -22,6 +22,7 @@ from protocols.vocabulary import Block, Cue, RecorderClock
 from rig_client.acquisition.disorder import FIRST_S
 from rig_client.acquisition.names import Names
 from rig_client.acquisition.recording import Limits, Recording
+from rig_client.acquisition.survey import Survey
 
 logger = logging.getLogger(__name__)
 
@@ -100,9 +101,11 @@ class StreamAcquisition(ABC):
 
     Attributes:
         least_wait_s: Counts wait for stragglers so long at least, however orderly the stream is.
+        limits: Losses that this recorder's format cannot reveal, in words; empty: none.
     """
 
     least_wait_s: ClassVar[float] = 0.0
+    limits: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -212,6 +215,19 @@ class StreamAcquisition(ABC):
         """Why nothing can be recorded now; also says that no trial is under way."""
         self.recording.rest()
         return self._trouble
+
+    def survey(self) -> Survey:
+        """What the stream has brought so far."""
+        return Survey(
+            units=self.names.seen(),
+            mismatch=tuple(self.names.mismatch()),
+            channels={},
+            word_channel="",
+            disorder=self.recording.disorder(),
+            is_measured=self.recording.is_measured,
+            n_late=self.recording.n_late,
+            limits=self.limits,
+        )
 
     def clock(self) -> RecorderClock | None:
         """The recorder's clock against the rig's."""
