@@ -77,6 +77,8 @@ def _tell(found: list[Any], folder: Path) -> None:
 def _cells(session: Any, folder: Path) -> list[str]:
     colour = _COLOURS.get(session.state)
     state = f"[{colour}]{session.state}[/]" if colour else session.state
+    if session.simulated:
+        state += ", SIMULATED"
     began = "–"
     if session.started_unix_s is not None:
         began = f"{datetime.fromtimestamp(session.started_unix_s):%Y-%m-%d %H:%M}"

@@ -177,7 +177,7 @@ function drawMoving() {
     panels.markGeneration(block?.generation ?? null, page.isLatest);
   }
   const relative = charts.drawHeat(thread, page.isLatest ? null : page.at);
-  element("heat-title").textContent = relative ? "Every site: evolved ÷ references" : "Every site: mean spikes";
+  element("heat-title").textContent = relative ? "Sites: evolved ÷ references" : "Sites: mean spikes";
   panels.showPosition(shown, page.at, page.isLatest);
 }
 
