@@ -162,7 +162,7 @@ def predictivity(
     n_train = round(train_share * recording.n_images)
     each = []
     for _ in range(n_splits):
-        train, test = split_images(recording.n_images, n_train, random)
+        train, test = split_images(recording.n_images, n_train, random, recording.copies)
         predicted = fitted(recording.of_images(train), recording.images[test])
         each.append(correlations(predicted, recording.means[test]))
     r: Floats = np.nanmean(each, axis=0)

@@ -19,6 +19,7 @@ from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError
 from protocols.experiments.control import ControlSettings
 from protocols.experiments.evolve import EvolveSettings
+from protocols.outputs import check_new_folder
 from protocols.settings import Frozen, merged, validated
 from synth_server.dry_run_processes import (
     LOG,
@@ -270,6 +271,7 @@ def write_settings(settings: DryRunSettings, folder: Path) -> None:
     Raises:
         SettingsError: If `folder` holds a session already.
     """
+    check_new_folder(folder)
     if (folder / LOG).exists():
         raise SettingsError(
             "there is a session in this folder already, and logs are never overwritten",
@@ -279,7 +281,8 @@ def write_settings(settings: DryRunSettings, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     document = session_settings(settings).model_dump(mode="json", exclude_none=True)
     (folder / "session.toml").write_text(tomli_w.dumps(document), "utf-8")
-    (folder / "rig.toml").write_text(tomli_w.dumps(rig_settings(settings)), "utf-8")
+    rig = {**rig_settings(settings), "spool": str((folder / "spool").absolute())}
+    (folder / "rig.toml").write_text(tomli_w.dumps(rig), "utf-8")
 
 
 def _optimizer(settings: DryRunSettings) -> dict[str, Any]:

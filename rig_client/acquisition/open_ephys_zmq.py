@@ -16,7 +16,6 @@ import zmq
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
-from protocols.spike_times import ticks_after
 from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.message_numbers import MessageNumbers
 from rig_client.acquisition.stream import StreamLost
@@ -145,8 +144,7 @@ class OpenEphysZmq(LineStream):
         self._stream = settings.stream
         self._subscriber: Subscriber | None = None
         self._heart: Heart | None = None
-        slack = ticks_after(settings.settle_ms / 1000, settings.sample_rate_hz)
-        self._numbers = MessageNumbers(self.recording, slack)
+        self._numbers = MessageNumbers(self.recording)
         self.start()
 
     def _open(self) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.digests import canonical_json
+from protocols.names import nwb_name
 from protocols.rig_description import DisplayDescription
 from synth_server.readers import nwb_tables
 from synth_server.readers.export_libraries import nwb
@@ -193,7 +194,7 @@ def _add_electrodes(nwbfile: Any, session: LoggedSession, subject: SubjectSettin
     recorder = (subject.recorder if subject else "") or _recorder(session)
     mark = stamp(session.simulated)
     device = nwbfile.create_device(
-        name=rig.rig_id.replace("/", "-") if rig else "rig",
+        name=nwb_name(rig.rig_id) if rig else "rig",
         description=f"Recorder: {recorder}. Rig software: {rig.software if rig else 'unknown'}."
         + f" {mark}." * bool(mark),
     )

@@ -361,6 +361,20 @@ def _corrupted(path: Path, seq: int, error: Exception) -> LogCorrupted:
     return LogCorrupted(f"event {seq} cannot be read", where=str(path), got=error)
 
 
+def remove_log(path: Path) -> None:
+    """Remove a log that this process made and nobody was shown anything of, with what lies beside.
+
+    A start that failed leaves nothing: the same command works once its cause is mended. Folders go
+    only if they are empty by then.
+    """
+    sidecars = [path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".new")]
+    for file in (*sidecars, _lock_path(path)):
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+
+
 def is_being_written(path: Path) -> bool:
     """Whether a server has this log open for writing at this moment."""
     lock = _lock_path(path)

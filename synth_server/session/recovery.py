@@ -6,7 +6,7 @@ they propose must be what was logged, or the session is not the one that the log
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -204,7 +204,11 @@ class Verification:
 
 
 def verify_replay(
-    path: Path, tolerance: int = PIXEL_TOLERANCE, *, products: bool = True
+    path: Path,
+    tolerance: int = PIXEL_TOLERANCE,
+    *,
+    products: bool = True,
+    step: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Verification:
     """Check the log's hashes, then draw the whole session anew and compare.
 
@@ -217,6 +221,7 @@ def verify_replay(
         products: Whether fits and syntheses that lie beside the log are taken from there. If not,
             or if they are gone, they are computed anew: minutes, and other hardware may come to
             other images.
+        step: Told of (events done, events in all).
 
     Raises:
         LogCorrupted: If the log was altered; names the event.
@@ -233,6 +238,7 @@ def verify_replay(
         session = Session(start.settings, log, conductor)
         last_block = _last_block(log)
         for event in log.events(after=0):
+            step(event.seq, log.last_seq)
             if event.seq < last_block or event.kind is not EventKind.RESPONSES_RECEIVED:
                 for logged, proposed in driven(conductor, event, log):
                     _compare(event, logged, proposed, tolerance, report)

@@ -26,6 +26,7 @@ from protocols.errors import PluginError
 from protocols.experiments.control import ComparisonSettings, MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
 from protocols.experiments.warm_start import StartSettings
+from protocols.rig_description import RigDescription
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import BlockResponses, Outcome, Presentation, Timing
 from protocols.wire import encoder_messages
@@ -39,7 +40,6 @@ from synth_server.session.build import Equipment, ThreadApparatus, new_session, 
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog
 from synth_server.session.recovery import verify_replay
-from tests.playing import RIG
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -476,7 +476,7 @@ def small_log(tmp_path: Path) -> Path:
     )
     path = tmp_path / "session.sqlite"
     session = new_session(settings, path)
-    session.attach(msg.Attach(rig_id="rig-ü", site_ids=("a", '"b",'), rig=RIG))
+    session.attach(msg.Attach(rig_id="rig-ü", site_ids=("a", '"b",'), rig=RigDescription()))
     session.control("annotate", 'drowsy; "µ" line\n2')
     while not session.is_over:
         _answer(session)

@@ -135,6 +135,8 @@ def test_disorder_within_the_settling_time_changes_nothing():
     rig.recording.word(1, word)
     rig.recording.spike(word + START, "a")
     rig.pass_s(0.25)
+    assert rig.counts(cue) is None, "the word itself came 173 ms behind: as much may be missing"
+    rig.pass_s(0.15)
     assert rig.counts(cue) == [2, 0]
 
 
@@ -303,6 +305,8 @@ def test_a_gap_that_fills_was_none_and_is_waited_for():
     assert rig.counts(cue) is None
     rig.recording.spike(word + STOP - 1, "a")
     rig.recording.filled(gap)
+    assert rig.counts(cue) is None, "33 ms behind: as much is waited for, with a margin"
+    rig.recording.heard(word + STOP + 1500)
     assert rig.counts(cue) == [1, 0]
 
 
