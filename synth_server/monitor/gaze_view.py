@@ -108,4 +108,5 @@ def _within(points: NDArray[np.float32], places: list[Placement | None]) -> floa
 def _thinned(points: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(points) <= MAX_POINTS:
         return points
-    return points[np.linspace(0, len(points) - 1, MAX_POINTS).astype(int)]
+    thinned: NDArray[np.float32] = points[np.linspace(0, len(points) - 1, MAX_POINTS).astype(int)]
+    return thinned
