@@ -1,7 +1,7 @@
 """The Methods paragraphs of a session, written from the settings in its log.
 
 Numbers and names only, as they stand in the log; threads that differ in nothing but what they drive
-share a paragraph. A protocol of a lab's own is described by its settings.
+share a paragraph. What plug-ins are called stands in `choices`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from protocols.documents import SessionStarted, ThreadSettings
 from protocols.vocabulary import Timing
 from synth_server.readers.bootstrap import N_RESAMPLES
 from synth_server.readers.evolution_gains import FINAL_GENERATIONS
+from synth_server.readers.report import choices
 from synth_server.readers.significance import N_PERMUTATIONS
 
 Settings = Mapping[str, Any]
@@ -27,8 +28,8 @@ def methods_of(start: SessionStarted) -> tuple[str, ...]:
     said += _timings([threads for threads in groups if _timed(threads[0])])
     versions = ", ".join(f"{name} {number}" for name, number in start.versions.items())
     said.append(
-        f"All randomness derives from the seed {start.settings.seed}. Software: {versions}; "
-        f"networks ran on {start.device}."
+        f"All randomness derives from the seed {start.settings.seed}. Software: {versions}. Networks "
+        f"ran on {start.device}."
     )
     return (*said, _statistics({thread.protocol for thread in start.settings.threads}))
 
@@ -57,11 +58,12 @@ def _names(threads: list[ThreadSettings]) -> str:
 def _evolve(threads: list[ThreadSettings]) -> str:
     one = threads[0].settings
     said = [
-        f"images were evolved over {_n(one['n_generations'], 'generation')} by the optimizer "
-        f"{_choice(one['optimizer'])}, in the codes of the generator {_choice(one['generator'])}.",
-        f"Fitness was the objective {'; '.join(_choice(t.settings['objective']) for t in threads)}.",
+        f"images were evolved over {_n(one['n_generations'], 'generation')} by "
+        f"{choices.optimizer(one['optimizer'])}.",
+        f"They were drawn by {choices.generator(one['generator'])}.",
+        f"Fitness was {_and([choices.objective(t.settings['objective']) for t in threads])}.",
         f"{_n(one['n_references'], 'natural reference image')} ({one['references']}) stood in every "
-        f"block; every image of a block was shown {_times(one['repetitions'])}, in random order.",
+        f"block, and every image of a block was shown {_times(one['repetitions'])}, in random order.",
     ]
     if one.get("start"):
         said.append(_start(one["start"]))
@@ -104,16 +106,16 @@ def _control(threads: list[ThreadSettings]) -> str:
             f"random order, {mapping['images_per_block']} to a block."
         ]
     else:
-        said = ["no responses were mapped; the best natural images were given."]
+        said = ["no responses were mapped: the best natural images were given."]
     if one["encoder"]:
         said.append(f"The encoder was {one['encoder']}.")
     else:
-        said.append(f"The encoder {_choice(one['fit'])} was fitted to them.")
+        said.append(f"To them, an encoder was fitted: {choices.fit(one['fit'])}.")
     targets = "every site" if one["targets"] is None else _n(len(one["targets"]), "site")
     aim = threads[0].protocol.replace("_", "-")
     said.append(
-        f"For {targets}, {_n(one['n_seeds'], f'{aim} image')} were synthesised by the recipe "
-        f"{_choice(one['synthesis'])}."
+        f"For {targets}, {_n(one['n_seeds'], f'{aim} image')} were synthesised by "
+        f"{choices.synthesis(one['synthesis'])}."
     )
     controls = [f"the {_n(shown['best_natural'], 'best natural image')} of each target"]
     if shown["contrast_gain"] != 1:
@@ -141,8 +143,10 @@ def _mapping(threads: list[ThreadSettings]) -> str:
 
 def _any(threads: list[ThreadSettings]) -> str:
     one = threads[0]
-    rest = {name: value for name, value in one.settings.items() if name != "timing"}
-    return f"protocol {one.protocol} with {_listed(rest)}."
+    return (
+        f"the laboratory's protocol {one.protocol}, whose settings stand in the session's "
+        "configuration."
+    )
 
 
 PARAGRAPHS: Mapping[str, Callable[[list[ThreadSettings]], str]] = {
@@ -184,12 +188,14 @@ def _statistics(protocols: set[str]) -> str:
     said = [
         "Statistics: confidence intervals are percentiles (2.5, 97.5) of "
         f"{N_RESAMPLES} bootstrap resamples of the repetitions of every image and, where several "
-        "images are averaged, of the images; intervals of medians resample sites or threads."
+        "images are averaged, of the images. Intervals of medians resample sites or threads."
     ]
     if "evolve" in protocols:
         said.append(
             f"p-values are from two-sided permutation tests with {N_PERMUTATIONS} permutations. The "
-            "best natural image was chosen on other counts than it was scored on. Without a test at "
+            "best natural image was chosen among all natural images shown, on other counts than it "
+            "was scored on. The gain is the mean response to the evolved images divided by the "
+            "response to that image. Without a test at "
             f"the end, the last {FINAL_GENERATIONS} generations stand for the evolved images."
         )
     return " ".join(said)
@@ -203,21 +209,9 @@ def _times(number: int) -> str:
     return {1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
-def _choice(choice: Settings) -> str:
-    """`deep (code_dim 512, tiles 2)`."""
-    options = _listed(choice.get("options", {}))
-    return f"{choice['name']} ({options})" if options else str(choice["name"])
-
-
-def _listed(options: Settings) -> str:
-    return ", ".join(
-        f"{name} {_value(value)}" for name, value in options.items() if value is not None
-    )
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"({_listed(value)})"
-    if isinstance(value, list):
-        return "; ".join(_value(each) for each in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _and(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    different = list(dict.fromkeys(words))
+    if len(different) < 2:
+        return "".join(different)
+    return f"{', '.join(different[:-1])} and {different[-1]}"
