@@ -135,11 +135,13 @@ def dry_run_command(
 
 
 def _tell(console: Console, summary: Any, out: Path) -> None:
-    from synth_server.readers.control_table import print_control
+    from synth_server.readers.control_table import print_control, print_learning
 
     _tell_gains(console, summary)
     for thread in summary.control:
         print_control(thread, console)
+    for learning in summary.learning:
+        print_learning(learning, console)
     for each in summary.stability:
         if each.warning:
             console.print(f"[yellow]{each.thread}, {each.site}:[/] {each.warning}")

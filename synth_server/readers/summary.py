@@ -17,6 +17,7 @@ from synth_server.readers.evolution_gains import (
     compare_in_test,
 )
 from synth_server.readers.gains import ControlSummary, summaries
+from synth_server.readers.learning import LearningSummary, learned
 from synth_server.readers.rig_record import AtRig
 from synth_server.readers.stability import SiteStability, stabilities
 from synth_server.session.log import SessionLog
@@ -123,6 +124,7 @@ class Summary(Frozen):
     sites: tuple[SiteGain, ...]
     evolution: tuple[EvolutionGain, ...]
     control: tuple[ControlSummary, ...]
+    learning: tuple[LearningSummary, ...] = ()
     stability: tuple[SiteStability, ...]
     presentations: Presentations
     at_rig: AtRig = AtRig()
@@ -152,6 +154,7 @@ def summarize(record: EvolutionRecord) -> Summary:
         DataError: If the record holds no session.
     """
     start, counted = record.started, record.tally.outcomes
+    control = summaries(record.control)
     return Summary(
         session_id=start.settings.session_id,
         seed=start.settings.seed,
@@ -160,7 +163,8 @@ def summarize(record: EvolutionRecord) -> Summary:
         threads=tuple(_thread(thread) for thread in record.threads.values()),
         sites=tuple(gain for thread in record.threads.values() for gain in _gains(thread, record)),
         evolution=_evolution(record),
-        control=summaries(record.control),
+        control=control,
+        learning=learned(record.control, control),
         stability=tuple(site for thread in record.threads.values() for site in stabilities(thread)),
         presentations=Presentations(
             completed=counted[Outcome.COMPLETED],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import NamedTuple
 
 from protocols.vocabulary import Role
 from synth_server.readers.bootstrap import Estimate
 from synth_server.readers.gains import ControlSummary
+from synth_server.readers.learning import LearningSummary
 from synth_server.readers.paper import interval, probability
 from synth_server.readers.report.quality import Quality
 from synth_server.readers.results import Results
@@ -148,6 +150,36 @@ def control_tables(summaries: Sequence[ControlSummary]) -> list[Table]:
             names = ("site", "synthesised", "best natural", "ratio")
             tables.append(Table(f"{thread.thread}: softmax score of the target", names, scores))
     return tables
+
+
+def learning_tables(summaries: Sequence[LearningSummary]) -> list[Table]:
+    """For each thread with rounds: mean spikes of each round's images, over sites."""
+    tables = []
+    for thread in summaries:
+        rows = [
+            (
+                str(each.round),
+                f"{each.n_presentations:,}",
+                _over_sites([site.predicted for site in each.sites]),
+                _over_sites([site.measured for site in each.sites]),
+                _over_sites([site.from_best for site in each.sites]),
+                _over_sites([site.from_scratch for site in each.sites]),
+                "–" if each.median_gain is None else f"× {each.median_gain:.2f}",
+            )
+            for each in thread.rounds
+        ]
+        head = (
+            "round", "presentations", "predicted", "measured", "from the best", "from scratch",
+            "÷ best natural",
+        )  # fmt: skip
+        caption = f"{thread.thread}: rounds of learning; mean spikes, median over sites"
+        tables.append(Table(caption, head, rows))
+    return tables
+
+
+def _over_sites(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{median(known):.1f}" if known else "–"
 
 
 def outcome_table(quality: Quality) -> Table:
