@@ -27,7 +27,9 @@ def choice(choice: Settings) -> str:
 def listed(options: Settings) -> str:
     """`code_dim 512, tiles 2`; without those that are not set."""
     return ", ".join(
-        f"{name} {_value(value)}" for name, value in options.items() if value is not None
+        f"{name} {_value(value)}"
+        for name, value in options.items()
+        if value is not None and value != [] and value != {}
     )
 
 
