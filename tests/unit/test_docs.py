@@ -25,6 +25,7 @@ from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError
 from protocols.experiments.control import ComparisonSettings, MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
+from protocols.experiments.rounds import LearningSettings
 from protocols.experiments.warm_start import StartSettings
 from protocols.rig_description import RigDescription
 from protocols.settings import PluginChoice, validated
@@ -41,7 +42,7 @@ from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
-from synth_server.readers import gains, stability, summary
+from synth_server.readers import gains, learning, stability, summary
 from synth_server.readers.bootstrap import N_RESAMPLES, Estimate
 from synth_server.readers.nwb_subject import SubjectSettings
 from synth_server.session.build import Equipment, ThreadApparatus, new_session, resolved
@@ -234,6 +235,9 @@ def test_the_recipe_finds_an_altered_array(small_log, dtype):
         summary.BlockSummary,
         gains.ControlSummary,
         gains.SiteControl,
+        learning.LearningSummary,
+        learning.RoundSummary,
+        learning.RoundAtSite,
         stability.SiteStability,
         gains.PopulationResponse,
         Estimate,
@@ -260,6 +264,7 @@ def test_every_field_of_the_summary_is_named(model):
         ("normalisation", 3, NormalisationSettings),
         ("mapping", 3, MappingSettings),
         ("comparison", 3, ComparisonSettings),
+        ("learning", 3, LearningSettings),
         ("rig.toml", 2, RigSettings),
     ],
 )

@@ -121,7 +121,8 @@ export function showThreads(overview, chosen, choose) {
     tab.title = [`${thread.protocol}${thread.generation === null ? "" : `, generation ${thread.generation}`}`, ...thread.warnings].join("\n");
     tab.firstChild.classList.toggle("warned", thread.warnings.length > 0);
     const ratio = thread.evolved?.mean && thread.reference?.mean > 0 ? thread.evolved.mean / thread.reference.mean : null;
-    set(tab.lastChild, ratio === null ? "" : `× ${number(ratio, ratio < 9.95 ? 1 : 0)}`);
+    set(tab.lastChild, ratio === null ? "" : `${number(ratio, ratio < 9.95 ? 1 : 0)} × refs`);
+    tab.lastChild.title = "evolved ÷ mean of all references, last generation; the gain over the best natural image is in the report";
   });
 }
 

@@ -2,7 +2,7 @@
 
 Numbers and names only, as they stand in the log. What was measured is told as it was (`shown_methods`),
 with the plan beside it where that differs. Threads that differ in nothing but what they drive
-share a paragraph. A protocol of a lab's own is described by its settings.
+share a paragraph. What plug-ins are called stands in `choices`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from protocols.documents import SessionStarted, ThreadSettings
 from protocols.vocabulary import Timing
 from synth_server.readers.bootstrap import N_RESAMPLES
 from synth_server.readers.evolution_gains import FINAL_GENERATIONS
+from synth_server.readers.report import choices
 from synth_server.readers.report.shown_methods import (
     frame_ms_of,
     rig_paragraphs,
     timing_paragraph,
 )
-from synth_server.readers.report.words import choice, listed, n_of, times
+from synth_server.readers.report.words import n_of, times
 from synth_server.readers.rig_record import RigRecord
 from synth_server.readers.shown import Shown
 from synth_server.readers.significance import N_PERMUTATIONS
@@ -46,8 +47,8 @@ def methods_of(
     said += _timings(timed, shown or {}, frame_ms_of(rig or RigRecord()))
     versions = ", ".join(f"{name} {number}" for name, number in start.versions.items())
     said.append(
-        f"All randomness derives from the seed {start.settings.seed}. Software: {versions}; "
-        f"networks ran on {start.device}."
+        f"All randomness derives from the seed {start.settings.seed}. Software: {versions}. Networks "
+        f"ran on {start.device}."
     )
     return (*said, _statistics({thread.protocol for thread in start.settings.threads}))
 
@@ -76,11 +77,12 @@ def _names(threads: list[ThreadSettings]) -> str:
 def _evolve(threads: list[ThreadSettings]) -> str:
     one = threads[0].settings
     said = [
-        f"images were evolved over {n_of(one['n_generations'], 'generation')} by the optimizer "
-        f"{choice(one['optimizer'])}, in the codes of the generator {choice(one['generator'])}.",
-        f"Fitness was the objective {'; '.join(choice(t.settings['objective']) for t in threads)}.",
+        f"images were evolved over {n_of(one['n_generations'], 'generation')} by "
+        f"{choices.optimizer(one['optimizer'])}.",
+        f"They were drawn by {choices.generator(one['generator'])}.",
+        f"Fitness was {_and([choices.objective(t.settings['objective']) for t in threads])}.",
         f"{n_of(one['n_references'], 'natural reference image')} ({one['references']}) stood in every "
-        f"block; every image of a block was shown {times(one['repetitions'])}, in random order.",
+        f"block, and every image of a block was shown {times(one['repetitions'])}, in random order.",
     ]
     if one.get("start"):
         said.append(_start(one["start"]))
@@ -123,16 +125,16 @@ def _control(threads: list[ThreadSettings]) -> str:
             f"random order, {mapping['images_per_block']} to a block."
         ]
     else:
-        said = ["no responses were mapped; the best natural images were given."]
+        said = ["no responses were mapped: the best natural images were given."]
     if one["encoder"]:
         said.append(f"The encoder was {one['encoder']}.")
     else:
-        said.append(f"The encoder {choice(one['fit'])} was fitted to them.")
+        said.append(f"To them, an encoder was fitted: {choices.fit(one['fit'])}.")
     targets = "every site" if one["targets"] is None else n_of(len(one["targets"]), "site")
     aim = threads[0].protocol.replace("_", "-")
     said.append(
-        f"For {targets}, {n_of(one['n_seeds'], f'{aim} image')} were synthesised by the recipe "
-        f"{choice(one['synthesis'])}."
+        f"For {targets}, {n_of(one['n_seeds'], f'{aim} image')} were synthesised by "
+        f"{choices.synthesis(one['synthesis'])}."
     )
     controls = [f"the {n_of(shown['best_natural'], 'best natural image')} of each target"]
     if shown["contrast_gain"] != 1:
@@ -160,8 +162,10 @@ def _mapping(threads: list[ThreadSettings]) -> str:
 
 def _any(threads: list[ThreadSettings]) -> str:
     one = threads[0]
-    rest = {name: value for name, value in one.settings.items() if name != "timing"}
-    return f"protocol {one.protocol} with {listed(rest)}."
+    return (
+        f"the laboratory's protocol {one.protocol}, whose settings stand in the session's "
+        "configuration."
+    )
 
 
 PARAGRAPHS: Mapping[str, Callable[[list[ThreadSettings]], str]] = {
@@ -199,12 +203,22 @@ def _statistics(protocols: set[str]) -> str:
     said = [
         "Statistics: confidence intervals are percentiles (2.5, 97.5) of "
         f"{N_RESAMPLES} bootstrap resamples of the repetitions of every image and, where several "
-        "images are averaged, of the images; intervals of medians resample sites or threads."
+        "images are averaged, of the images. Intervals of medians resample sites or threads."
     ]
     if "evolve" in protocols:
         said.append(
             f"p-values are from two-sided permutation tests with {N_PERMUTATIONS} permutations. The "
-            "best natural image was chosen on other counts than it was scored on. Without a test at "
+            "best natural image was chosen among all natural images shown, on other counts than it "
+            "was scored on. The gain is the mean response to the evolved images divided by the "
+            "response to that image. Without a test at "
             f"the end, the last {FINAL_GENERATIONS} generations stand for the evolved images."
         )
     return " ".join(said)
+
+
+def _and(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    different = list(dict.fromkeys(words))
+    if len(different) < 2:
+        return "".join(different)
+    return f"{', '.join(different[:-1])} and {different[-1]}"

@@ -18,6 +18,7 @@ from synth_server.readers.report.figures import (
     Figure,
     control_figures,
     evolution_figures,
+    learning_figures,
     mapping_figures,
     mask_figures,
 )
@@ -29,6 +30,7 @@ from synth_server.readers.report.tables import (
     control_tables,
     evolution_table,
     headline,
+    learning_tables,
     outcome_table,
     rig_table,
 )
@@ -96,6 +98,7 @@ def _figures(
     if results is not None:
         yield from evolution_figures(results, folder / RESULTS)
     yield from control_figures(summary.control, record, log_path, own)
+    yield from learning_figures(summary, record, log_path, own)
     yield from mapping_figures(record, log_path, own)
     if summary.control:
         sizes = [thread.settings.get("image_size_px") for thread in record.started.settings.threads]
@@ -133,7 +136,7 @@ def _page(
         simulated_word=SIMULATED,
         about=_about(record, summary),
         numbers=headline(summary, results, quality),
-        results=[*tables, *control_tables(summary.control)],
+        results=[*tables, *control_tables(summary.control), *learning_tables(summary.learning)],
         figures=[_embedded(figure, folder) for figure in figures],
         methods=methods_of(record.started, record.at_rig, record.shown),
         warnings=quality.warnings,
