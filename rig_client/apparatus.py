@@ -20,6 +20,7 @@ from protocols.rig_interfaces import (
 )
 from protocols.settings import PluginChoice
 from rig_client.settings import RigSettings
+from rig_client.triggers.noted import NotedTrigger, WordNoting
 
 GROUPS_OF_PARTS = {
     "display": "stimloop.displays",
@@ -91,6 +92,8 @@ def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
         fixation = part(Fixation, "stimloop.fixations", settings.fixation)
         if isinstance(fixation, GazeFixation):
             fixation.watch_on(display)
+        if isinstance(fixation, WordNoting):
+            trigger = NotedTrigger(trigger, fixation)
         _check_is_seen(settings, display, acquisition)
         made.pop_all()
     names = {kind: getattr(settings, kind).name for kind in GROUPS_OF_PARTS}

@@ -47,6 +47,11 @@ class Spool:
             ) from None
         self._lock = FolderLock(self._folder)
 
+    @property
+    def folder(self) -> Path:
+        """Of this session."""
+        return self._folder
+
     def close(self) -> None:
         """Let another rig client have the folder."""
         self._lock.close()

@@ -135,11 +135,13 @@ def dry_run_command(
 
 
 def _tell(console: Console, summary: Any, out: Path) -> None:
-    from synth_server.readers.control_table import print_control
+    from synth_server.readers.control_table import print_control, print_learning
 
     _tell_gains(console, summary)
     for thread in summary.control:
         print_control(thread, console)
+    for learning in summary.learning:
+        print_learning(learning, console)
     for each in summary.stability:
         if each.warning:
             console.print(f"[yellow]{each.thread}, {each.site}:[/] {each.warning}")
@@ -351,6 +353,7 @@ def keys(
 
 def _control(command: str, connect: str, session: str, keys: Path | None, text: str = "") -> None:
     from synth_server.control import ask
+    from synth_server.readers.rig_record import stamp
 
     for line in ask(command, connect, session, keys, text):
         Console().print(
@@ -358,6 +361,10 @@ def _control(command: str, connect: str, session: str, keys: Path | None, text: 
             f"{line.blocks_proposed} proposed  rig {line.rig_id or '(none yet)'}",
             highlight=False,
         )
+        if mark := stamp(line.simulated):
+            Console().print(f"  {mark}", style="yellow", highlight=False, markup=False)
+        if line.rig_says:
+            Console().print(f"  rig says: {line.rig_says}", highlight=False, markup=False)
 
 
 _CONTROL = "tcp://127.0.0.1:5571"

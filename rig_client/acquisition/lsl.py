@@ -1,8 +1,9 @@
 """Lab Streaming Layer: a stream of spikes and a stream of trial words, both of events.
 
 A sample of the stream of spikes names what fired, by a text, a whole number, or a number of another
-format ("3.0" is unit 3); one of the stream of words is the word. Each carries LSL's time in seconds. Streams of one computer have one clock, and
-their times are taken as they are; those of several are brought to this computer's clock by LSL.
+format ("3.0" is unit 3); one of the stream of words is the word. Each carries LSL's time in seconds.
+Streams of one computer have one clock, and their times are taken as they are; those of several are
+brought to this computer's clock by LSL.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from protocols.settings import Frozen
+from rig_client.display.keyboard import Keys
 
 Degrees = Annotated[float, Field(ge=-80, le=80)]
 Pixels = Annotated[int, Field(ge=16, le=16_384)]
@@ -46,8 +47,14 @@ class PsychoPySettings(Frozen):
         fixation_spot_deg: Diameter of the spot; 0: none.
         fixation_spot: Its gray level.
         pause_key: Pauses after the trial.
-        resume_key: Goes on.
-        quit_key: Quits, after `pause_key`.
+        resume_key: Pauses too, and goes on after a pause.
+        quit_key: Quits, within a pause.
+        free_reward_key: Gives a reward.
+        longer_pulse_key: Makes rewards 10 ms longer; `plus` is also the shifted `equal`.
+        shorter_pulse_key: Makes them 10 ms shorter.
+        centre_gaze_key: What is looked at is the fixation point.
+        undo_centre_key: Takes the last correction of gaze back.
+        calibrate_key: Calibrates the eye tracker, within a pause.
         max_texture_mb: Of images on the graphics card; a block that needs more is refused.
     """
 
@@ -76,6 +83,12 @@ class PsychoPySettings(Frozen):
     pause_key: str = Field(default="escape", min_length=1, max_length=32)
     resume_key: str = Field(default="p", min_length=1, max_length=32)
     quit_key: str = Field(default="q", min_length=1, max_length=32)
+    free_reward_key: str = Field(default="r", min_length=1, max_length=32)
+    longer_pulse_key: str = Field(default="plus", min_length=1, max_length=32)
+    shorter_pulse_key: str = Field(default="minus", min_length=1, max_length=32)
+    centre_gaze_key: str = Field(default="c", min_length=1, max_length=32)
+    undo_centre_key: str = Field(default="u", min_length=1, max_length=32)
+    calibrate_key: str = Field(default="k", min_length=1, max_length=32)
     max_texture_mb: int = Field(default=2048, ge=1, le=262_144)
 
     @model_validator(mode="after")
@@ -86,6 +99,6 @@ class PsychoPySettings(Frozen):
             raise ValueError("give gamma or gamma_table, not both")
         if self.aperture_deg is not None and self.aperture_edge_deg > self.aperture_deg / 2:
             raise ValueError("aperture_edge_deg must not be more than half of aperture_deg")
-        if len({self.pause_key, self.resume_key, self.quit_key}) < 3:
-            raise ValueError("pause_key, resume_key and quit_key must differ")
+        if conflict := Keys.of(self).conflict():
+            raise ValueError(f"keys must differ: {conflict}")
         return self

@@ -54,6 +54,8 @@ class Equipment:
     acquisition: Acquisition | None = None
     trigger: Trigger | None = None
     reward: Reward | None = None
+    n_sent: int = 0
+    n_found: int = 0
     parts: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def make(self, group: str, choice: Any) -> Any:
@@ -161,6 +163,7 @@ def words(of: Equipment, n_words: int = 20) -> Finding:
     shown = _presented(apparatus, of.rig.word_bits, n_words)
     faults = Counter(one.fault or str(one.outcome) for one in shown if one.spike_counts is None)
     n_back = sum(one.onset_clock == "recorder" for one in shown)
+    of.n_sent, of.n_found = n_words, n_back
     if faults:
         return Finding(
             name=name,

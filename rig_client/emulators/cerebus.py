@@ -67,7 +67,7 @@ class CerebusSpeaker:
     Settings = CerebusEmulatorSettings
     is_sampled = False
 
-    def __init__(self, settings: CerebusEmulatorSettings, site_ids: Sequence[str]) -> None:
+    def __init__(self, settings: CerebusEmulatorSettings, site_ids: Sequence[str]) -> None:  # noqa: ARG002
         self._settings = settings
         self.tick_samples = int(settings.sample_rate_hz * TICK_S)
         self.is_lost = emulated.never_lost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -29,6 +30,7 @@ class FixationWindowSettings(Frozen):
         calibration_spread_deg: Gaze is steady while its samples lie within so much of their mean.
         calibration_patience_s: How long a point is shown; then the calibration ends without effect.
         calibration_error_deg: A fit that leaves more than this (root mean square) is not used.
+        folder: For what is kept of each session: the correction of gaze, an EyeLink's EDF.
     """
 
     radius_deg: float = Field(default=1.5, gt=0, le=60)
@@ -45,3 +47,4 @@ class FixationWindowSettings(Frozen):
     calibration_spread_deg: float = Field(default=0.7, gt=0, le=20)
     calibration_patience_s: float = Field(default=20, gt=0, le=600)
     calibration_error_deg: float = Field(default=1, gt=0, le=20)
+    folder: Path = Path("eye-tracker")

@@ -53,6 +53,15 @@ class SamplingTracker(EyeTracker, Protocol):
         ...
 
 
+@runtime_checkable
+class NotingTracker(EyeTracker, Protocol):
+    """An `EyeTracker` with a file of its own."""
+
+    def note(self, text: str) -> None:
+        """Write a message of up to 128 characters into it, at this moment; returns at once."""
+        ...
+
+
 def window_and_geometry(display: Display, needed_by: str) -> tuple[Any, Any]:
     """PsychoPy's window of `display`, and the geometry of its screen.
 

@@ -6,8 +6,10 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from math import hypot
+from pathlib import Path
 
 from protocols.errors import RigError
+from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import Display
 from protocols.vocabulary import Cue
 from protocols.vocabulary import Gaze as GazeArray
@@ -23,7 +25,7 @@ from rig_client.fixation.calibration import (
 from rig_client.fixation.correction import Correction, fitted
 from rig_client.fixation.settings import FixationWindowSettings
 from rig_client.fixation.trace import GazeKeeper
-from rig_client.fixation.tracker import EyeTracker, Gaze, Point, SamplingTracker
+from rig_client.fixation.tracker import EyeTracker, Gaze, NotingTracker, Point, SamplingTracker
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +35,13 @@ FRESH_S = 0.5
 """Gaze that was watched up to so long ago is that before the key; else it is watched anew."""
 CENTRE_SPREAD_DEG = 1.5
 NOTHING_CHANGED = "nothing was changed"
+CORRECTION = "gaze-correction.json"
+NO_SESSION = ("doctor", "calibration")
+
+
+def memory_of(settings: FixationWindowSettings, session: SessionInfo) -> Path | None:
+    """The folder of this session; None where none is run, as by `doctor`."""
+    return None if session.session_id in NO_SESSION else settings.folder / session.session_id
 
 
 class FixationWindow:
@@ -43,14 +52,17 @@ class FixationWindow:
     Args:
         settings: The window.
         tracker: Gives the latest gaze.
+        folder: Keeps the correction of gaze for a rig that is restarted; None: it is not kept.
     """
 
-    def __init__(self, settings: FixationWindowSettings, tracker: EyeTracker) -> None:
+    def __init__(
+        self, settings: FixationWindowSettings, tracker: EyeTracker, folder: Path | None = None
+    ) -> None:
         self._settings = settings
         self._tracker = tracker
         self._display: Display | None = None
         self._centre_deg: Point = settings.centre_deg or (0, 0)
-        self._correction = Correction()
+        self._correction = Correction(None if folder is None else folder / CORRECTION)
         self._keeper = GazeKeeper(settings.gaze_hz, 0)
         self._recent: deque[Gaze] = deque()
         self._sample_time_s: float | None = None
@@ -76,6 +88,7 @@ class FixationWindow:
             RigError: If the tracker has been silent for `give_up_s`.
         """
         display = self._shown_on()
+        self._note(f"TRIALID block {cue.block_index} trial {cue.trial}")
         began_s = display.now_s()
         entered_s: float | None = None
         while (now_s := display.now_s()) < began_s + self._settings.acquire_s:
@@ -129,8 +142,16 @@ class FixationWindow:
 
     def gaze_deg(self) -> Gaze | None:
         """The tracker's latest sample, corrected."""
+        self._gaze(self._shown_on().now_s())
         gaze = self._tracker.gaze_deg()
         return None if gaze is None else self._correction(gaze)
+
+    def note_word(self, word: int, cue: Cue) -> None:
+        """A word goes out at the onset of `cue`: a message in the tracker's own file, if it has one."""
+        self._note(
+            f"WORD {word} block {cue.block_index} trial {cue.trial} stimulus {cue.stimulus_index} "
+            f"{cue.stimulus_id[:12]} repetition {cue.repetition} attempt {cue.attempt}"
+        )
 
     # --- corrections at the rig ---------------------------------------------------------------------
 
@@ -227,6 +248,10 @@ class FixationWindow:
     def close(self) -> None:
         """Release the tracker."""
         self._tracker.close()
+
+    def _note(self, text: str) -> None:
+        if isinstance(self._tracker, NotingTracker):
+            self._tracker.note(text)
 
     def _shown_on(self) -> Display:
         if self._display is None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from rich.console import Console
 from rich.table import Table
 
 from protocols.vocabulary import Role
 from synth_server.readers.bootstrap import Estimate
 from synth_server.readers.gains import ControlSummary
+from synth_server.readers.learning import LearningSummary
 
 MAX_ROWS = 40
 
@@ -32,6 +35,30 @@ def print_control(thread: ControlSummary, console: Console) -> None:
     if len(thread.sites) > MAX_ROWS:
         console.print(f"… and {len(thread.sites) - MAX_ROWS} more, see summary.json")
     console.print(_sentence(thread, is_one_hot=is_one_hot), highlight=False)
+
+
+def print_learning(thread: LearningSummary, console: Console) -> None:
+    """A row a round: what its images drew, against what was predicted and the best natural image."""
+    table = Table(box=None, header_style="dim", title="Rounds", title_justify="left")
+    names = ("round", "presentations", "predicted", "measured", "÷ natural, median")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in thread.rounds:
+        predicted = [site.predicted for site in each.sites if site.predicted is not None]
+        measured = [site.measured for site in each.sites if site.measured is not None]
+        table.add_row(
+            str(each.round),
+            f"{each.n_presentations:,}",
+            _median(predicted),
+            _median(measured),
+            "–" if each.median_gain is None else f"× {each.median_gain:.2f}",
+        )
+    console.print()
+    console.print(table)
+
+
+def _median(values: list[float]) -> str:
+    return f"{median(values):.1f}" if values else "–"
 
 
 def _table(what: str, names: tuple[str, ...]) -> Table:

@@ -40,6 +40,7 @@ class ListedSession(Frozen):
             `finished`, `stopped`, `aborted`; or `broken`, and `problem` says why.
         generations: Measured in the thread that came furthest.
         presentations: Showings, whatever came of them.
+        simulated: Parts of the rig that were not real; empty: all were.
     """
 
     path: str
@@ -52,6 +53,7 @@ class ListedSession(Frozen):
     generations: int = 0
     blocks: int = 0
     presentations: int = 0
+    simulated: tuple[str, ...] = ()
     gain: Gain | None = None
     started_unix_s: float | None = None
     duration_s: float = 0.0
@@ -111,6 +113,7 @@ def _told(path: Path, size_bytes: int, record: EvolutionRecord) -> ListedSession
         generations=max((len(thread.generations) for thread in summary.threads), default=0),
         blocks=record.n_answered,
         presentations=record.tally.n_presentations,
+        simulated=summary.simulated,
         gain=_gain(summary),
         started_unix_s=summary.started_unix_s,
         duration_s=summary.duration_s,

@@ -17,6 +17,8 @@ from synth_server.readers.evolution_gains import (
     compare_in_test,
 )
 from synth_server.readers.gains import ControlSummary, summaries
+from synth_server.readers.learning import LearningSummary, learned
+from synth_server.readers.rig_record import AtRig
 from synth_server.readers.stability import SiteStability, stabilities
 from synth_server.session.log import SessionLog
 
@@ -106,18 +108,26 @@ class Presentations(Frozen):
 
 
 class Summary(Frozen):
-    """A session in figures."""
+    """A session in figures.
+
+    Attributes:
+        simulated: Parts of the rig that were not real; empty: all were.
+        at_rig: What happened besides showing images.
+    """
 
     summary_version: int = SUMMARY_VERSION
     session_id: str
     seed: int
     state: str
+    simulated: tuple[str, ...] = ()
     threads: tuple[ThreadSummary, ...]
     sites: tuple[SiteGain, ...]
     evolution: tuple[EvolutionGain, ...]
     control: tuple[ControlSummary, ...]
+    learning: tuple[LearningSummary, ...] = ()
     stability: tuple[SiteStability, ...]
     presentations: Presentations
+    at_rig: AtRig = AtRig()
     blocks: tuple[BlockSummary, ...]
     session_digest: str
     started_unix_s: float
@@ -144,14 +154,17 @@ def summarize(record: EvolutionRecord) -> Summary:
         DataError: If the record holds no session.
     """
     start, counted = record.started, record.tally.outcomes
+    control = summaries(record.control)
     return Summary(
         session_id=start.settings.session_id,
         seed=start.settings.seed,
         state=record.end.state if record.end else "running",
+        simulated=record.at_rig.simulated,
         threads=tuple(_thread(thread) for thread in record.threads.values()),
         sites=tuple(gain for thread in record.threads.values() for gain in _gains(thread, record)),
         evolution=_evolution(record),
-        control=summaries(record.control),
+        control=control,
+        learning=learned(record.control, control),
         stability=tuple(site for thread in record.threads.values() for site in stabilities(thread)),
         presentations=Presentations(
             completed=counted[Outcome.COMPLETED],
@@ -161,6 +174,7 @@ def summarize(record: EvolutionRecord) -> Summary:
             reshown=record.tally.n_shown_again,
             unmeasured=record.tally.n_unmeasured,
         ),
+        at_rig=record.at_rig.counted,
         blocks=tuple(
             BlockSummary(
                 index=block["index"],

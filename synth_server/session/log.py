@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from protocols.digests import array_digest, canonical_json, document_digest
-from protocols.documents import Event, EventKind, SessionStarted
+from protocols.documents import LOG_VERSION, Event, EventKind, SessionStarted
 from protocols.errors import LogCorrupted, LogError
 from protocols.replacing import replace_file
 from protocols.vocabulary import Block, BlockResponses
@@ -228,7 +228,7 @@ class SessionLog:
         """
         document = event.document
         try:
-            names = [stimulus.get("pixels") or stimulus["id"] for stimulus in document["stimuli"]]
+            names = [image_of(stimulus) for stimulus in document["stimuli"]]
             known = {name: self.array(name) for name in names}
             images = np.stack([known[name] for name in names])
             digest = document["codes_digest"]
@@ -268,6 +268,24 @@ class SessionLog:
             self._db.close()
             if self._lock is not None:
                 self._lock.close()
+
+
+def image_of(stimulus: Mapping[str, Any]) -> str:
+    """Under which digest the pixels of a logged stimulus lie; its id is another if it has a place."""
+    return str(stimulus.get("pixels") or stimulus["id"])
+
+
+def check_log_version(start: Event, where: str = "") -> None:
+    """Raise `LogError` unless the log whose first event this is has today's version."""
+    version = start.document.get("log_version")
+    if version != LOG_VERSION:
+        raise LogError(
+            "the log was written by another version of stimloop",
+            where=where,
+            expected=f"log version {LOG_VERSION}",
+            got=version,
+            remedy=f"use stimloop {start.document.get('versions', {}).get('stimloop', '?')}",
+        )
 
 
 def fold(path: Path) -> None:

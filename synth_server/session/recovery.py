@@ -14,7 +14,6 @@ import numpy as np
 
 from protocols.digests import array_digest
 from protocols.documents import (
-    LOG_VERSION,
     Event,
     EventKind,
     ServerResumed,
@@ -32,7 +31,7 @@ from synth_server.session.build import (
     places_of,
 )
 from synth_server.session.conductor import Conductor
-from synth_server.session.log import SessionLog, verify_chain
+from synth_server.session.log import SessionLog, check_log_version, image_of, verify_chain
 from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 
@@ -55,7 +54,7 @@ class LoggedImages:
             if digest is not None:
                 codes, stimuli = log.array(digest), event.document["stimuli"]
                 for code, stimulus in zip(codes, stimuli, strict=False):
-                    self._image_of[array_digest(code)] = stimulus["id"]
+                    self._image_of[array_digest(code)] = image_of(stimulus)
 
     @property
     def code_dim(self) -> int:
@@ -118,14 +117,7 @@ def read_start(log: SessionLog) -> SessionStarted:
         raise LogError("the session log is empty", where=str(log.path))
     if first.kind is not EventKind.SESSION_STARTED:
         raise LogCorrupted("the first event is not the session's start", where=str(log.path))
-    if first.document.get("log_version") != LOG_VERSION:
-        raise LogError(
-            "the log was written by another version of stimloop",
-            where=str(log.path),
-            expected=f"log version {LOG_VERSION}",
-            got=first.document.get("log_version"),
-            remedy=f"use stimloop {first.document.get('versions', {}).get('stimloop', '?')}",
-        )
+    check_log_version(first, str(log.path))
     return validated(SessionStarted, first.document, where=f"{log.path}, event 0")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 from typing import NamedTuple
 
 from protocols.vocabulary import Role
 from synth_server.readers.bootstrap import Estimate
 from synth_server.readers.gains import ControlSummary
+from synth_server.readers.learning import LearningSummary
 from synth_server.readers.paper import interval, probability
 from synth_server.readers.report.quality import Quality
 from synth_server.readers.results import Results
@@ -54,6 +56,10 @@ def headline(summary: Summary, results: Results | None, quality: Quality) -> lis
     share = f"{100 * done / max(quality.n_presentations, 1):.1f} % completed"
     found.append(Number("presentations", f"{quality.n_presentations:,}", share))
     n = len(summary.threads)
+    if quality.at_rig.rewards or quality.at_rig.free_rewards:
+        n = quality.at_rig.rewards + quality.at_rig.free_rewards
+        ml = f"{quality.at_rig.ml:.1f} ml" if quality.at_rig.ml else "ml not known"
+        found.append(Number("juice", f"{n:,}", ml))
     found.append(Number("blocks", f"{len(summary.blocks):,}", f"{n} thread{'s' * (n != 1)}"))
     return found
 
@@ -146,6 +152,36 @@ def control_tables(summaries: Sequence[ControlSummary]) -> list[Table]:
     return tables
 
 
+def learning_tables(summaries: Sequence[LearningSummary]) -> list[Table]:
+    """For each thread with rounds: mean spikes of each round's images, over sites."""
+    tables = []
+    for thread in summaries:
+        rows = [
+            (
+                str(each.round),
+                f"{each.n_presentations:,}",
+                _over_sites([site.predicted for site in each.sites]),
+                _over_sites([site.measured for site in each.sites]),
+                _over_sites([site.from_best for site in each.sites]),
+                _over_sites([site.from_scratch for site in each.sites]),
+                "–" if each.median_gain is None else f"× {each.median_gain:.2f}",
+            )
+            for each in thread.rounds
+        ]
+        head = (
+            "round", "presentations", "predicted", "measured", "from the best", "from scratch",
+            "÷ best natural",
+        )  # fmt: skip
+        caption = f"{thread.thread}: rounds of learning; mean spikes, median over sites"
+        tables.append(Table(caption, head, rows))
+    return tables
+
+
+def _over_sites(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{median(known):.1f}" if known else "–"
+
+
 def outcome_table(quality: Quality) -> Table:
     """How presentations ended."""
     rows = [(name.replace("_", " "), str(n)) for name, n in quality.outcomes.items()]
@@ -158,6 +194,30 @@ def outcome_table(quality: Quality) -> Table:
         ("server restarts", str(quality.n_resumed)),
     ]
     return Table("Presentations", ("", "number"), rows)
+
+
+def rig_table(quality: Quality) -> list[Table]:
+    """Juice, misses, rests; nothing if the rig told of none."""
+    found = quality.at_rig
+    n_given = found.rewards + found.free_rewards
+    if not (n_given or found.misses or found.rests or found.late_spikes or found.calibrations):
+        return []
+    juice = f"{n_given} ({found.free_rewards} free)" if found.free_rewards else str(n_given)
+    rows = [
+        ("rewards", juice),
+        ("of them, ms in all", f"{found.reward_ms:,.0f}" if found.reward_ms else "not known"),
+        ("of them, ml in all", f"{found.ml:.2f}" if found.ml else "not known"),
+        ("fixation not acquired (misses)", str(found.misses)),
+        ("rests after many misses", str(found.rests)),
+        ("rested, minutes", f"{found.rest_s / 60:.1f}"),
+        ("spikes after their count", str(found.late_spikes)),
+        ("calibrations and corrections", str(len(found.calibrations))),
+    ]
+    tables = [Table("At the rig", ("", "number"), rows)]
+    if found.calibrations:
+        named = [(str(n), text) for n, text in enumerate(found.calibrations, start=1)]
+        tables.append(Table("Calibrations of the eye tracker", ("", "result"), named))
+    return tables
 
 
 def clock_table(quality: Quality) -> list[Table]:
