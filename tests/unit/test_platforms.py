@@ -58,7 +58,11 @@ def test_nobody_replaces_files_in_another_way() -> None:
     for package in ("protocols", "encoders", "synth_server", "rig_client"):
         for file in (root / package).rglob("*.py"):
             text = file.read_text("utf-8")
-            if "os.replace(" in text or "unfinished.replace(" in text or "part.replace(path" in text:
+            if (
+                "os.replace(" in text
+                or "unfinished.replace(" in text
+                or "part.replace(path" in text
+            ):
                 found.append(str(file))
     assert found == []
 
