@@ -129,7 +129,7 @@ class FeatureExtractor(nn.Module):
             some = images[at : at + size]
             padded = np.concatenate([some, np.repeat(some[-1:], size - len(some), axis=0)])
             with torch.no_grad():
-                found = self(pixels_of(padded, self.device)).float().cpu()[: len(some)]
+                found: Tensor = self(pixels_of(padded, self.device)).float().cpu()[: len(some)]
             tell(len(some))
             return found
 
