@@ -150,7 +150,7 @@ def write_results(folder: Path) -> Summary:
     record = read_record(folder / LOG)
     summary = summarize(record)
     (folder / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
-    draw_evolution(record, summary.sites, folder / LOG, folder / EVOLUTION)
+    draw_evolution(record, summary, folder / LOG, folder / EVOLUTION)
     draw_responses(record, folder / LOG, folder / RESPONSES)
     for thread in summary.control:
         shown = record.control.threads[thread.thread]

@@ -73,8 +73,8 @@ def _sentence(thread: ControlSummary, *, is_one_hot: bool) -> str:
     n_above = sum((site.gain.value or 0) > 1 for site in thread.sites)
     median = _interval(thread.median_gain)
     said = (
-        f"Synthesised ÷ best natural image: median [bold]{median}[/]; "
-        f"above 1 at {n_above} of {len(thread.sites)} sites."
+        f"Gain, synthesised ÷ best natural image (best of {thread.best_of}): median "
+        f"[bold]{median}[/]; above 1 at {n_above} of {len(thread.sites)} sites."
     )
     if is_one_hot:
         ratio = _interval(thread.median_score_ratio)

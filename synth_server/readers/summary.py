@@ -56,7 +56,8 @@ class SiteGain(Frozen):
     Attributes:
         evolved: Mean count over all images of the last generations.
         best_reference: Mean count of the best reference image, over all its showings.
-        gain: `evolved / best_reference`; None where the reference drew no spikes.
+        over_best_reference: `evolved / best_reference`; None where the reference drew no spikes. Not
+            the gain: the best of many references is high by luck, and the images may be too.
     """
 
     thread: str
@@ -64,7 +65,7 @@ class SiteGain(Frozen):
     evolved: float
     best_reference: float
     best_reference_name: str
-    gain: float | None
+    over_best_reference: float | None
 
 
 class EvolutionGain(Frozen):
@@ -78,6 +79,11 @@ class EvolutionGain(Frozen):
     thread: str
     in_test: Comparison | None
     in_generations: Comparison | None
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """Behind the thread's gain: the test's, if there was one."""
+        return self.in_test or self.in_generations
 
 
 class BlockSummary(Frozen):
@@ -186,6 +192,16 @@ def summarize(record: EvolutionRecord) -> Summary:
     )
 
 
+def evolution_gains(summary: Summary, measured_in: str = "") -> list[float | None]:
+    """Each evolution's gain: the test's, or that of the generations if there was none.
+
+    Args:
+        measured_in: `test` or `generations`: of these only.
+    """
+    found = [each.comparison for each in summary.evolution if each.comparison]
+    return [each.gain.value for each in found if measured_in in ("", each.measured_in)]
+
+
 def scores(values: NDArray[np.float64]) -> Scores:
     """Mean, SEM (sample SD / √n) and best of `(n,)` values; None where they are undefined."""
     n = len(values)
@@ -255,5 +271,5 @@ def _gain(
         evolved=float(evolved),
         best_reference=float(reference[best]),
         best_reference_name=thread.labels[names[best]],
-        gain=float(evolved / reference[best]) if reference[best] > 0 else None,
+        over_best_reference=float(evolved / reference[best]) if reference[best] > 0 else None,
     )
