@@ -14,6 +14,7 @@ from rich.console import Console
 from protocols import command_line
 from protocols.command_line import stderr
 from synth_server import (
+    compare_command,
     doctor_command,
     encoder_commands,
     export_command,
@@ -369,6 +370,7 @@ doctor_command.register(app)
 export_command.register(app)
 sessions_command.register(app)
 encoder_commands.register(app)
+compare_command.register(app)
 encoder_service_commands.register(app)
 
 

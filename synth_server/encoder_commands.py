@@ -5,17 +5,15 @@ from __future__ import annotations
 import json as json_module
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from protocols.command_line import stderr
+from synth_server.progress_bar import bar
 
 ImagesOption = Annotated[
     Path,
@@ -96,15 +94,16 @@ def fit(
     from encoders.validation import evaluate as evaluated
     from protocols.errors import SettingsError
     from protocols.seeds import random_stream
+    from synth_server.compare.recorded import from_files
 
-    recording = _recording(images, responses, size_px).of_sites(_rows(sites, responses))
+    recording = from_files(images, responses, size_px).of_sites(_rows(sites, responses))
     order = random_stream(seed, "held-out images").permutation(recording.n_images)
     test, train = order[: (n := round(held_out * len(order)))], order[n:]
     settings = _fit_settings(backbone, layer, weights, seed)
     if figure and len(test) <= 2:
         raise SettingsError("a figure needs held-out images", where="--held-out", got=held_out)
     store = FeatureStore()
-    with _bar("fitting") as progress:
+    with bar("fitting") as progress:
         done = fitted(recording.of_images(train), settings, store, progress)
     scores = None
     if len(test) > 2:
@@ -114,7 +113,7 @@ def fit(
         _draw(done.encoder, recording.of_images(test), scores, figure)
     is_refit = refit_on_all and len(test) > 0
     if is_refit:
-        with _bar("fitting to all images") as progress:
+        with bar("fitting to all images") as progress:
             done = fitted(recording.of_images(order), settings, store, progress)
     provenance = Provenance(
         data_digest=recording.digest,
@@ -147,10 +146,11 @@ def evaluate(
     from encoders.masks import estimated_fields
     from encoders.validation import evaluate as evaluated
     from protocols.seeds import random_stream
+    from synth_server.compare.recorded import from_files
     from synth_server.readers.encoder_report import encoder_report
 
     loaded = load_encoder(encoder)
-    recording = _recording(images, responses, size_px)
+    recording = from_files(images, responses, size_px)
     about = loaded.about.provenance
     if about.data_digest == recording.digest:
         stderr.print(
@@ -222,7 +222,7 @@ def synthesize(
         where="--recipe, --set",
     )
     loaded = load_encoder(encoder).encoder
-    with _bar("synthesizing") as progress:
+    with bar("synthesizing") as progress:
         made = ascend(
             loaded,
             objectives,
@@ -243,31 +243,11 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _recording(images: Path, responses: Path, size_px: int) -> Any:
-    import numpy as np
-
-    from encoders.recording import Recording
-    from synth_server.synthesis.photographs import load_photographs
-
-    stored = images.suffix == ".npy"
-    pixels = _array(images) if stored else load_photographs(images, None, size_px).images
-    return Recording.of(pixels, np.asarray(_array(responses), dtype=np.float64))
-
-
-def _array(path: Path) -> Any:
-    import numpy as np
-
-    from protocols.errors import DataError
-
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError("the array cannot be read", where=str(path), got=error) from None
-
-
 def _rows(sites: str, responses: Path) -> tuple[str, ...]:
+    from synth_server.compare.recorded import array
+
     if sites == "all":
-        return tuple(str(row) for row in range(len(_array(responses))))
+        return tuple(str(row) for row in range(len(array(responses))))
     return tuple(sites.split(","))
 
 
@@ -320,15 +300,3 @@ def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, An
     np.save(out / "images.npy", made.images)
     (out / "index.json").write_text(json_module.dumps(index, indent=2) + "\n", "utf-8")
     return index
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr) as bar:
-        task = bar.add_task(what, total=None)
-
-        def step(done: int, total: int, doing: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"{what} {doing}".strip())
-
-        yield step
