@@ -80,10 +80,11 @@ def compare(
 
         synth-server compare --session mapping/session.sqlite --network efficientnet_lite0:random
     """
+    from encoders.backbones.choice import network_choice
     from synth_server.compare.comparison import compare as compared
     from synth_server.compare.figure import draw_comparison
     from synth_server.compare.layer_scores import CompareSettings
-    from synth_server.compare.networks import default_networks, network_choice
+    from synth_server.compare.networks import default_networks
     from synth_server.compare.recorded import recording_of
 
     networks = [network_choice(name) for name in network or ()] or default_networks()

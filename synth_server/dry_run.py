@@ -14,6 +14,7 @@ import tomli_w
 from pydantic import Field
 from rich.console import Console
 
+from encoders.units_name import names_units
 from protocols import plugins
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError
@@ -199,7 +200,8 @@ def _control(settings: DryRunSettings) -> dict[str, Any]:
     if settings.images is not None:
         chosen["images"] = str(settings.images.resolve())
     if settings.encoder is not None:
-        return {**chosen, "encoder": str(settings.encoder.resolve())}
+        file = settings.encoder
+        return {**chosen, "encoder": str(file if names_units(file) else file.resolve())}
     taps = [
         {"backbone": name, "layer": layer, "input_px": REHEARSAL_PX, "weights": "robust"}
         for name, layer in REHEARSAL_TAPS

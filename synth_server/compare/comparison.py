@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from encoders.backbones.choice import NetworkChoice
 from encoders.geometry import debiased_cka, dissimilarities, gram, rsa, standardised
 from encoders.predictivity import reliability_of
 from encoders.progress import Progress, silent
@@ -25,7 +26,6 @@ from synth_server.compare.documents import (
 from synth_server.compare.layer_scores import CompareSettings, Sites, layer_score
 from synth_server.compare.networks import (
     Layer,
-    NetworkChoice,
     check_loadable,
     layers_of,
     patterns,

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from encoders.backbones.choice import NetworkChoice
 from encoders.baselines import partial_least_squares
 from encoders.features import FeatureStore, Tap
 from encoders.fitting import FitSettings, fit
@@ -27,7 +28,7 @@ from protocols.seeds import random_stream
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, Rates
 from synth_server.compare.documents import Band, LayerScore, Readout
-from synth_server.compare.networks import Layer, NetworkChoice, tap_of
+from synth_server.compare.networks import Layer, tap_of
 
 N_SHUFFLES = 10
 N_SHUFFLED_SPLITS = 3

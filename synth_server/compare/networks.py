@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.backbones import known_backbones, pixels_of
+from encoders.backbones import pixels_of
 from encoders.backbones.catalogue import catalogue
-from encoders.backbones.loading import TORCHVISION
+from encoders.backbones.choice import NetworkChoice
 from encoders.backbones.robust import ROBUST
 from encoders.features import FeatureExtractor, Tap
 from encoders.geometry import Floats
@@ -30,47 +30,11 @@ STAGE = re.compile(r"(blocks\.\d+)\.\d+")
 """A block of an EfficientNet-lite: its stage stands for it."""
 
 
-class NetworkChoice(NamedTuple):
-    """A network, and which weights it is filled with."""
-
-    name: str
-    weights: str = "default"
-
-    @property
-    def label(self) -> str:
-        """For people, and for figures: `efficientnet_lite0 (robust)`."""
-        weights = "pretrained" if self.weights == "default" else self.weights.rpartition("/")[2]
-        return f"{self.name.removeprefix(TORCHVISION)} ({weights})"
-
-
 class Layer(NamedTuple):
     """A layer, and its place in the whole network: 0 the first, 1 the last."""
 
     name: str
     depth: float
-
-
-def network_choice(text: str) -> NetworkChoice:
-    """`NAME` or `NAME:WEIGHTS`; a name may hold a colon itself, as `torchvision:alexnet` does.
-
-    Raises:
-        SettingsError: If there is no such network.
-    """
-    known = known_backbones()
-    bare = (name.removeprefix(TORCHVISION) for name in known if name.startswith(TORCHVISION))
-    names = sorted({*known, *bare}, key=len, reverse=True)
-    for name in names:
-        if text == name:
-            return NetworkChoice(name)
-        if text.startswith(f"{name}:") and len(text) > len(name) + 1:
-            return NetworkChoice(name, text[len(name) + 1 :])
-    raise SettingsError(
-        "there is no such network",
-        where="--network",
-        expected=f"NAME or NAME:WEIGHTS, with NAME one of {', '.join(known[:8])} … "
-        "(synth-server backbones lists all)",
-        got=text,
-    )
 
 
 def default_networks() -> tuple[NetworkChoice, ...]:

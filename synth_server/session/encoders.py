@@ -6,7 +6,6 @@ the first time: a session that was interrupted goes on with the very same number
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,9 +17,15 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from encoders.backbones.one_thread import one_thread
-from encoders.checkpoint import Provenance, Split, load_encoder, read_checkpoint, save_encoder
-from encoders.encoder import TwoStageEncoder
-from encoders.ensemble import EnsembleEncoder
+from encoders.checkpoint import (
+    LoadedEncoder,
+    Provenance,
+    Split,
+    encoder_digest,
+    load_encoder,
+    read_checkpoint,
+    save_encoder,
+)
 from encoders.features import FeatureStore
 from encoders.fitting import FitSettings, fit, published
 from encoders.natural import natural_moments
@@ -51,19 +56,19 @@ IMAGES_AT_ONCE = 16
 class SessionEncoder:
     """An `Encoder` from a file; `digest` is the sha256 of the file."""
 
-    model: TwoStageEncoder | EnsembleEncoder
+    model: LoadedEncoder
     digest: str
     products: Products
 
     @classmethod
     def of(cls, path: Path, products: Products) -> Self:
-        """The encoder in a file of `synth-server fit`.
+        """The encoder in a file of `synth-server fit`, or `units:NETWORK/LAYER@SIZE`.
 
         Raises:
             DataError: If it is missing, damaged, or of other networks than those installed.
         """
         model = load_encoder(path).encoder
-        return cls(model, hashlib.sha256(path.read_bytes()).hexdigest(), products)
+        return cls(model, encoder_digest(path), products)
 
     @property
     def site_ids(self) -> tuple[str, ...]:

@@ -40,8 +40,8 @@ class AscentSettings(Frozen):
     diversity: float = Field(
         default=0,
         ge=0,
-        description="weight of an image's mean similarity (-1..1) to those of "
-        "the same target, in the objective's unit",
+        description="weight of an image's mean likeness (-1..1) in texture to those of the same "
+        "target, in the objective's unit; see `synthesis.diversity`",
     )
     evaluate_every: int = Field(default=10, ge=1, description="steps between looks at the image")
     max_restarts: int = Field(default=3, ge=0, description="new starts for a diverged image")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from encoders.backbones.choice import NetworkChoice, network_choice
 from encoders.backbones.one_thread import one_thread
 from encoders.features import FeatureStore, Tap
 from encoders.recording import Recording
@@ -16,7 +17,7 @@ from synth_server.compare.comparison import compare
 from synth_server.compare.documents import Comparison
 from synth_server.compare.figure import draw_comparison
 from synth_server.compare.layer_scores import CompareSettings
-from synth_server.compare.networks import NetworkChoice, layers_of, network_choice, patterns
+from synth_server.compare.networks import layers_of, patterns
 from synth_server.synthesis.photographs import load_photographs
 
 SIZE_PX, N_IMAGES, N_SITES = 48, 80, 40
