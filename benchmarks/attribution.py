@@ -87,8 +87,8 @@ def main() -> None:
     gain = interval(found[:n, 0, 0] - found[:n, 1, 0])
     head = ("best 10 % by", "kept", "removed", "kept, neurons that were looked at")
     text = (
-        f"{table(head, rows)}\n\nThe twin's response left, {n} reported neurons, {N_BEST} best recorded images "
-        f"each, mean and 95 % interval over neurons. Integrated gradients keep more than the disc by "
+        f"{table(head, rows)}\n\nThe twin's response left, {n} reported neurons, {N_BEST} best recorded "
+        f"images each, mean and 95 % interval over neurons. Integrated gradients keep more than the disc by "
         f"{gain}. Encoder: {TAP.label}, fitted to session {SESSION}."
     )
     report("Attribution", "python -m benchmarks.attribution", text, draft=chosen.draft)

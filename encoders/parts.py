@@ -57,7 +57,7 @@ def kept(images: Images, masks: Floats) -> Images:
     """`(n, h, w, 3) uint8`: the images where their masks `(n, h, w)` are 1, their mean colour elsewhere."""
     mean = images.mean(axis=(1, 2), keepdims=True, dtype=np.float64)
     mixed = mean + masks[..., None] * (images - mean)
-    return np.rint(np.clip(mixed, 0, 255)).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(mixed, 0, 255)), np.uint8)
 
 
 def removed(images: Images, masks: Floats) -> Images:

@@ -17,6 +17,7 @@ from synth_server import (
     compare_command,
     doctor_command,
     encoder_commands,
+    explain_command,
     export_command,
     monitor_command,
     report_command,
@@ -371,6 +372,7 @@ export_command.register(app)
 sessions_command.register(app)
 encoder_commands.register(app)
 compare_command.register(app)
+explain_command.register(app)
 encoder_service_commands.register(app)
 
 
