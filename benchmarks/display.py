@@ -57,7 +57,17 @@ class Recorder:
         """How long after the flip."""
         self.delays_s.append(time.perf_counter() - onset_s)
 
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:  # noqa: ARG002
+    @property
+    def tick_hz(self) -> float:
+        """It only counts."""
+        return 0.0
+
+    def spike_counts(
+        self,
+        cue: Cue,  # noqa: ARG002
+        window_s: tuple[float, float],  # noqa: ARG002
+        kept_s: tuple[float, float] | None = None,  # noqa: ARG002
+    ) -> Measurement:
         """None."""
         counts: Counts = np.zeros(1)
         return Measurement(counts)

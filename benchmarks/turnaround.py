@@ -21,6 +21,7 @@ import zmq
 
 from benchmarks.results import quantiles, table, write_section
 from protocols.documents import SessionSettings, ThreadSettings
+from protocols.rig_description import RigDescription
 from protocols.vocabulary import BlockResponses, Codes, Cue, Images, Outcome, Presentation
 from protocols.wire import messages as msg
 from protocols.wire.codec import block_from, decode, encode, image_frames
@@ -102,7 +103,7 @@ class Client:
     def __init__(self, address: str) -> None:
         self._socket: Any = zmq.Context.instance().socket(zmq.DEALER)
         self._socket.connect(address)
-        self._ask(msg.Attach(rig_id="benchmark", site_ids=("x",)))
+        self._ask(msg.Attach(rig_id="benchmark", site_ids=("x",), rig=RigDescription()))
         self._random = np.random.default_rng(0)
 
     def fetch(self, index: int) -> tuple[Any, float]:

@@ -66,6 +66,7 @@ def split_mean_r(
     random: np.random.Generator,
     *,
     images: Indices | None = None,
+    copies: Indices | None = None,
     n_splits: int = N_SPLITS,
     train_share: float = TRAIN_SHARE,
 ) -> Floats:
@@ -76,13 +77,15 @@ def split_mean_r(
         responses: `(n_images, n_sites)`.
         random: Draws the splits.
         images: Only these take part, in fit and test; all if not given.
+        copies: `(n_images,)`, a number for each image; those of one number are held out together.
         n_splits: Random splits.
         train_share: Of the images, fitted to.
     """
     known = np.arange(len(responses)) if images is None else images
     each = []
     for _ in range(n_splits):
-        parts = split_images(len(known), round(train_share * len(known)), random)
+        groups = None if copies is None else copies[known]
+        parts = split_images(len(known), round(train_share * len(known)), random, groups)
         train, test = (known[part] for part in parts)
         each.append(correlations(predict(train, test), responses[test]))
     mean: Floats = np.nanmean(each, axis=0)

@@ -12,10 +12,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
+from protocols.rig_description import RigDescription
 from protocols.settings import Frozen
-from protocols.vocabulary import SiteId
+from protocols.vocabulary import Placement, SiteId
 
-LOG_VERSION = 1
+LOG_VERSION = 2
 """Raised when an event changes its meaning or loses a field."""
 
 
@@ -49,6 +50,9 @@ class ThreadSettings(Frozen):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     protocol: str = Field(min_length=1, description="a plug-in of stimloop.protocols")
     settings: dict[str, Any] = Field(default_factory=dict)
+    place: Placement | None = Field(
+        default=None, description="where its images are shown; none: where the display shows images"
+    )
 
 
 class SessionSettings(SessionInfo):
@@ -69,11 +73,23 @@ class SessionStarted(Frozen):
 
 
 class RigAttached(Frozen):
-    """A rig said hello for the first time, or after a restart with other software."""
+    """A rig started, or started again, or said something new.
+
+    Attributes:
+        rig_id: Its name.
+        site_ids: What it records, in the order of the counts.
+        software: In words.
+        run: Chosen anew at each start of the rig.
+        rig: Settings, display, recorder, what is simulated.
+        display_change_accepted: Whether the experimenter let the display differ from before.
+    """
 
     rig_id: str
     site_ids: tuple[SiteId, ...]
     software: str
+    run: str = ""
+    rig: RigDescription
+    display_change_accepted: bool = False
 
 
 class Control(Frozen):

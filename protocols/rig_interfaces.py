@@ -6,12 +6,25 @@ session.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from protocols.vocabulary import Block, Counts, Cue, Images, RecorderClock
+from protocols.rig_description import DisplayDescription
+from protocols.spike_times import Ticks
+from protocols.vocabulary import Block, Counts, Cue, Gaze, Images, Placement, RecorderClock
 
-Wish: TypeAlias = Literal["", "pause", "resume", "quit"]
+Wish: TypeAlias = Literal[
+    "",
+    "pause",
+    "resume",
+    "quit",
+    "free_reward",
+    "longer_pulse",
+    "shorter_pulse",
+    "centre_gaze",
+    "undo_centre",
+    "calibrate",
+]
 """What the experimenter asks for at the rig's keyboard; empty: nothing."""
 
 
@@ -23,22 +36,27 @@ def always() -> bool:
 class Flip(NamedTuple):
     """What the display did: onset on its own clock, and frames that came late.
 
-    `held` is False if the image was taken away because fixation was broken.
+    `held` is False if the image was taken away because fixation was broken. `shown_s` is how long
+    the image was on the screen, by the flips; 0 if the display does not know.
     """
 
     onset_s: float
     dropped_frames: int = 0
     held: bool = True
+    shown_s: float = 0.0
 
 
 class Measurement(NamedTuple):
     """Spikes counted in the half-open window after an onset.
 
     `onset_s` is the onset on the recorder's clock where a trial word gave it, else None.
+    `ticks` are each site's spike times within the kept span, in whole ticks of the recorder's clock
+    relative to the onset; None from a recorder that only counts, or if none were asked for.
     """
 
     counts: Counts
     onset_s: float | None = None
+    ticks: tuple[Ticks, ...] | None = None
 
 
 @runtime_checkable
@@ -52,8 +70,20 @@ class Display(Protocol):
         """Now, on this display's clock."""
         ...
 
-    def stage(self, images: Images) -> None:
-        """Upload a block's images `(n, h, w, 3) uint8`, so that `show` has nothing left to load."""
+    def describe(self) -> DisplayDescription:
+        """Its screen, and where images appear that have no place of their own."""
+        ...
+
+    def stage(self, images: Images, places: Sequence[Placement | None] = ()) -> None:
+        """Upload a block's images `(n, h, w, 3) uint8`, so that `show` has nothing left to load.
+
+        Args:
+            images: One for each stimulus; equal ones are one texture.
+            places: One for each image, or none at all; None: the display's own place.
+
+        Raises:
+            SettingsError, DisplayError: If one cannot be shown there.
+        """
         ...
 
     def show(
@@ -69,8 +99,15 @@ class Display(Protocol):
         """
         ...
 
-    def blank(self, duration_s: float) -> None:
-        """Gray background for `duration_s`."""
+    def blank(self, duration_s: float, held: Callable[[], bool] = always) -> bool:
+        """Gray background for `duration_s`; ends early, with False, at the first False of `held()`.
+
+        `held()` is asked in every frame, and once more at the end.
+        """
+        ...
+
+    def spot(self, visible: bool) -> None:
+        """Whether the fixation spot stands on the background from the next frame on."""
         ...
 
     def wish(self) -> Wish:
@@ -109,6 +146,45 @@ class GazeFixation(Fixation, Protocol):
 
 
 @runtime_checkable
+class GazeTracing(Fixation, Protocol):
+    """A `Fixation` that keeps where the subject looked."""
+
+    @property
+    def gaze_hz(self) -> float:
+        """Samples kept in a second."""
+        ...
+
+    def gaze_since(self) -> Gaze:
+        """`(n, 4) float32` since this was last asked: s after `gaze_start_s`, x, y in degrees, valid."""
+        ...
+
+    @property
+    def gaze_start_s(self) -> float:
+        """On the display's clock: times of `gaze_since` count from here."""
+        ...
+
+
+@runtime_checkable
+class GazeCorrecting(Fixation, Protocol):
+    """A `Fixation` whose idea of straight ahead can be corrected at the rig."""
+
+    def centre_gaze(self) -> str:
+        """What is looked at now is the fixation point; returns what was changed, in words."""
+        ...
+
+    def undo_centre(self) -> str:
+        """Back to before; returns what was changed, in words."""
+        ...
+
+    def calibrate(self, reward: Callable[[], object]) -> str:
+        """Show points and fit the tracker to them; `reward()` for each accepted one.
+
+        Called within a pause; may take as long as it needs. Returns the result, in words.
+        """
+        ...
+
+
+@runtime_checkable
 class Trigger(Protocol):
     """Tells the recorder, by a word on its digital lines, which image appeared when."""
 
@@ -131,8 +207,30 @@ class Trigger(Protocol):
 class Reward(Protocol):
     """Pays the subject for a trial."""
 
-    def give(self, trial: int) -> None:
-        """Called after a trial whose fixation was held to its end; must not wait."""
+    @property
+    def pulse_ms(self) -> float:
+        """Duration of one reward; 0: a device of its own decides, or there is none."""
+        ...
+
+    @property
+    def given_ml(self) -> float:
+        """Given so far, free rewards included; 0 if the rig does not know ml a pulse."""
+        ...
+
+    def give(self, trial: int) -> bool:
+        """Called after a trial whose fixation was held to its end; must not wait.
+
+        Returns:
+            Whether one is given; not every trial may be paid.
+        """
+        ...
+
+    def give_free(self) -> bool:
+        """One reward that the experimenter gives; must not wait. Returns whether one is given."""
+        ...
+
+    def set_pulse(self, pulse_ms: float) -> None:
+        """From now on; refuses (`SettingsError`) what is outside 10 to 1000 ms."""
         ...
 
     def close(self) -> None: ...
@@ -157,8 +255,24 @@ class Acquisition(Protocol):
         """
         ...
 
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+    @property
+    def tick_hz(self) -> float:
+        """Ticks in a second of the clock that spike times are given on; 0: it only counts."""
+        ...
+
+    def spike_counts(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,
+    ) -> Measurement:
         """Counts in `[start, stop)` after the onset of `cue`; called once its trial is over.
+
+        Args:
+            cue: Which showing.
+            window_s: The count window.
+            kept_s: The span around the onset whose spike times are wanted; None: counts alone. A
+                recorder with `tick_hz` 0 ignores it. The counts must be those that the times give.
 
         Raises:
             RecorderGap: If the recorder cannot account for this presentation.
@@ -181,4 +295,22 @@ class ClockedAcquisition(Acquisition, Protocol):
 
     def clock(self) -> RecorderClock | None:
         """How the recorder's clock runs against the display's, by now; None while unknown."""
+        ...
+
+
+@runtime_checkable
+class RevisingAcquisition(Acquisition, Protocol):
+    """An `Acquisition` that can find out later that a count was too low."""
+
+    def late(self) -> tuple[Cue, ...]:
+        """Showings that were counted already, and for which a spike came since this was last asked."""
+        ...
+
+
+@runtime_checkable
+class NotingAcquisition(Acquisition, Protocol):
+    """An `Acquisition` that notices what an experimenter should know: silent sites, unknown names."""
+
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed since this was last asked; one sentence each."""
         ...

@@ -23,7 +23,47 @@ from pydantic import (
 
 from protocols.digests import array_digest, document_digest, image_id
 from protocols.errors import DataError
+from protocols.responses import (
+    BlockResponses,
+    Digest,
+    Gaze,
+    GazeTrace,
+    Outcome,
+    Presentation,
+    RecorderClock,
+    RigEvent,
+    SiteId,
+    StimulusId,
+    without_empty,
+)
 from protocols.settings import Frozen
+from protocols.timing import Timing
+
+__all__ = [
+    "MAX_STIMULI",
+    "Block",
+    "BlockResponses",
+    "Codes",
+    "Counts",
+    "Cue",
+    "Digest",
+    "Gaze",
+    "GazeTrace",
+    "Images",
+    "Outcome",
+    "Placement",
+    "Presentation",
+    "Rates",
+    "RecorderClock",
+    "RigEvent",
+    "Role",
+    "SiteId",
+    "Stimulus",
+    "StimulusId",
+    "Timing",
+    "check_images",
+    "placed_id",
+]
 
 Images: TypeAlias = NDArray[np.uint8]
 """`(n, height, width, 3)` sRGB."""
@@ -33,10 +73,6 @@ Rates: TypeAlias = NDArray[np.float64]
 """`(n, n_sites)` predicted, spikes/s."""
 Counts: TypeAlias = NDArray[np.float64]
 """`(n_sites,)` measured spikes in the count window."""
-
-StimulusId: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-SiteId: TypeAlias = Annotated[str, Field(min_length=1, max_length=64)]
-
 
 MAX_STIMULI = 4096
 """Images in a block."""
@@ -56,44 +92,33 @@ class Role(StrEnum):
     CONTROL = "control"
 
 
-class Outcome(StrEnum):
-    """How a presentation ended. Only a completed one carries counts."""
+class Placement(Frozen):
+    """Where on the screen an image is shown, in degrees of visual angle.
 
-    COMPLETED = "completed"
-    FIXATION_BREAK = "fixation_break"
-    DROPPED_FRAME = "dropped_frame"
-    ABORTED = "aborted"
+    Attributes:
+        x_deg: Of the image's centre, right of the screen's centre.
+        y_deg: Of the image's centre, above the screen's centre.
+        size_deg: Its width and height.
+    """
 
+    x_deg: float = Field(default=0, ge=-180, le=180)
+    y_deg: float = Field(default=0, ge=-180, le=180)
+    size_deg: float = Field(gt=0, le=180)
 
-class Timing(Frozen):
-    """When things happen within a trial; count times are relative to image onset."""
-
-    on_ms: float = Field(default=100, gt=0, le=60_000, description="image duration")
-    off_ms: float = Field(default=100, ge=0, le=60_000, description="gap after each image")
-    count_start_ms: float = Field(default=70, ge=-10_000, le=60_000)
-    count_stop_ms: float = Field(default=170, ge=-10_000, le=60_000)
-    presentations_per_trial: int = Field(default=1, ge=1, le=1000, description="RSVP if above 1")
-    inter_trial_ms: float = Field(default=0, ge=0, le=600_000)
-    max_attempts: int = Field(
-        default=5, ge=1, le=1000, description="showings of one repetition before it is given up"
-    )
-
-    @model_validator(mode="after")
-    def _window_is_not_empty(self) -> Self:
-        if self.count_stop_ms <= self.count_start_ms:
-            raise ValueError("count_stop_ms must be after count_start_ms: [start, stop) is empty")
-        return self
-
-    @property
-    def count_window_s(self) -> tuple[float, float]:
-        """Half-open `[start, stop)` after onset, in seconds."""
-        return self.count_start_ms / 1000, self.count_stop_ms / 1000
+    def __str__(self) -> str:
+        return f"{self.size_deg:g}° wide at ({self.x_deg:g}°, {self.y_deg:g}°)"
 
 
 class Stimulus(Frozen):
-    """One image of a block: its hash, why it is there, a name for people, and for which sites it is.
+    """One image of a block, and where it is shown.
 
-    A document without `targets` is that of a stimulus that aims at no site.
+    Attributes:
+        id: What it is known by, everywhere: the hash of its pixels, or of these and its place.
+        role: Why it is there.
+        label: A name for people.
+        targets: Sites that it was made or chosen for; left out of a document if there are none.
+        place: Where it is shown; none: where the display shows images.
+        pixels: The hash of its pixels, if that is not the id.
     """
 
     id: StimulusId
@@ -102,10 +127,37 @@ class Stimulus(Frozen):
     targets: tuple[SiteId, ...] = Field(
         default=(), description="sites that it was made or chosen for"
     )
+    place: Placement | None = None
+    pixels: StimulusId | None = None
+
+    @classmethod
+    def of(cls, pixels: str, place: Placement | None, **what: Any) -> Stimulus:
+        """The image of that hash at a place (None: the display's); `what` are the other fields."""
+        if place is None:
+            return cls(id=pixels, **what)
+        return cls(id=placed_id(pixels, place), place=place, pixels=pixels, **what)
+
+    @property
+    def image(self) -> str:
+        """The hash of its pixels; images at several places have one."""
+        return self.pixels or self.id
 
     @model_serializer(mode="wrap")
-    def _without_empty_targets(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty(handler(self), "targets")
+    def _without_empty_fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_empty(handler(self), "targets", "place", "pixels")
+
+    @model_validator(mode="after")
+    def _id_is_of_pixels_and_place(self) -> Self:
+        if (self.place is None) != (self.pixels is None):
+            raise ValueError("place and pixels go together")
+        if self.place is not None and self.id != placed_id(self.image, self.place):
+            raise ValueError("the id is not that of these pixels at this place")
+        return self
+
+
+def placed_id(pixels: str, place: Placement) -> str:
+    """The id of an image at a place: Sha256 of the canonical JSON of both."""
+    return document_digest({"pixels": pixels, "place": place.model_dump(mode="json")})
 
 
 class Cue(Frozen):
@@ -139,50 +191,6 @@ class Cue(Frozen):
         )
 
 
-class Presentation(Frozen):
-    """One showing of one image, and what was counted."""
-
-    stimulus_id: StimulusId
-    repetition: int = Field(ge=0)
-    attempt: int = Field(ge=0)
-    trial: int = Field(ge=0)
-    onset_s: float = Field(description="on the clock that `onset_clock` names")
-    onset_clock: str = Field(default="rig", pattern="^(rig|recorder|virtual)$")
-    outcome: Outcome
-    spike_counts: tuple[Annotated[float, Field(ge=0)], ...] | None = None
-    dropped_frames: int = Field(default=0, ge=0)
-    word: int = Field(default=0, ge=0, description="the trial word sent at onset; 0: none")
-    fault: str = Field(
-        default="", pattern="^[a-z_]{0,64}$", description="what the recorder lacks, if aborted"
-    )
-
-    @model_serializer(mode="wrap")
-    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty(handler(self), "word", "fault")
-
-    @model_validator(mode="after")
-    def _counts_belong_to_completed(self) -> Self:
-        if (self.outcome is Outcome.COMPLETED) != (self.spike_counts is not None):
-            raise ValueError("spike_counts go with outcome 'completed', and only with it")
-        return self
-
-
-class RecorderClock(Frozen):
-    """The recorder's clock against the rig's: `recorder_s = rig_s + offset_s`, fitted over words.
-
-    Attributes:
-        offset_s: At the last word.
-        drift_ppm: By how many µs the recorder gains in a second of the rig's.
-        residual_s: Root mean square of what the line leaves.
-        n_words: Words that it was fitted to.
-    """
-
-    offset_s: float
-    drift_ppm: float
-    residual_s: float = Field(ge=0)
-    n_words: int = Field(ge=1)
-
-
 class Block(Frozen):
     """What one `yield` of a plan proposes: images, and the order to show them in.
 
@@ -212,6 +220,7 @@ class Block(Frozen):
         order: Iterable[int] | None = None,
         labels: Sequence[str] = (),
         targets: Sequence[Sequence[str]] = (),
+        places: Placement | Sequence[Placement | None] | None = None,
         label: str = "",
         generation: int | None = None,
         codes: Codes | None = None,
@@ -219,22 +228,38 @@ class Block(Frozen):
     ) -> Block:
         """A block of `images` `(n, h, w, 3) uint8`; each shown once in row order if `order` is not given.
 
+        Args:
+            images: One for each stimulus; the same image at several places stands there several times.
+            roles: Of all, or of each.
+            order: Indices of images, in the order of showing.
+            labels: One for each image, or none.
+            targets: One tuple of site ids for each image, or none.
+            places: Of all, or of each; None: where the thread, or else the display, shows images.
+            label: Of the block.
+            generation: If an optimizer made it.
+            codes: `(n_codes, code_dim)` that made the first images.
+            timing: Defaults if not given.
+
         Raises:
-            DataError: If the images, codes, roles, labels, targets or order do not fit together.
+            DataError: If the images, codes, roles, labels, targets, places or order do not fit.
         """
         check_images(images)
         each_role = [roles] * len(images) if isinstance(roles, Role) else list(roles)
         names = list(labels) or [""] * len(images)
         aims = [tuple(each) for each in targets] or [()] * len(images)
-        if not len(images) == len(each_role) == len(names) == len(aims):
+        where = _each(places, len(images))
+        if not len(images) == len(each_role) == len(names) == len(aims) == len(where):
             raise DataError(
-                "a block needs one role, one label and one tuple of targets an image",
+                "a block needs one role, label, tuple of targets and place an image",
                 expected=f"{len(images)} of each",
-                got=f"{len(each_role)} roles, {len(names)} labels, {len(aims)} targets",
+                got=f"{len(each_role)} roles, {len(names)} labels, {len(aims)} targets, "
+                f"{len(where)} places",
             )
         stimuli = tuple(
-            Stimulus(id=image_id(image), role=role, label=name, targets=aim)
-            for image, role, name, aim in zip(images, each_role, names, aims, strict=True)
+            Stimulus.of(image_id(image), place, role=role, label=name, targets=aim)
+            for image, place, role, name, aim in zip(
+                images, where, each_role, names, aims, strict=True
+            )
         )
         return cls(
             label=label,
@@ -265,10 +290,39 @@ class Block(Frozen):
         """The same block, placed in a session."""
         return self.model_copy(update={"index": index, "thread": thread})
 
+    def placed(self, place: Placement | None) -> Block:
+        """The same block with its images at `place`, where they have no place of their own.
+
+        Raises:
+            DataError: If an image stands in it both without a place and at this one.
+        """
+        if place is None:
+            return self
+        stimuli = tuple(
+            one if one.place is not None else Stimulus.of(one.id, place, **_what(one))
+            for one in self.stimuli
+        )
+        if len({one.id for one in stimuli}) != len(set(self.stimulus_ids)):
+            raise DataError(
+                "an image is asked for twice at one place: by itself, and by its thread",
+                where=f"block {self.label!r}",
+                got=str(place),
+            )
+        return self.model_copy(update={"stimuli": stimuli})
+
     @property
     def stimulus_ids(self) -> tuple[str, ...]:
-        """One id an image; equal images have equal ids."""
+        """One id a stimulus; equal images at one place have equal ids."""
         return tuple(stimulus.id for stimulus in self.stimuli)
+
+    @property
+    def image_ids(self) -> tuple[str, ...]:
+        """The hash of each stimulus's pixels."""
+        return tuple(stimulus.image for stimulus in self.stimuli)
+
+    def distinct_images(self) -> dict[str, NDArray[np.uint8]]:
+        """Hash → pixels `(h, w, 3)`, each image once, in the order of the stimuli."""
+        return dict(zip(self.image_ids, self.images, strict=True))
 
     def indices(self, role: Role) -> tuple[int, ...]:
         """Which images play `role`."""
@@ -299,76 +353,15 @@ class Block(Frozen):
         return document_digest(self.document())
 
 
-class BlockResponses(Frozen):
-    """Everything that happened while a block was shown; ragged, since an aborted trial is data."""
-
-    block_index: int = Field(ge=0)
-    site_ids: tuple[SiteId, ...] = Field(min_length=1)
-    presentations: tuple[Presentation, ...]
-    clock: RecorderClock | None = None
-
-    @model_serializer(mode="wrap")
-    def _without_unknown_clock(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty(handler(self), "clock")
-
-    @model_validator(mode="after")
-    def _counts_fit_sites(self) -> Self:
-        for place, shown in enumerate(self.presentations):
-            if shown.spike_counts is not None and len(shown.spike_counts) != len(self.site_ids):
-                raise ValueError(
-                    f"presentation {place} has {len(shown.spike_counts)} counts "
-                    f"for {len(self.site_ids)} sites"
-                )
-        return self
-
-    def completed(self) -> Iterator[Presentation]:
-        """The presentations that carry counts."""
-        return (shown for shown in self.presentations if shown.outcome is Outcome.COMPLETED)
-
-    def counts_by_stimulus(self, stimulus_ids: Sequence[str]) -> list[NDArray[np.float64]]:
-        """For each id, `(n_repetitions, n_sites)` counts; no rows where it was never seen."""
-        rows: dict[str, list[tuple[float, ...]]] = {}
-        for shown in self.completed():
-            rows.setdefault(shown.stimulus_id, []).append(shown.spike_counts or ())
-        return [
-            np.array(rows.get(key, []), dtype=np.float64).reshape(-1, len(self.site_ids))
-            for key in stimulus_ids
-        ]
-
-    def mean_by_stimulus(self, stimulus_ids: Sequence[str]) -> NDArray[np.float64]:
-        """`(len(stimulus_ids), n_sites)` mean counts; NaN where a stimulus was never seen."""
-        unseen = np.full(len(self.site_ids), np.nan)
-        return np.array(
-            [
-                counts.mean(axis=0) if len(counts) else unseen
-                for counts in self.counts_by_stimulus(stimulus_ids)
-            ]
-        )
-
-    @property
-    def digest(self) -> str:
-        """Sha256 of what was shown and counted, in the order of showing.
-
-        Onset times and words are left out: they say when, on a real clock that no two sessions
-        share, and not what. So is the name of a recorder's fault.
-        """
-        return document_digest(
-            {
-                "block_index": self.block_index,
-                "site_ids": self.site_ids,
-                "presentations": [
-                    shown.model_dump(
-                        mode="json", exclude={"onset_s", "onset_clock", "word", "fault"}
-                    )
-                    for shown in self.presentations
-                ],
-            }
-        )
+def _each(places: Placement | Sequence[Placement | None] | None, n: int) -> list[Placement | None]:
+    """One place an image."""
+    if places is None or isinstance(places, Placement):
+        return [places] * n
+    return list(places)
 
 
-def _without_empty(document: dict[str, Any], *later: str) -> dict[str, Any]:
-    """Fields that came later are left out where they say nothing, so that old digests stand."""
-    return {name: value for name, value in document.items() if value or name not in later}
+def _what(stimulus: Stimulus) -> dict[str, Any]:
+    return {"role": stimulus.role, "label": stimulus.label, "targets": stimulus.targets}
 
 
 def check_images(images: Images, *, where: str = "images") -> None:

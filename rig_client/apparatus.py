@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from protocols import plugins
@@ -19,17 +20,43 @@ from protocols.rig_interfaces import (
 )
 from protocols.settings import PluginChoice
 from rig_client.settings import RigSettings
+from rig_client.triggers.noted import NotedTrigger, WordNoting
+
+GROUPS_OF_PARTS = {
+    "display": "stimloop.displays",
+    "acquisition": "stimloop.acquisitions",
+    "fixation": "stimloop.fixations",
+    "trigger": "stimloop.triggers",
+    "reward": "stimloop.rewards",
+}
+"""Kind of part, as `rig.toml` names it → group of its plug-ins."""
 
 
 @dataclass(frozen=True)
 class Apparatus:
-    """Each part is a plug-in, chosen in rig.toml."""
+    """Each part is a plug-in, chosen in rig.toml.
+
+    A part that is not real has an attribute `is_simulated`, which is true.
+
+    Attributes:
+        names: Kind of part → its plug-in's name.
+    """
 
     display: Display
     acquisition: Acquisition
     fixation: Fixation
     trigger: Trigger
     reward: Reward
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """Parts that are not real, `kind: plug-in`."""
+        return tuple(
+            f"{kind}: {self.names.get(kind, type(getattr(self, kind)).__name__)}"
+            for kind in GROUPS_OF_PARTS
+            if getattr(getattr(self, kind), "is_simulated", False)
+        )
 
     def close(self) -> None:
         """Release everything, whatever fails on the way."""
@@ -65,8 +92,30 @@ def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
         fixation = part(Fixation, "stimloop.fixations", settings.fixation)
         if isinstance(fixation, GazeFixation):
             fixation.watch_on(display)
+        if isinstance(fixation, WordNoting):
+            trigger = NotedTrigger(trigger, fixation)
+        _check_is_seen(settings, display, acquisition)
         made.pop_all()
-    return Apparatus(display, acquisition, fixation, trigger, reward)
+    names = {kind: getattr(settings, kind).name for kind in GROUPS_OF_PARTS}
+    return Apparatus(display, acquisition, fixation, trigger, reward, names)
+
+
+def _check_is_seen(settings: RigSettings, display: Display, acquisition: Acquisition) -> None:
+    """Real neurons must have something real to look at: a virtual clock shows them nothing.
+
+    A recorder with `shows_images` has a rig of its own that shows them.
+    """
+    is_real = not getattr(acquisition, "is_simulated", False)
+    elsewhere = getattr(acquisition, "shows_images", False)
+    if is_real and display.clock == "virtual" and not elsewhere:
+        raise SettingsError(
+            "a real recorder cannot stand before a display that shows nothing",
+            where=f"rig.toml: acquisition {settings.acquisition.name}, display {settings.display.name}",
+            expected='display = { name = "psychopy", options = { ... } }, or another real display',
+            got=f"display {settings.display.name!r} on a virtual clock",
+            remedy="choose a real display; or, for a rehearsal without a screen, "
+            'display = { name = "headless", options = { clock = "real" } }',
+        )
 
 
 def _check_word_fits(settings: RigSettings, trigger: Trigger) -> None:

@@ -27,22 +27,28 @@ def _commands() -> None:
 
 @app.command()
 def run(
-    config: Annotated[Path | None, typer.Option(help="rig.toml; defaults if not given.")] = None,
+    config: Annotated[Path, typer.Option(help="This rig's settings.")] = Path("rig.toml"),
     report: Annotated[
         Path | None, typer.Option(help="Write what the rig did there, in figures (JSON).")
     ] = None,
+    accept_display_change: Annotated[
+        bool,
+        typer.Option(
+            help="Let the screen, its distance or the images' place differ from before in this "
+            "session; it is logged."
+        ),
+    ] = False,
 ) -> None:
     """Serve a session to its end.
 
     Stop it whenever you must (Ctrl-C, a crash, a power cut): responses lie in the spool until the
     server has them, and the same command goes on where it was, within the block.
     """
-    from protocols.settings import read_toml
     from rig_client.client import RigClient
-    from rig_client.settings import RigSettings
+    from rig_client.settings import read_settings
 
-    settings = read_toml(RigSettings, config) if config else RigSettings()
-    done = RigClient(settings).run()
+    settings = read_settings(config)
+    done = RigClient(settings, accept_display_change=accept_display_change).run()
     if report is not None:
         report.write_text(done.model_dump_json(indent=2) + "\n", "utf-8")
     stderr.print(

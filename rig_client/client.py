@@ -5,19 +5,23 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+import uuid
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDone
 from importlib.metadata import version
 from typing import TypeVar
 
-from protocols.errors import LinkLost, Refusal, RigStopped, WireError
+from protocols import plugins
+from protocols.errors import LinkLost, Refusal, WireError
 from protocols.interfaces import SessionInfo
-from protocols.rig_interfaces import Acquisition, ClockedAcquisition, Wish
+from protocols.rig_description import RigDescription
 from protocols.settings import Frozen
 from protocols.vocabulary import Block, BlockResponses
 from protocols.wire import messages as msg
+from protocols.wire.codec import submission
 from protocols.wire.security import load_client_keys
-from rig_client.apparatus import Apparatus, apparatus_of
+from rig_client.apparatus import GROUPS_OF_PARTS, Apparatus, apparatus_of
+from rig_client.experimenter import Experimenter
 from rig_client.link import Link
 from rig_client.presenter import Presenter
 from rig_client.settings import RigSettings
@@ -28,7 +32,6 @@ logger = logging.getLogger(__name__)
 GLANCE_S = 0.2
 """How often the screen is brought up to date while the rig waits."""
 PARTING_S = 10.0
-PAUSED_HERE = "paused at the rig: P goes on, Q quits"
 T = TypeVar("T")
 
 
@@ -49,17 +52,23 @@ class RigReport(Frozen):
 
 
 class RigClient:
-    """One rig serving one session."""
+    """One rig serving one session.
 
-    def __init__(self, settings: RigSettings) -> None:
+    Args:
+        settings: `rig.toml`.
+        accept_display_change: Let the display differ from what it was before in this session.
+    """
+
+    def __init__(self, settings: RigSettings, *, accept_display_change: bool = False) -> None:
         self._settings = settings
+        self._accept_display_change = accept_display_change
         keys = load_client_keys(settings.keys) if settings.keys else None
         self._link = Link(settings.server, settings.session_id, keys, settings.resend_s)
         self._blocks = self._presentations = 0
         self._waited_s = self._presented_s = 0.0
         self._apparatus: Apparatus | None = None
         self._said = ""
-        self._paused = False
+        self._experimenter: Experimenter | None = None
         self._submission: tuple[BlockResponses, Future[msg.Body]] | None = None
 
     def run(self) -> RigReport:
@@ -74,17 +83,20 @@ class RigClient:
             welcome = self._answered(self._link.request(msg.Hello()), msg.Welcome)
             session = SessionInfo(session_id=welcome.session_id, seed=welcome.seed)
             self._link.name_session(session.session_id)
-            self._spool = Spool(self._settings.spool, session.session_id)
-            return self._serve(session)
+            with contextlib.closing(Spool(self._settings.spool, session.session_id)) as self._spool:
+                return self._serve(session)
         finally:
             self._link.close()
 
     def _serve(self, session: SessionInfo) -> RigReport:
         with contextlib.closing(apparatus_of(self._settings, session)) as apparatus:
             self._apparatus = apparatus
-            presenter = Presenter(apparatus, self._settings.word_bits)
-            index = self._attach(apparatus.acquisition)
-            end = self._show_blocks(index, presenter, apparatus.acquisition)
+            presenter = Presenter(
+                apparatus, self._settings.trial, self._settings.word_bits, session.seed, self._say
+            )
+            self._experimenter = Experimenter(apparatus, presenter)
+            index = self._attach(apparatus)
+            end = self._show_blocks(index, presenter)
             self._await_submission()
             self._part()
         return RigReport(
@@ -96,28 +108,36 @@ class RigClient:
             presented_s=self._presented_s,
         )
 
-    def _attach(self, acquisition: Acquisition) -> int:
+    def _attach(self, apparatus: Apparatus) -> int:
         """Introduce this rig, hand in what lies in the spool; returns the block to go on with."""
+        acquisition = apparatus.acquisition
         request = msg.Attach(
             rig_id=self._settings.rig_id,
             site_ids=acquisition.site_ids,
             software=f"stimloop {version('stimloop')}",
+            run=uuid.uuid4().hex,
+            rig=described(self._settings, apparatus),
+            accept_display_change=self._accept_display_change,
         )
         index = self._answered(self._link.request(request), msg.Attached).next_block
+        logger.info(
+            "attached to %s with %d sites; going on with block %d",
+            self._settings.server,
+            len(acquisition.site_ids),
+            index,
+        )
         for responses in self._spool.waiting():
             logger.info("handing in block %d from the spool", responses.block_index)
             self._submit(responses)
             index = max(index, responses.block_index + 1)
         self._await_submission()
         if self._is_aborted():
-            for responses in self._spool.unfinished(acquisition.site_ids):
+            for responses in self._spool.unfinished(acquisition.site_ids, acquisition.tick_hz):
                 logger.info("handing in what was shown of block %d", responses.block_index)
                 self._submit(responses)
         return index
 
-    def _show_blocks(
-        self, index: int, presenter: Presenter, acquisition: Acquisition
-    ) -> msg.Finished:
+    def _show_blocks(self, index: int, presenter: Presenter) -> msg.Finished:
         coming = self._link.block(index)
         first = True
         while True:
@@ -128,23 +148,25 @@ class RigClient:
                 coming = self._link.block(block.index)  # fetched before that; ask whether it stands
                 continue
             coming = self._link.block(block.index + 1)
-            self._show(block, presenter, acquisition)
+            self._show(block, presenter)
             first = False
 
-    def _show(self, block: Block, presenter: Presenter, acquisition: Acquisition) -> None:
+    def _show(self, block: Block, presenter: Presenter) -> None:
         started = time.perf_counter()
         journal = self._spool.journal(block)
-        presentations = presenter.present(block, journal, self._is_to_stop)
-        responses = BlockResponses(
-            block_index=block.index,
-            site_ids=acquisition.site_ids,
-            presentations=presentations,
-            clock=acquisition.clock() if isinstance(acquisition, ClockedAcquisition) else None,
-        )
+        responses = presenter.present(block, journal, self._is_to_stop)
         self._spool.put(responses, journal)
         self._presented_s += time.perf_counter() - started
         self._blocks += 1
-        self._presentations += len(presentations)
+        self._presentations += len(responses.presentations)
+        logger.info(
+            "block %d (%s, %s): %d presentations counted, %d not",
+            block.index,
+            block.thread,
+            block.label,
+            n_counted := len(list(responses.completed())),
+            len(responses.presentations) - n_counted,
+        )
         self._submit(responses)
 
     def _is_aborted(self) -> bool:
@@ -154,15 +176,21 @@ class RigClient:
         """Between trials: whether to leave the block; waits while paused here, or without recorder."""
         while not self._is_aborted():
             self._heed()
-            reason = PAUSED_HERE if self._paused else self._recorder_trouble()
-            self._say(reason)
-            if not reason:
-                break
-            time.sleep(GLANCE_S)
+            if trouble := self._at_the_rig() or self._recorder_trouble():
+                self._say(trouble)
+                time.sleep(GLANCE_S)
+                continue
+            if self._said and not self._said.startswith("resting"):
+                self._say("")
+            break
         return self._is_aborted()
 
     def _recorder_trouble(self) -> str:
         return self._apparatus.acquisition.trouble() if self._apparatus else ""
+
+    def _at_the_rig(self) -> str:
+        """Why the rig is paused at its keyboard; empty if it is not."""
+        return self._experimenter.says if self._experimenter else ""
 
     def _heed(self) -> None:
         """Do what was asked for at the keyboard; a pause begins before the next trial.
@@ -170,20 +198,14 @@ class RigClient:
         Raises:
             RigStopped: If it was to quit.
         """
-        wish: Wish = self._apparatus.display.wish() if self._apparatus else ""
-        if wish == "quit":
-            raise RigStopped(
-                "stopped at the keyboard; nothing is lost",
-                remedy="start the rig client again: it goes on where it was, within the block",
-            )
-        if wish:
-            self._paused = wish == "pause"
+        if self._experimenter is not None:
+            self._experimenter.heed()
 
     def _submit(self, responses: BlockResponses) -> None:
         """Send responses, once those before them are acknowledged: the server takes them in order."""
         self._await_submission()
-        request = msg.SubmitResponses(responses=responses)
-        self._submission = responses, self._link.request(request)
+        request, frames = submission(responses)
+        self._submission = responses, self._link.request(request, frames)
 
     def _await_submission(self) -> None:
         if self._submission is None:
@@ -229,7 +251,7 @@ class RigClient:
                         remedy="nothing is lost; see the error above, start the rig client again",
                     ) from None
                 self._heed()
-                self._say(PAUSED_HERE if self._paused else self._condition())
+                self._say(self._at_the_rig() or self._condition())
         self._say("")
         if counted:
             self._waited_s += time.perf_counter() - started
@@ -242,6 +264,7 @@ class RigClient:
         self._said = text
         if text:
             logger.warning("%s", text)
+        self._link.say(text)
         if self._apparatus is not None:
             self._apparatus.display.message(text)
 
@@ -268,3 +291,19 @@ def _check_accepted(responses: BlockResponses, answer: msg.Body) -> None:
             got=got,
             remedy="they stay in the rig's spool folder; start the rig client again",
         )
+
+
+def described(settings: RigSettings, apparatus: Apparatus) -> RigDescription:
+    """What this rig says about itself, for the log: everything of rig.toml, the screen, what is simulated."""
+    elsewhere = getattr(apparatus.acquisition, "shows_images", False)
+    values = settings.model_dump(mode="json", exclude={"keys"})
+    for kind, group in GROUPS_OF_PARTS.items():
+        choice = getattr(settings, kind)
+        options = plugins.settings_of(group, choice, plugins.load(group, choice.name))
+        values[kind]["options"] = plugins.resolved(options)
+    return RigDescription(
+        settings=values,
+        display=None if elsewhere else apparatus.display.describe(),
+        tick_hz=apparatus.acquisition.tick_hz,
+        simulated=() if elsewhere else apparatus.simulated,
+    )

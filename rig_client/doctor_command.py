@@ -10,7 +10,7 @@ import typer
 
 
 def doctor(
-    config: Annotated[Path | None, typer.Option(help="rig.toml; defaults if not given.")] = None,
+    config: Annotated[Path, typer.Option(help="This rig's settings.")] = Path("rig.toml"),
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the findings on standard output as JSON.")
     ] = False,
@@ -31,11 +31,10 @@ def doctor(
     from rich.console import Console
 
     from protocols.checkup import print_findings, worst
-    from protocols.settings import read_toml
     from rig_client.doctor.examination import examine
-    from rig_client.settings import RigSettings
+    from rig_client.settings import read_settings
 
-    settings = read_toml(RigSettings, config) if config else RigSettings()
+    settings = read_settings(config)
     checks = examine(
         settings, wait_s=wait_s, photodiode_site=photodiode_site, skip=tuple(skip or ())
     )

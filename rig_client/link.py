@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,6 +46,7 @@ class _Request:
     body: msg.Body
     answer: Future[Any]
     read: Callable[[Message], Any]
+    frames: Sequence[memoryview] = ()
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     asked: float = field(default_factory=time.monotonic)
     due: float = 0.0
@@ -76,6 +77,7 @@ class Link(threading.Thread):
         self._pending: dict[str, _Request] = {}
         self._closing = False
         self._greeted_at = float("inf")
+        self._says = self._said = ""
         self.last_heard = time.monotonic()
         self.state: msg.SessionState = "running"
         self.trouble = ""
@@ -87,9 +89,15 @@ class Link(threading.Thread):
         self._session = session_id
         self._greeted_at = time.monotonic()
 
-    def request(self, body: msg.Body) -> Future[msg.Body]:
+    def request(self, body: msg.Body, frames: Sequence[memoryview] = ()) -> Future[msg.Body]:
         """Ask; the future holds the answer, or the `Refusal`."""
-        return self._ask(body, lambda message: message.body)
+        return self._ask(body, lambda message: message.body, frames)
+
+    def say(self, text: str) -> None:
+        """Have the server know what this rig's screen says; empty: all is well."""
+        if text != self._says:
+            self._says, self._greeted_at = text, float("-inf")
+            self._doorbell.ring()
 
     def block(self, index: int) -> Future[Block | msg.Finished]:
         """Ask for a block until it is ready, or there is none any more."""
@@ -101,8 +109,13 @@ class Link(threading.Thread):
         self._doorbell.ring()
         self.join()
 
-    def _ask(self, body: msg.Body, read: Callable[[Message], Any]) -> Future[Any]:
-        request = _Request(body, Future(), read)
+    def _ask(
+        self,
+        body: msg.Body,
+        read: Callable[[Message], Any],
+        frames: Sequence[memoryview] = (),
+    ) -> Future[Any]:
+        request = _Request(body, Future(), read, frames)
         self._inbox.put(request)
         self._doorbell.ring()
         return request.answer
@@ -143,11 +156,16 @@ class Link(threading.Thread):
         self._socket.close()
 
     def _greet(self) -> None:
-        """A rig with a block on screen and the next one at hand asks nothing, but may be stopped."""
+        """About once a second, unless it was asked for something else meanwhile: the rig may be stopped.
+
+        What its screen says goes along, also while a block is awaited.
+        """
         now = time.monotonic()
-        if not self._pending and now > self._greeted_at + GREETING_S:
-            self._greeted_at = now
-            greeting = _Request(msg.Hello(), Future(), lambda message: message.body)
+        asked = any(isinstance(each.body, msg.Hello) for each in self._pending.values())
+        quiet = not self._pending or self._says != self._said
+        if quiet and not asked and now > self._greeted_at + GREETING_S:
+            self._greeted_at, self._said = now, self._says
+            greeting = _Request(msg.Hello(says=self._says), Future(), lambda message: message.body)
             self._pending[greeting.id] = greeting
 
     def _send_due(self) -> None:
@@ -158,7 +176,9 @@ class Link(threading.Thread):
         due = [request for request in self._pending.values() if request.due <= now]
         for request in due:
             request.due = now + self._resend_s
-            frames = encode(request.body, request_id=request.id, session=self._session)
+            frames = encode(
+                request.body, request_id=request.id, session=self._session, frames=request.frames
+            )
             try:
                 self._socket.send_multipart(frames, zmq.NOBLOCK)
             except zmq.Again:

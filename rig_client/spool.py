@@ -13,13 +13,13 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
-
 from protocols.errors import SpoolError
-from protocols.vocabulary import Block, BlockResponses, Presentation
+from protocols.vocabulary import Block, BlockResponses
+from rig_client.lock import FolderLock
+from rig_client.presented import responses_of
+from rig_client.trial_record import TrialRecord, array_of, packed_text
 
 SYNC_S = 1.0
-_TRIAL = TypeAdapter(tuple[Presentation, ...])
 
 
 class Spool:
@@ -28,6 +28,9 @@ class Spool:
     Args:
         folder: Common to all sessions; each has a folder of its own in it.
         session_id: Whose responses these are.
+
+    Raises:
+        SpoolError: If the folder cannot be made, or another rig client serves the session from it.
     """
 
     def __init__(self, folder: Path, session_id: str) -> None:
@@ -41,6 +44,16 @@ class Spool:
                 got=error.strerror or error,
                 remedy="set `spool` in rig.toml to a folder that this user may write",
             ) from None
+        self._lock = FolderLock(self._folder)
+
+    @property
+    def folder(self) -> Path:
+        """Of this session."""
+        return self._folder
+
+    def close(self) -> None:
+        """Let another rig client have the folder."""
+        self._lock.close()
 
     def journal(self, block: Block) -> Journal:
         """The trials of `block` that were shown so far; more can be added."""
@@ -50,7 +63,7 @@ class Spool:
         """Keep the responses to a whole block; its journal is no longer needed."""
         path = self._path(responses.block_index)
         try:
-            _write_whole(path, responses.model_dump_json().encode())
+            _write_whole(path, _spooled(responses))
         except OSError as error:
             raise _unwritable(path, error) from None
         journal.remove()
@@ -59,8 +72,8 @@ class Spool:
         """Responses that were never acknowledged, in the order of the blocks."""
         for path in sorted(self._folder.glob("block-*.json")):
             try:
-                yield BlockResponses.model_validate_json(path.read_bytes())
-            except (OSError, ValidationError) as error:
+                yield _unspooled(path.read_bytes())
+            except (OSError, ValueError, KeyError, TypeError) as error:
                 raise SpoolError(
                     "spooled responses cannot be read back",
                     where=str(path),
@@ -68,16 +81,13 @@ class Spool:
                     remedy="mend or move the file; the server lacks these responses",
                 ) from None
 
-    def unfinished(self, site_ids: tuple[str, ...]) -> Iterator[BlockResponses]:
+    def unfinished(self, site_ids: tuple[str, ...], tick_hz: float) -> Iterator[BlockResponses]:
         """What was shown of blocks that will not be gone on with, in the order of the blocks."""
         for path in sorted(self._folder.glob("block-*.trials")):
-            trials = _read(path)
-            if trials:
-                yield BlockResponses(
-                    block_index=int(path.stem.removeprefix("block-")),
-                    site_ids=site_ids,
-                    presentations=tuple(shown for trial in trials for shown in trial),
-                )
+            records = _read(path)
+            if records:
+                index = int(path.stem.removeprefix("block-"))
+                yield responses_of(records, block_index=index, site_ids=site_ids, tick_hz=tick_hz)
 
     def acknowledged(self, block_index: int) -> None:
         """The server has them."""
@@ -109,10 +119,10 @@ class Journal:
 
     def __init__(self, path: Path, block_digest: str) -> None:
         self._path = path
-        self._trials = _read(path, block_digest) if path.exists() else []
+        self._records = _read(path, block_digest) if path.exists() else []
         self._synced_at = time.monotonic()
         lines = [json.dumps({"block_digest": block_digest}).encode()]
-        lines += [_TRIAL.dump_json(trial) for trial in self._trials]
+        lines += [_line(record) for record in self._records]
         try:
             _write_whole(path, b"".join(line + b"\n" for line in lines))
             self._file = path.open("ab", buffering=0)
@@ -120,14 +130,14 @@ class Journal:
             raise _unwritable(path, error) from None
 
     @property
-    def trials(self) -> Sequence[tuple[Presentation, ...]]:
+    def records(self) -> Sequence[TrialRecord]:
         """The trials so far."""
-        return self._trials
+        return tuple(self._records)
 
-    def add(self, trial: tuple[Presentation, ...]) -> None:
+    def add(self, record: TrialRecord) -> None:
         """Append a trial."""
         try:
-            line = _TRIAL.dump_json(trial) + b"\n"
+            line = _line(record) + b"\n"
             while line:  # a full disk takes a part of it
                 line = line[self._file.write(line) :]
             if time.monotonic() > self._synced_at + SYNC_S:
@@ -135,7 +145,7 @@ class Journal:
                 self._synced_at = time.monotonic()
         except OSError as error:
             raise _unwritable(self._path, error) from None
-        self._trials.append(trial)
+        self._records.append(record)
 
     def remove(self) -> None:
         """Delete the file: the block is spooled as a whole."""
@@ -143,7 +153,7 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
 
-def _read(path: Path, block_digest: str | None = None) -> list[tuple[Presentation, ...]]:
+def _read(path: Path, block_digest: str | None = None) -> list[TrialRecord]:
     """The trials of a journal, up to a torn line; of any block if no digest is given."""
     head, *lines = path.read_bytes().split(b"\n")
     if not head:
@@ -160,13 +170,29 @@ def _read(path: Path, block_digest: str | None = None) -> list[tuple[Presentatio
             got=known,
             remedy="was the session's id used twice? Move the spool folder away",
         )
-    trials = []
+    records = []
     for line in lines:
         try:
-            trials.append(_TRIAL.validate_json(line))
-        except ValidationError:
+            records.append(TrialRecord.of(json.loads(line)))
+        except (ValueError, KeyError, TypeError):
             break
-    return trials
+    return records
+
+
+def _line(record: TrialRecord) -> bytes:
+    return json.dumps(record.document(), separators=(",", ":")).encode()
+
+
+def _spooled(responses: BlockResponses) -> bytes:
+    """Responses and their arrays as one text."""
+    arrays = {name: packed_text(responses.arrays[name]) for name in responses.array_digests}
+    return json.dumps({"responses": responses.model_dump(mode="json"), "arrays": arrays}).encode()
+
+
+def _unspooled(text: bytes) -> BlockResponses:
+    spooled = json.loads(text)
+    arrays = {name: array_of(array) for name, array in spooled["arrays"].items()}
+    return BlockResponses.model_validate({**spooled["responses"], "arrays": arrays})
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -13,7 +13,14 @@ from protocols.rig_interfaces import Measurement
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
 from protocols.vocabulary import Block, Cue
-from simulated_neurons.spiking import Noise, drawn_counts, drift_gain, expected_counts
+from simulated_neurons.spiking import (
+    TICK_HZ,
+    Drive,
+    Noise,
+    drawn_counts,
+    drawn_ticks,
+    drift_gain,
+)
 
 
 class SimulatedAcquisitionSettings(Frozen):
@@ -66,8 +73,25 @@ class SimulatedAcquisition:
         """Remembers that the image of `cue` appeared."""
         self._marked.add(cue)
 
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
-        """Counts in `[start, stop)` after the onset of `cue`, `(n_sites,)`.
+    @property
+    def is_simulated(self) -> bool:
+        """True: nothing that it says was measured."""
+        return True
+
+    @property
+    def tick_hz(self) -> float:
+        """Ticks of spike times in a second; 0 without noise: expected counts have no times."""
+        return 0.0 if self._settings.noise == "none" else TICK_HZ
+
+    def spike_counts(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,
+    ) -> Measurement:
+        """Counts in `[start, stop)` after the onset of `cue`, `(n_sites,)`, and spike times.
+
+        The count does not depend on `kept_s`: times are drawn for it, and for what surrounds it.
 
         Raises:
             RecorderGap: If this presentation is one of the lost ones.
@@ -82,21 +106,22 @@ class SimulatedAcquisition:
                 got=f"drop_rate = {settings.drop_rate}",
                 remedy="show it again",
             )
-        expected = expected_counts(
-            self._known[cue.stimulus_id],
-            baseline=settings.baseline_rate,
+        drive = Drive(
+            rates=self._known[cue.stimulus_id] * self._gain(cue, block),
+            baseline=settings.baseline_rate * self._gain(cue, block),
             on_s=block.timing.on_ms / 1000,
             latency_s=settings.latency_ms / 1000,
-            window_s=window_s,
         )
-        return Measurement(
-            drawn_counts(
-                expected * self._gain(cue, block),
-                settings.noise,
-                fano=settings.fano,
-                random=self._stream("spikes", cue),
-            )
+        counts = drawn_counts(
+            drive.expected(window_s),
+            settings.noise,
+            fano=settings.fano,
+            random=self._stream("spikes", cue),
         )
+        if kept_s is None or not self.tick_hz:
+            return Measurement(counts)
+        random = self._stream("spike times", cue)
+        return Measurement(counts, None, drawn_ticks(drive, counts, window_s, kept_s, random))
 
     def trouble(self) -> str:
         """None, ever."""

@@ -2,45 +2,90 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+import itertools
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from protocols.seeds import random_stream
+from protocols.spike_times import Ticks, ticks_after
 from protocols.vocabulary import Counts
 
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
 
+TICK_HZ = 30_000.0
+"""Ticks of simulated spike times in a second."""
 DRIFT_PERIODS = (61.0, 23.0, 7.0)
 """Blocks. About an hour, twenty and seven minutes at a minute a block."""
 
 
-def expected_counts(
-    rates: NDArray[np.float64],
-    *,
-    baseline: float,
-    on_s: float,
-    latency_s: float,
-    window_s: tuple[float, float],
-) -> Counts:
-    """The integral of the rate over the half-open window.
+class Drive(NamedTuple):
+    """What drives the sites around one onset: a step that begins a latency after it.
 
-    Args:
-        rates: `(n_sites,)` spikes/s while the image drives the sites, which is from `latency_s` to
-            `latency_s + on_s` after its onset.
+    Attributes:
+        rates: `(n_sites,)` spikes/s from `latency_s` to `latency_s + on_s` after the onset.
         baseline: Spikes/s at all other times.
         on_s: Duration of the image.
         latency_s: Of the response.
-        window_s: `[start, stop)` after onset.
-
-    Returns:
-        `(n_sites,)` expected spikes.
     """
-    start, stop = window_s
-    driven = max(0.0, min(stop, latency_s + on_s) - max(start, latency_s))
-    undriven = max(0.0, stop - start - driven)
-    return np.asarray(rates * driven + baseline * undriven, dtype=np.float64)
+
+    rates: NDArray[np.float64]
+    baseline: float
+    on_s: float
+    latency_s: float
+
+    def pieces(self, span_s: tuple[float, float]) -> list[tuple[float, float, bool]]:
+        """`[start, stop)` s cut where the drive begins and ends; whether the image drives each."""
+        start, stop = span_s
+        begins, ends = self.latency_s, self.latency_s + self.on_s
+        edges = [start, *(edge for edge in (begins, ends) if start < edge < stop), stop]
+        return [(a, b, begins <= a < ends) for a, b in itertools.pairwise(edges)]
+
+    def expected(self, span_s: tuple[float, float]) -> Counts:
+        """`(n_sites,)` expected spikes: the integral of the rate over `[start, stop)` s."""
+        total = np.zeros(len(self.rates))
+        for start, stop, driven in self.pieces(span_s):
+            total += (stop - start) * (self.rates if driven else self.baseline)
+        return total
+
+
+def drawn_ticks(
+    drive: Drive,
+    counts: Counts,
+    window_s: tuple[float, float],
+    kept_s: tuple[float, float],
+    random: np.random.Generator,
+) -> tuple[Ticks, ...]:
+    """Each site's spike times in ticks of `TICK_HZ`: its `counts` within the window, and others around.
+
+    Outside the window spikes are Poisson; inside, the known number is spread as the rate is.
+    """
+    start, stop = min(kept_s[0], window_s[0]), max(kept_s[1], window_s[1])
+    around = [span for span in ((start, window_s[0]), (window_s[1], stop)) if span[0] < span[1]]
+    drawn = [(span, random.poisson(drive.expected(span))) for span in around]
+    drawn.append((window_s, counts.astype(int)))
+    each: list[list[NDArray[np.int64]]] = [[] for _ in counts]
+    for span, numbers in drawn:
+        for site, number in enumerate(numbers):
+            each[site].append(_spread(drive, site, int(number), span, random))
+    return tuple(np.sort(np.concatenate(parts)) for parts in each)
+
+
+def _spread(
+    drive: Drive, site: int, number: int, span_s: tuple[float, float], random: np.random.Generator
+) -> NDArray[np.int64]:
+    """`(number,)` ticks in the span, as dense as the site's rate."""
+    pieces = drive.pieces(span_s)
+    weights = np.array(
+        [(b - a) * (drive.rates[site] if driven else drive.baseline) for a, b, driven in pieces]
+    )
+    if not weights.sum():
+        weights = np.array([b - a for a, b, _ in pieces])
+    chosen = random.choice(len(pieces), size=number, p=weights / weights.sum())
+    edges = np.array([[ticks_after(edge, TICK_HZ) for edge in piece[:2]] for piece in pieces])
+    low, high = edges[chosen].reshape(-1, 2).T
+    return np.asarray(low + np.floor(random.random(number) * (high - low)), dtype=np.int64)
 
 
 def drawn_counts(

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from protocols import command_line
-from protocols.command_line import stderr
+from protocols.command_line import progress_bar, stderr
 from synth_server import (
     compare_command,
     doctor_command,
@@ -43,9 +43,16 @@ KeysFolder = Annotated[
 ]
 
 Host = Annotated[str, typer.Option(help="Interface; beyond loopback --keys is needed.")]
-WorkPort = Annotated[int, typer.Option(help="For rigs; 0: let the system choose.")]
-ControlPort = Annotated[int, typer.Option(help="For status, pause, stop …")]
-EventsPort = Annotated[int, typer.Option(help="For watchers.")]
+WorkPort = Annotated[
+    int, typer.Option(help="For rigs; 0: let the system choose. The other ports move with it.")
+]
+ControlPort = Annotated[
+    int | None,
+    typer.Option(help="For status, pause, stop …; not given: the work port's number + 1."),
+]
+EventsPort = Annotated[
+    int | None, typer.Option(help="For watchers; not given: the work port's number + 2.")
+]
 Announce = Annotated[Path | None, typer.Option(help="Write the addresses there (JSON) when ready.")]
 ExitWhenOver = Annotated[bool, typer.Option("--exit-when-over", help="End with the last session.")]
 
@@ -183,15 +190,18 @@ def serve(
     ] = None,
     host: Host = "127.0.0.1",
     work_port: WorkPort = 5570,
-    control_port: ControlPort = 5571,
-    events_port: EventsPort = 5572,
+    control_port: ControlPort = None,
+    events_port: EventsPort = None,
     keys: KeysFolder = None,
     announce: Announce = None,
     exit_when_over: ExitWhenOver = False,
     encoder: Annotated[
         list[str] | None, typer.Option(metavar="NAME=FILE", help="Host it beside; repeatable.")
     ] = None,
-    encoders_port: Annotated[int, typer.Option(help="For clients of the encoders.")] = 5573,
+    encoders_port: Annotated[
+        int | None,
+        typer.Option(help="For clients of the encoders; not given: the work port's number + 3."),
+    ] = None,
 ) -> None:
     """Serve sessions to rigs: new ones from session.toml, interrupted ones from their logs.
 
@@ -203,12 +213,12 @@ def serve(
     from protocols.errors import SettingsError
     from protocols.settings import read_toml
     from synth_server.encoder_service.process import EncoderProcess
-    from synth_server.serve import Listening
+    from synth_server.serve import Listening, NewSessions, beside_work
     from synth_server.serve import serve as run
     from synth_server.session.build import new_session
     from synth_server.session.recovery import resumed_session
 
-    ports = (work_port, control_port, events_port)
+    ports = work_port, *beside_work(work_port, control_port, events_port)
     listening = Listening.checked(host, ports, keys, announce)
     files, logs = settings or [], log or []
     if not files and not resume:
@@ -221,19 +231,28 @@ def serve(
         raise SettingsError(
             "one --log for each new session", expected=len(files), got=f"{len(logs)} --log"
         )
-    with contextlib.ExitStack() as beside:
+    with contextlib.ExitStack() as beside, NewSessions() as new:
         address = ""
         if encoder:
-            hosting = EncoderProcess(encoder, host=host, port=encoders_port, keys=keys)
+            *_, port = beside_work(work_port, None, None, encoders_port)
+            hosting = EncoderProcess(encoder, host=host, port=port, keys=keys)
             address = beside.enter_context(hosting).address
         sessions = [resumed_session(path, advance=False) for path in resume or []]
         for place, file in enumerate(files):
             chosen = read_toml(SessionSettings, file)
             path = logs[place] if logs else Path(chosen.session_id) / "session.sqlite"
-            sessions.append(new_session(chosen, path))
+            stderr.print(f"{chosen.session_id}: preparing the first images …", highlight=False)
+            sessions.append(new.add(new_session(chosen, path)))
         for session in sessions:
             stderr.print(f"{session.session_id}: {session.log.path}", highlight=False)
-        run(sessions, listening, exit_when_over=exit_when_over, encoders=address)
+        run(
+            sessions,
+            listening,
+            exit_when_over=exit_when_over,
+            encoders=address,
+            started=new.started,
+            ready=lambda: _tell_ready(address, encoder or []),
+        )
 
 
 @app.command()
@@ -251,8 +270,8 @@ def replay(
     out: Out = Path("replay"),
     host: Host = "127.0.0.1",
     work_port: WorkPort = 5570,
-    control_port: ControlPort = 5571,
-    events_port: EventsPort = 5572,
+    control_port: ControlPort = None,
+    events_port: EventsPort = None,
     keys: KeysFolder = None,
     announce: Announce = None,
     exit_when_over: ExitWhenOver = False,
@@ -269,21 +288,36 @@ def replay(
     if verify:
         _verify(session, recompute=recompute)
         return
-    from synth_server.serve import Listening
+    from synth_server.serve import Listening, NewSessions, beside_work
     from synth_server.serve import serve as run
     from synth_server.session.replay import replayed_session
 
-    ports = (work_port, control_port, events_port)
+    ports = work_port, *beside_work(work_port, control_port, events_port)
     listening = Listening.checked(host, ports, keys, announce)
-    again = replayed_session(session, out / "session.sqlite")
-    stderr.print(f"{again.session_id}: {again.log.path}", highlight=False)
-    run([again], listening, exit_when_over=exit_when_over)
+    with NewSessions() as new:
+        again = new.add(replayed_session(session, out / "session.sqlite"))
+        stderr.print(f"{again.session_id}: {again.log.path}", highlight=False)
+        run(
+            [again],
+            listening,
+            exit_when_over=exit_when_over,
+            started=new.started,
+            ready=lambda: _tell_ready("", []),
+        )
+
+
+def _tell_ready(encoders: str, hosted: list[str]) -> None:
+    """What else can be reached, and that the server waits."""
+    if hosted:
+        stderr.print(f"encoders: {', '.join(hosted)} at {encoders}", highlight=False)
+    stderr.print("waiting for a rig: rig-client run --config rig.toml; Ctrl-C ends the server")
 
 
 def _verify(session: Path, *, recompute: bool) -> None:
     from synth_server.session.recovery import verify_replay
 
-    found = verify_replay(session, products=not recompute)
+    with progress_bar("drawing the session anew") as step:
+        found = verify_replay(session, products=not recompute, step=step)
     console = Console()
     console.print(
         f"[green]verified[/] {found.n_events} events, {found.n_blocks} blocks, "

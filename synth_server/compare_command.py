@@ -11,21 +11,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from protocols.command_line import stderr
-from synth_server.progress_bar import bar
+from protocols.command_line import progress_bar, stderr
+from synth_server.recording_options import (
+    ArrayOption,
+    AxesOption,
+    ImagesOption,
+    RecordingOptions,
+    ResponsesOption,
+    SessionOption,
+    SiteNamesOption,
+    WindowOption,
+)
 
-RecordedImages = Annotated[
-    Path | None,
-    typer.Option(help="Zip or folder of images (sorted by number), or .npy (n, h, w, 3) uint8."),
-]
-RecordedResponses = Annotated[
-    Path | None,
-    typer.Option(help=".npy: (sites, images) means, or (sites, images, repeats) with NaN."),
-]
-RecordedSession = Annotated[
-    Path | None,
-    typer.Option(help="A session's log instead: its photographs, and what was counted."),
-]
+WRITTEN = ("comparison.*",)
+"""What `compare` leaves in its folder."""
 
 
 class ReadoutName(StrEnum):
@@ -37,9 +36,13 @@ class ReadoutName(StrEnum):
 
 
 def compare(
-    images: RecordedImages = None,
-    responses: RecordedResponses = None,
-    session: RecordedSession = None,
+    images: ImagesOption = None,
+    responses: ResponsesOption = None,
+    session: SessionOption = None,
+    axes: AxesOption = "",
+    array: ArrayOption = "",
+    site_names: SiteNamesOption = "",
+    window_ms: WindowOption = "",
     network: Annotated[
         list[str] | None,
         typer.Option(
@@ -63,6 +66,9 @@ def compare(
     out: Annotated[
         Path, typer.Option(help="Folder for comparison.json and the figure; made if not there.")
     ] = Path("comparison"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are there.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print comparison.json on stdout and nothing else.")
     ] = False,
@@ -81,18 +87,27 @@ def compare(
         synth-server compare --session mapping/session.sqlite --network efficientnet_lite0:random
     """
     from encoders.backbones.choice import network_choice
+    from protocols.outputs import check_new_folder
     from synth_server.compare.comparison import compare as compared
     from synth_server.compare.figure import draw_comparison
     from synth_server.compare.layer_scores import CompareSettings
     from synth_server.compare.networks import default_networks
-    from synth_server.compare.recorded import recording_of
 
     networks = [network_choice(name) for name in network or ()] or default_networks()
     wanted = () if layers == "all" else tuple(layers.split(","))
-    recording = recording_of(images, responses, session, size_px)
+    check_new_folder(out, WRITTEN, overwrite=overwrite)
+    recording = RecordingOptions(
+        images, responses, session, size_px, axes, array, site_names, window_ms
+    ).read()
     settings = CompareSettings(readout=readout.value, n_splits=splits, seed=seed)
-    with bar("comparing") as progress:
-        found = compared(recording, networks, settings, layers=wanted, progress=progress)
+    with progress_bar("comparing") as step:
+        found = compared(
+            recording,
+            networks,
+            settings,
+            layers=wanted,
+            progress=lambda done, total, _: step(done, total),
+        )
     out.mkdir(parents=True, exist_ok=True)
     text = found.model_dump_json(indent=2) + "\n"
     (out / "comparison.json").write_text(text, "utf-8")

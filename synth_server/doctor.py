@@ -193,7 +193,7 @@ def ports(numbers: dict[str, int] | None = None) -> Finding:
         name="ports",
         status="warn",
         detail=f"{detail}, by a server of session {serving}" if serving else f"{detail}",
-        remedy="end that server first, or choose others: serve --work-port 0 --control-port 0 …",
+        remedy="end that server first, or move all ports of this one: serve --work-port 0",
     )
 
 

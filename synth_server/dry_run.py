@@ -20,6 +20,7 @@ from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError
 from protocols.experiments.control import ControlSettings
 from protocols.experiments.evolve import EvolveSettings
+from protocols.outputs import check_new_folder
 from protocols.settings import Frozen, merged, validated
 from synth_server.dry_run_processes import (
     LOG,
@@ -147,7 +148,13 @@ def write_results(folder: Path) -> Summary:
     draw_responses(record, folder / LOG, folder / RESPONSES)
     for thread in summary.control:
         shown = record.control.threads[thread.thread]
-        draw_control(thread, shown, folder / LOG, folder / thread.aim)
+        draw_control(
+            thread,
+            shown,
+            folder / LOG,
+            folder / thread.aim,
+            simulated=bool(summary.simulated),
+        )
     return summary
 
 
@@ -266,6 +273,7 @@ def write_settings(settings: DryRunSettings, folder: Path) -> None:
     Raises:
         SettingsError: If `folder` holds a session already.
     """
+    check_new_folder(folder)
     if (folder / LOG).exists():
         raise SettingsError(
             "there is a session in this folder already, and logs are never overwritten",
@@ -273,9 +281,10 @@ def write_settings(settings: DryRunSettings, folder: Path) -> None:
             remedy="choose another --out, or remove the folder",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    document = session_settings(settings).model_dump(mode="json")
+    document = session_settings(settings).model_dump(mode="json", exclude_none=True)
     (folder / "session.toml").write_text(tomli_w.dumps(document), "utf-8")
-    (folder / "rig.toml").write_text(tomli_w.dumps(rig_settings(settings)), "utf-8")
+    rig = {**rig_settings(settings), "spool": str((folder / "spool").absolute())}
+    (folder / "rig.toml").write_text(tomli_w.dumps(rig), "utf-8")
 
 
 def _optimizer(settings: DryRunSettings) -> dict[str, Any]:

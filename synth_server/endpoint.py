@@ -19,7 +19,15 @@ from protocols.documents import Event
 from protocols.errors import LogError, Refusal
 from protocols.wire import messages as msg
 from protocols.wire.channels import Context, Doorbell, Socket, bind
-from protocols.wire.codec import BadRequest, Message, decode, encode, image_frames, refusal
+from protocols.wire.codec import (
+    BadRequest,
+    Message,
+    decode,
+    encode,
+    image_frames,
+    refusal,
+    responses_from,
+)
 from protocols.wire.security import ServerKeys, authenticator
 from synth_server.session.session import Session
 from synth_server.worker import Job, Worker, failed, refused
@@ -180,6 +188,9 @@ class Endpoint:
         except Refusal as error:
             logger.info("refused %s: %s", kind, error)
             return Answer(refused(error))
+        except BadRequest as error:
+            logger.warning("refused %s: %s", kind, error)
+            return Answer(refusal(error, error.reason))
         except LogError as error:
             logger.error("%s", error)
             return Answer(refusal(error, msg.RefusalReason.LOG_UNWRITABLE))
@@ -190,7 +201,8 @@ class Endpoint:
     def _on_work(self, asker: Asker) -> Answer | None:
         session = self._session(asker.request.header.session)
         match asker.request.body:
-            case msg.Hello():
+            case msg.Hello(says=says):
+                session.rig_says = says
                 return Answer(_welcome(session))
             case msg.Attach() as request:
                 session.attach(request)
@@ -201,7 +213,8 @@ class Endpoint:
                 if answer is None:
                     self._park(session, asker)
                 return answer
-            case msg.SubmitResponses(responses=responses):
+            case msg.SubmitResponses():
+                responses = responses_from(asker.request)
                 self._worker.submit(Job(session, responses, partial(self._reply_later, asker)))
             case msg.Goodbye():
                 if session.is_over:
@@ -222,7 +235,10 @@ class Endpoint:
             self._handed_out[session.session_id] = max(
                 index, self._handed_out.get(session.session_id, index)
             )
-            return Answer(msg.BlockReady(block=block.document()), image_frames(block.images))
+            return Answer(
+                msg.BlockReady(block=block.document()),
+                image_frames(block.distinct_images().values()),
+            )
         if session.has_ended:
             return Answer(over)
         return Answer(failed(session.failure)) if session.failure else None
@@ -353,6 +369,18 @@ class Endpoint:
         self._context.term()
         for session in self._sessions.values():
             session.log.close()
+
+
+def check_free(host: str, ports: tuple[int, ...], keys: ServerKeys | None) -> None:
+    """Raise `WireError` if nobody can listen on one of these ports; 0 is always free."""
+    context: Context = zmq.Context()
+    try:
+        for port in filter(None, ports):
+            bind(context, zmq.ROUTER, host, port, keys)[0].close()
+        if not all(ports):
+            bind(context, zmq.ROUTER, host, 0, keys)[0].close()
+    finally:
+        context.destroy(linger=0)
 
 
 def _welcome(session: Session) -> msg.Welcome:

@@ -8,9 +8,20 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from protocols.command_line import stderr
-from synth_server.compare_command import RecordedImages, RecordedResponses, RecordedSession
-from synth_server.progress_bar import bar
+from protocols.command_line import progress_bar, stderr
+from synth_server.recording_options import (
+    ArrayOption,
+    AxesOption,
+    ImagesOption,
+    RecordingOptions,
+    ResponsesOption,
+    SessionOption,
+    SiteNamesOption,
+    WindowOption,
+)
+
+WRITTEN = ("explain.*", "atlas.*", "sites/*.png")
+"""What `explain` leaves in its folder."""
 
 
 def explain(
@@ -20,9 +31,13 @@ def explain(
             help="Written by `synth-server fit`. With --session: by default what was fitted in it."
         ),
     ] = None,
-    images: RecordedImages = None,
-    responses: RecordedResponses = None,
-    session: RecordedSession = None,
+    images: ImagesOption = None,
+    responses: ResponsesOption = None,
+    session: SessionOption = None,
+    axes: AxesOption = "",
+    array: ArrayOption = "",
+    site_names: SiteNamesOption = "",
+    window_ms: WindowOption = "",
     sites: Annotated[str, typer.Option(help="Names, separated by commas; or all.")] = "all",
     synthesis: Annotated[
         bool,
@@ -38,6 +53,9 @@ def explain(
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Of integrated gradients.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of the halves of the trials.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder; made if it is not there.")] = Path("explained"),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are there.")
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print explain.json on stdout and nothing else.")
     ] = False,
@@ -60,16 +78,27 @@ def explain(
     import sys
 
     from encoders.checkpoint import encoder_digest, load_encoder
-    from synth_server.compare.recorded import recording_of
-    from synth_server.explain.explanation import ExplainSettings, site_names
+    from protocols.outputs import check_new_folder
+    from synth_server.explain.explanation import ExplainSettings
     from synth_server.explain.explanation import explain as explained
 
     file = encoder or _fitted_in(session)
-    recording = recording_of(images, responses, session, size_px)
-    settings = ExplainSettings(tuple(site_names(sites)), synthesis, session, steps, seed)
+    check_new_folder(out, WRITTEN, overwrite=overwrite)
     loaded = load_encoder(file)
-    with bar("explaining") as progress:
-        found = explained(loaded, encoder_digest(file), recording, out, settings, progress)
+    recording = RecordingOptions(
+        images, responses, session, size_px, axes, array, site_names, window_ms
+    ).read(loaded.encoder.site_ids)
+    wanted = () if sites == "all" else tuple(part.strip() for part in sites.split(","))
+    settings = ExplainSettings(wanted, synthesis, session, steps, seed)
+    with progress_bar("explaining") as step:
+        found = explained(
+            loaded,
+            encoder_digest(file),
+            recording,
+            out,
+            settings,
+            lambda done, total, _: step(done, total),
+        )
     if json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         return

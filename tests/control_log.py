@@ -25,7 +25,7 @@ def write_control_log(path: Path) -> None:
     thread = ThreadSettings(name=THREAD, protocol="stretch", settings={"temperature": 1.0})
     settings = SessionSettings(session_id="by-hand", seed=3, threads=(thread,))
     start = SessionStarted(
-        log_version=1, wire_version=3, settings=settings, equipment={}, versions={}, device="cpu"
+        log_version=2, wire_version=4, settings=settings, equipment={}, versions={}, device="cpu"
     )
     log = SessionLog.create(path, start)
     log.append(

@@ -6,7 +6,7 @@ Whatever arrives, `decode` returns a message or raises `MalformedMessage` with a
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,21 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from protocols.digests import image_id
+from protocols.digests import array_digest, image_id
 from protocols.errors import MalformedMessage, Refusal, StimloopError
-from protocols.vocabulary import MAX_STIMULI, Block, Images
+from protocols.vocabulary import Block, BlockResponses, Images, Stimulus
 from protocols.wire.messages import (
     WIRE_VERSION,
+    ArrayHeader,
     BlockReady,
     Body,
     Header,
     RefusalReason,
     Refused,
+    SubmitResponses,
 )
 
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_FRAME_BYTES = 64 * 2**20
-MAX_FRAMES = 1 + MAX_STIMULI
+MAX_FRAMES = 1 + 2**16
+"""A block has up to `MAX_STIMULI` images; responses have an array for each presentation."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def _header(frames: Sequence[bytes]) -> Header:
     if not frames or len(frames) > MAX_FRAMES:
         raise BadRequest(
             RefusalReason.TOO_LARGE if frames else RefusalReason.MALFORMED,
-            "a message has a header and at most as many raw frames as a block may have images",
+            "a message has a header and a limited number of raw frames",
             expected=f"1 to {MAX_FRAMES} frames",
             got=len(frames),
         )
@@ -180,7 +183,7 @@ def as_error(refused: Refused) -> Refusal:
     )
 
 
-def image_frames(images: Images) -> list[memoryview]:
+def image_frames(images: Iterable[NDArray[np.uint8]]) -> list[memoryview]:
     """One raw frame an image: its pixels in C order."""
     return [np.ascontiguousarray(image).data.cast("B") for image in images]
 
@@ -195,31 +198,88 @@ def block_from(message: Message) -> Block:
         raise MalformedMessage("not a block", got=message.body.kind)
     document = message.body.block
     try:
-        images = _images(message.frames, tuple(document["image_shape"]))
+        stimuli = [Stimulus.model_validate(one) for one in document["stimuli"]]
+        names = tuple(dict.fromkeys(one.image for one in stimuli))
+        distinct = _images(message.frames, tuple(document["image_shape"]), len(names))
+        images = distinct[[names.index(one.image) for one in stimuli]]
         block = Block.model_validate({**document, "images": images, "codes": None})
     except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise MalformedMessage(
             "the block does not fit its frames", where="block message", got=_shortened(error)
         ) from None
-    for place, (stimulus, image) in enumerate(zip(block.stimuli, images, strict=True)):
-        if image_id(image) != stimulus.id:
+    for name, image in zip(names, distinct, strict=True):
+        if image_id(image) != name:
             raise MalformedMessage(
                 "an image is not the one that was announced",
-                where=f"block {block.index}, image {place}",
-                expected=stimulus.id,
+                where=f"block {block.index}",
+                expected=name,
                 got=image_id(image),
                 remedy="the block is asked for again",
             )
     return block
 
 
-def _images(frames: Sequence[bytes], shape: tuple[int, ...]) -> Images:
+def _images(frames: Sequence[bytes], shape: tuple[int, ...], n_images: int) -> Images:
     if len(shape) != 3 or shape[2] != 3:
         raise ValueError(f"image_shape is {shape}, expected (height, width, 3)")
+    if len(frames) != n_images:
+        raise ValueError(f"{len(frames)} image frames for {n_images} distinct images")
     images: list[NDArray[np.uint8]] = [
         np.frombuffer(frame, dtype=np.uint8).reshape(shape) for frame in frames
     ]
     return np.stack(images)
+
+
+def submission(responses: BlockResponses) -> tuple[SubmitResponses, list[memoryview]]:
+    """The message that hands in responses, and its raw frames: spike times, then gaze."""
+    arrays = {name: responses.arrays[name] for name in responses.array_digests}
+    headers = tuple(
+        ArrayHeader.model_validate({"digest": name, "dtype": one.dtype.name, "shape": one.shape})
+        for name, one in arrays.items()
+    )
+    frames = [_little_endian(one).data.cast("B") for one in arrays.values()]
+    return SubmitResponses(responses=responses, arrays=headers), frames
+
+
+def responses_from(message: Message) -> BlockResponses:
+    """The responses in a `SubmitResponses` message with their arrays, each checked against its digest.
+
+    Raises:
+        BadRequest: If the frames are not the arrays that the responses name.
+    """
+    if not isinstance(message.body, SubmitResponses):
+        raise MalformedMessage("no responses", got=message.body.kind)
+    responses, headers = message.body.responses, message.body.arrays
+    named = responses.array_digests
+    if tuple(one.digest for one in headers) != named or len(message.frames) != len(named):
+        raise _bad_arrays(
+            message, f"{len(named)} arrays", f"{len(headers)} named, {len(message.frames)} frames"
+        )
+    arrays: dict[str, NDArray[Any]] = {}
+    for header, frame in zip(headers, message.frames, strict=True):
+        try:
+            dtype = np.dtype(header.dtype).newbyteorder("<")
+            array = np.frombuffer(frame, dtype).reshape(header.shape).astype(header.dtype)
+        except ValueError as error:
+            raise _bad_arrays(message, f"{header.shape} {header.dtype}", error) from None
+        if array_digest(array) != header.digest:
+            raise _bad_arrays(message, header.digest, array_digest(array))
+        arrays[header.digest] = array
+    return responses.model_copy(update={"arrays": arrays})
+
+
+def _little_endian(array: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+
+
+def _bad_arrays(message: Message, expected: object, got: object) -> BadRequest:
+    return BadRequest(
+        RefusalReason.MALFORMED,
+        "the raw frames are not the arrays that the responses name",
+        request_id=message.header.id,
+        expected=expected,
+        got=got,
+    )
 
 
 def _sendable(text: str, limit: int) -> str:

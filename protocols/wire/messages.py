@@ -10,10 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
+from protocols.rig_description import RigDescription
 from protocols.settings import Frozen
-from protocols.vocabulary import BlockResponses, SiteId
+from protocols.vocabulary import BlockResponses, Digest, SiteId
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 """Raised with every change of a message: unknown fields are refused."""
 
 SessionState: TypeAlias = Literal["running", "paused", "stopping", "finished", "stopped", "aborted"]
@@ -42,9 +43,14 @@ class Header(Frozen):
 
 
 class Hello(Body):
-    """A rig asks which session it will serve."""
+    """A rig asks which session it serves and how that is; about once a second while it shows a block.
+
+    `says` is what the rig's own screen says at this moment (it rests, the recorder is silent), for
+    `status` and the monitor; empty: all is well.
+    """
 
     kind: ClassVar[str] = "hello"
+    says: Annotated[str, Field(max_length=1000)] = ""
 
 
 class Attach(Body):
@@ -54,6 +60,11 @@ class Attach(Body):
     rig_id: Name = Field(min_length=1)
     site_ids: tuple[SiteId, ...] = Field(min_length=1, max_length=10_000)
     software: Text = ""
+    run: Name = Field(default="", description="chosen anew at each start of the rig")
+    rig: RigDescription = Field(description="what it consists of, and what of it is simulated")
+    accept_display_change: bool = Field(
+        default=False, description="the experimenter lets the display differ from before"
+    )
 
 
 class NextBlock(Body):
@@ -63,11 +74,20 @@ class NextBlock(Body):
     block_index: int = Field(ge=0)
 
 
+class ArrayHeader(Frozen):
+    """What a raw frame of numbers holds, little-endian, in C order."""
+
+    digest: Digest
+    dtype: Literal["int32", "int64", "float32"]
+    shape: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1, max_length=2)
+
+
 class SubmitResponses(Body):
-    """Everything that happened while a block was shown."""
+    """Everything that happened while a block was shown; frame 1 + k holds the array `arrays[k]`."""
 
     kind: ClassVar[str] = "submit_responses"
     responses: BlockResponses
+    arrays: tuple[ArrayHeader, ...] = ()
 
 
 class Goodbye(Body):
@@ -96,7 +116,7 @@ class Attached(Body):
 
 
 class BlockReady(Body):
-    """A block; frame 1 + k of the message holds the pixels of `block.stimuli[k]`."""
+    """A block; its raw frames are the distinct images, in the order in which `stimuli` names them."""
 
     kind: ClassVar[str] = "block"
     block: dict[str, Any]
@@ -142,6 +162,9 @@ class RefusalReason(StrEnum):
     UNKNOWN_SESSION = "unknown_session"
     UNKNOWN_SITE = "unknown_site"
     OTHER_RIG = "other_rig"
+    OTHER_DISPLAY = "other_display"
+    PLACE_OFF_SCREEN = "place_off_screen"
+    NO_SPIKE_TIMES = "no_spike_times"
     OUT_OF_ORDER = "out_of_order"
     RESPONSES_DO_NOT_FIT = "responses_do_not_fit"
     ALREADY_ANSWERED = "already_answered"
@@ -212,6 +235,10 @@ class SessionStatus(Frozen):
     session_id: Name
     state: SessionState
     rig_id: str
+    rig_says: Text = Field(
+        default="", description="what the rig's screen says now; empty: all is well"
+    )
+    simulated: tuple[str, ...] = Field(default=(), description="parts of the rig that are not real")
     blocks_proposed: int
     blocks_answered: int
     last_event: int = Field(description="sequence number of the last durable event")

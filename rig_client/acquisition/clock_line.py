@@ -54,6 +54,12 @@ class ClockLine:
         self._fit()
         return rig_s + self._offset_s + self._drift * (rig_s - self._reference_s)
 
+    def rig_s(self, recorder_s: float) -> float:
+        """The rig's time at `recorder_s`; there must be a line."""
+        self._fit()
+        since_s = recorder_s - self._offset_s - self._reference_s
+        return self._reference_s + since_s / (1 + self._drift)
+
     def allowed_s(self, rig_s: float) -> float:
         """By how much a word at `rig_s` may be off: more, the longer there was none."""
         self._fit()

@@ -2,111 +2,56 @@
 
 The spike port carries no digital words. The waveform port does: with one digital input enabled and
 nothing else, each of a block's 128 frames is a timestamp and the 16-bit digital-in word.
+
+RHX writes several blocks at once (10 by default): first their frames, then all their spikes, in time
+order. So the spikes before a moment are complete when a spike after it has come, or a frame of a
+later write. See `intan_control` for how RHX is told to open its ports, and when it listens.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import selectors
 import socket
-import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+import time
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from protocols.errors import SettingsError
 from protocols.interfaces import SessionInfo
+from rig_client.acquisition.formats.intan import (
+    ARTEFACT,
+    BLOCK_BYTES,
+    SPIKE,
+    SPIKE_MAGIC,
+    UNIT_OF,
+    WAVEFORM_MAGIC,
+    Packets,
+    Spike,
+    Unwrapped,
+    decoded_block,
+    decoded_spike,
+    is_whole,
+)
+from rig_client.acquisition.intan_control import WINDOW, Control
 from rig_client.acquisition.line_words import LineSettings, LineStream
-from rig_client.acquisition.recording import samples_after
 from rig_client.acquisition.stream import StreamLost
 
-SPIKE_MAGIC, WAVEFORM_MAGIC = 0x3AE2710F, 0x2EF07A08
-SPIKE = struct.Struct("<I5sIB")
-ARTEFACT = 0x80
-N_FRAMES = 128
-FRAME = np.dtype([("timestamp", "<u4"), ("word", "<u2")])
-BLOCK_BYTES = 4 + N_FRAMES * FRAME.itemsize
-CONNECT_S = 1.0
+logger = logging.getLogger(__name__)
+
 CHUNK_BYTES = 1 << 16
-
-
-class Spike(NamedTuple):
-    """A spike on a channel (`A-010`), at a 32-bit timestamp; `unit` 0x40 is not sorted."""
-
-    channel: str
-    timestamp: int
-    unit: int
-
-
-def encoded_spike(spike: Spike) -> bytes:
-    """As RHX sends it: 14 bytes."""
-    name = spike.channel.encode("ascii")
-    return SPIKE.pack(SPIKE_MAGIC, name, spike.timestamp & 0xFFFFFFFF, spike.unit)
-
-
-def decoded_spike(packet: bytes) -> Spike:
-    """What its 14 bytes say."""
-    _, name, timestamp, unit = SPIKE.unpack(packet)
-    return Spike(name.decode("ascii", "replace"), timestamp, unit)
-
-
-def encoded_block(timestamps: NDArray[np.uint32], words: NDArray[np.uint16]) -> bytes:
-    """As RHX sends it: 128 frames of timestamp and digital-in word."""
-    frames = np.empty(N_FRAMES, FRAME)
-    frames["timestamp"], frames["word"] = timestamps, words
-    return struct.pack("<I", WAVEFORM_MAGIC) + frames.tobytes()
-
-
-def decoded_block(packet: bytes) -> NDArray[np.void]:
-    """Its 128 frames, with `timestamp` and `word`."""
-    return np.frombuffer(packet, FRAME, offset=4)
-
-
-class Packets:
-    """A byte stream → packets of one size that begin with a magic number.
-
-    Segments may split them anywhere. Where the magic number is not in its place, the stream is
-    searched for the next one.
-    """
-
-    def __init__(self, magic: int, size_bytes: int) -> None:
-        self._magic = struct.pack("<I", magic)
-        self._size = size_bytes
-        self._buffer = bytearray()
-        self.n_skipped = 0
-
-    def feed(self, received: bytes) -> Iterator[bytes]:
-        """The packets that are complete now; `n_skipped` counts bytes that belonged to none."""
-        self._buffer += received
-        while len(self._buffer) >= self._size:
-            if self._buffer.startswith(self._magic):
-                packet = bytes(self._buffer[: self._size])
-                del self._buffer[: self._size]
-                yield packet
-                continue
-            found = self._buffer.find(self._magic, 1)
-            n_wrong = found if found >= 0 else len(self._buffer) - 3
-            self.n_skipped += n_wrong
-            del self._buffer[:n_wrong]
-
-
-class Unwrapped:
-    """32-bit timestamps, which wrap after 39.7 h at 30 kHz → samples that go on."""
-
-    def __init__(self) -> None:
-        self._latest: int | None = None
-
-    def __call__(self, timestamp: int) -> int:
-        """The sample that has this timestamp and is nearest to the latest one."""
-        if self._latest is None:
-            self._latest = timestamp
-            return timestamp
-        ahead = (timestamp - self._latest + 2**31) % 2**32 - 2**31
-        sample = self._latest + ahead
-        self._latest = max(self._latest, sample) if ahead > -(2**30) else sample
-        return sample
+N_STRANGE = 3
+"""So many blocks in a row that are none, and it is their layout that is another."""
+SOURCE = re.compile(r"([A-H]-\d{3})(?:#([0-4]))?")
+NAMES = (
+    'native names, such as "A-010", or one unit of a channel: "A-010#1" to "A-010#4", as RHX sorts '
+    'them, and "A-010#0" for what it leaves unsorted'
+)
 
 
 class IntanSettings(LineSettings):
@@ -130,108 +75,216 @@ class IntanSettings(LineSettings):
 
 
 class Intan(LineStream):
-    """Counts what RHX detects. A site is a channel by its native name, `"A-010"`.
+    """Counts what RHX detects. A site is a channel by its native name, `"A-010"`, or one of its units.
 
     Spikes that RHX takes for artefacts are left out.
+
+    Raises:
+        SettingsError: If a site has a name that no spike of RHX can have.
     """
 
     Settings = IntanSettings
     spikes_say_time = False
 
     def __init__(self, settings: IntanSettings, session: SessionInfo) -> None:  # noqa: ARG002
+        sources = checked(settings.sources('["A-010", "A-011#1"]'))
+        self._channels = sorted({source.partition("#")[0].lower() for source in sources.values()})
         super().__init__(
             settings,
-            sources=settings.sources('["A-010", "A-011"]'),
+            sources=sources,
             quiet_ms=None,
             where=f"{settings.host}:{settings.command_port}",
         )
         self._settings = settings
-        self._slack = samples_after(settings.settle_ms / 1000, settings.sample_rate_hz)
+        self._control: Control | None = None
+        self._data: dict[str, socket.socket] = {}
         self._selector: selectors.DefaultSelector | None = None
         self.start()
+
+    # --- connecting ----------------------------------------------------------------------------
 
     def _open(self) -> None:
         self._spikes = Packets(SPIKE_MAGIC, SPIKE.size)
         self._blocks = Packets(WAVEFORM_MAGIC, BLOCK_BYTES)
         self._sample_of = Unwrapped()
         self._word: int | None = None
-        self._n_skipped = 0
+        self._n_skipped = self._n_strange = 0
+        self._next_timestamp: int | None = None
+        control = self._controlled()
+        self._blocks_per_write = self._checked_rate(control)
+        self._spikes_to = -1
+        self._begin_writes()
         self._selector = selectors.DefaultSelector()
-        settings = self._settings
-        self._connected(settings.waveform_port, "waveform")
-        self._connected(settings.spike_port, "spike")
-        if settings.configure:
-            self._command = self._connected(settings.command_port, "command")
-            self._command.sendall(b"get sampleratehertz;")
+        ports = {"waveform": self._settings.waveform_port, "spike": self._settings.spike_port}
+        for what, port in ports.items():
+            self._data[what] = control.data_port(what, port)
+            self._selector.register(self._data[what], selectors.EVENT_READ, what)
+        self._selector.register(control, selectors.EVENT_READ, "command")
+        if self._settings.configure and (control.ask("runmode") or "").lower() == "stop":
+            for order in self._orders():
+                control.order(order)
 
-    def _orders(self) -> str:
-        channels = sorted({source.partition("#")[0].lower() for source in self._sites_of})
-        orders = ["execute clearalldataoutputs"]
-        orders += [f"set {channel}.tcpdataoutputenabledspike true" for channel in channels]
-        orders += [f"set {self._settings.digital_in}.tcpdataoutputenabled true", "set runmode run"]
-        return ";".join(orders) + ";"
+    def _controlled(self) -> Control:
+        """The command connection: kept as long as RHX keeps it, for RHX opens it once."""
+        if self._control is not None and not self._control.is_alive():
+            self._drop_control()
+        if self._control is None:
+            self._control = Control(self._settings.host, self._settings.command_port)
+        return self._control
 
-    def _connected(self, port: int, what: str) -> socket.socket:
-        try:
-            connection = socket.create_connection((self._settings.host, port), CONNECT_S)
-        except OSError as error:
-            raise StreamLost(f"RHX does not answer on its {what} port {port}: {error}") from None
-        connection.setblocking(False)
-        if self._selector is not None:
-            self._selector.register(connection, selectors.EVENT_READ, what)
-        return connection
+    def _checked_rate(self, control: Control) -> int | None:
+        """Blocks that RHX writes at once; None if it does not say."""
+        rate = control.ask("sampleratehertz")
+        if rate is not None and float(rate) != self._settings.sample_rate_hz:
+            raise StreamLost(f"RHX has {rate} samples/s; set sample_rate_hz to that")
+        n_blocks = control.ask("tcpnumberdatablocksperwrite")
+        return int(n_blocks) if n_blocks and n_blocks.isdigit() else None
 
-    def _read(self, timeout_s: float) -> bool:
-        heard = False
-        for key, _ in self._selector.select(timeout_s) if self._selector else ():
-            received = key.fileobj.recv(CHUNK_BYTES)  # type: ignore[union-attr]
-            if not received:
-                raise StreamLost(f"RHX has closed its {key.data} port")
-            heard |= key.data != "command"
-            if key.data == "spike":
-                for packet in self._spikes.feed(received):
-                    self._take_spike(decoded_spike(packet))
-            elif key.data == "waveform":
-                for packet in self._blocks.feed(received):
-                    self._take_block(decoded_block(packet))
-            else:
-                self._answered(received.decode("ascii", "replace"))
-        self._notice_skipped()
-        return heard
+    def _orders(self) -> Iterable[str]:
+        yield "execute clearalldataoutputs"
+        for channel in self._channels:
+            yield f"set {channel}.tcpdataoutputenabledspike true"
+        yield f"set {self._settings.digital_in}.tcpdataoutputenabled true"
+        yield "set runmode run"
 
     def _shut(self) -> None:
         if self._selector is not None:
-            for key in list(self._selector.get_map().values()):
-                key.fileobj.close()  # type: ignore[union-attr]
             self._selector.close()
             self._selector = None
+        for connection in self._data.values():
+            connection.close()
+        self._data.clear()
+        if self._stop.is_set():
+            self._drop_control()
+
+    def _drop_control(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def _read(self, timeout_s: float) -> bool:
+        ready = {key.data for key, _ in self._selector.select(timeout_s)} if self._selector else ()
+        if "command" in ready:
+            self._notice_command()
+        # Spikes of a write follow its frames, and another's frames follow them: whatever spikes
+        # there are when frames have been read are taken first.
+        frames = self._received("waveform") if "waveform" in ready else b""
+        spikes = b""
+        while more := self._received("spike"):
+            spikes += more
+        for packet in self._spikes.feed(spikes):
+            self._take_spike(decoded_spike(packet))
+        for packet in self._blocks.feed(frames):
+            self._take_block(decoded_block(packet))
+        self._notice_skipped()
+        return bool(frames or spikes)
+
+    def _received(self, what: str) -> bytes:
+        try:
+            received = self._data[what].recv(CHUNK_BYTES)
+        except BlockingIOError:
+            return b""
+        if not received:
+            raise StreamLost(f"RHX has closed its {what} port")
+        return received
+
+    def _notice_command(self) -> None:
+        """RHX may close the command port while data go on; without it, the data ports do not."""
+        if self._control is not None and not self._control.is_alive():
+            if self._selector is not None:
+                self._selector.unregister(self._control)
+            self._drop_control()
+            logger.warning(
+                "RHX has closed its command port; recording goes on, but a lost connection can "
+                "only be made again after a click on Connect %s",
+                WINDOW,
+            )
 
     def _take_spike(self, spike: Spike) -> None:
-        if spike.unit != ARTEFACT:
-            self.spike(self._sample_of(spike.timestamp), spike.channel)
+        sample = self._sample_of(spike.timestamp)
+        self._spikes_to = max(self._spikes_to, sample)
+        if spike.unit == ARTEFACT:
+            return
+        unit = UNIT_OF.get(spike.unit)
+        self.spike(sample, spike.channel, *([] if unit is None else [f"{spike.channel}#{unit}"]))
 
     def _take_block(self, frames: NDArray[np.void]) -> None:
-        words = frames["word"].astype(int)
+        if not is_whole(frames):
+            self._strange()
+            return
+        self._n_strange = 0
+        first = self._follow_timestamps(int(frames["timestamp"][0]))
+        last = first + len(frames) - 1
+        if self._blocks_per_write and self._n_blocks % self._blocks_per_write == 0:
+            self._spikes_to = max(self._spikes_to, first)
+        self._n_blocks += 1
+        self._take_words(frames["word"].astype(int), first)
+        self._pass_words(last + 1)
+        if self._blocks_per_write:
+            self.complete(min(last + 1, self._spikes_to))
+        else:
+            self.heard(last)
+
+    def _take_words(self, words: NDArray[Any], first: int) -> None:
         before = words[:1] if self._word is None else np.array([self._word])
         for place in np.flatnonzero(np.diff(words, prepend=before)):
-            self.port(int(words[place]), self._sample_of(int(frames["timestamp"][place])))
+            self._lines.port(int(words[place]), first + int(place), time.perf_counter())
         self._word = int(words[-1])
-        self.heard(self._sample_of(int(frames["timestamp"][-1])))
+
+    def _follow_timestamps(self, timestamp: int) -> int:
+        """The sample of a block's first frame; frames that are missing are a gap or a new run."""
+        expected, self._next_timestamp = self._next_timestamp, (timestamp + 128) % 2**32
+        sample = self._sample_of(timestamp)
+        if expected is not None and timestamp != expected:
+            ahead = (timestamp - expected + 2**31) % 2**32 - 2**31
+            if ahead < 0:
+                self.recording.restarted("recorder_restarted")
+                self._word = None
+            else:
+                self.recording.gap("message_gap", sample - ahead, sample)
+            self._begin_writes()
+        return sample
+
+    def _begin_writes(self) -> None:
+        """The next block is the first of a write."""
+        self._n_blocks = 0
+        self._spikes_to = -1
+
+    # --- what is wrong -------------------------------------------------------------------------
+
+    def _strange(self) -> None:
+        self._n_strange += 1
+        self._blocks.n_skipped += BLOCK_BYTES
+        if self._n_strange >= N_STRANGE:
+            raise StreamLost(
+                "RHX sends other waveforms besides the digital inputs; remove them from its data "
+                f"outputs {WINDOW}, or stop RHX and let configure = true do it"
+            )
 
     def _notice_skipped(self) -> None:
         n_skipped = self._spikes.n_skipped + self._blocks.n_skipped
         if n_skipped > self._n_skipped and (latest := self.recording.latest) is not None:
-            self.recording.gap("message_gap", latest - self._slack, latest + self._slack)
+            slack = self.recording.wait_ticks
+            self.recording.gap("message_gap", latest - slack, latest + slack)
         self._n_skipped = n_skipped
 
-    def _answered(self, answer: str) -> None:
-        """RHX is silent on what is well, and answers what it is asked. A run is not disturbed."""
-        if rate := re.search(r"SampleRateHertz (\d+)", answer):
-            if float(rate[1]) != self._settings.sample_rate_hz:
-                raise StreamLost(f"RHX has {rate[1]} samples/s; set sample_rate_hz to that")
-            self._command.sendall(b"get runmode;")
-        elif mode := re.search(r"RunMode (\w+)", answer):
-            if mode[1].lower() == "stop":
-                self._command.sendall(self._orders().encode("ascii"))
-        else:
-            raise StreamLost(f"RHX answers {answer!r:.200}")
+
+def checked(sources: dict[str, str]) -> dict[str, str]:
+    """Site → channel, or unit, as spikes carry it.
+
+    Raises:
+        SettingsError: If a name is none of RHX's.
+    """
+    upper = {site: source.upper() for site, source in sources.items()}
+    strange = [source for source in upper.values() if not SOURCE.fullmatch(source)]
+    if strange:
+        raise SettingsError(
+            "no spike of RHX can have this name",
+            where="rig.toml, [acquisition.options] sites",
+            expected=NAMES,
+            got=", ".join(strange[:5]),
+            remedy="use the native name, whatever RHX shows as the channel's custom name",
+        )
+    return upper

@@ -15,7 +15,7 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
-from rig_client.acquisition.recording import samples_after
+from protocols.spike_times import ticks_after
 from rig_client.acquisition.stream import RecorderSettings, StreamAcquisition
 from rig_client.acquisition.words import Word
 
@@ -128,41 +128,55 @@ class LineStream(StreamAcquisition, ABC):
     ) -> None:
         rate_hz = rate_hz or settings.sample_rate_hz
         super().__init__(settings, sources=sources, rate_hz=rate_hz, quiet_ms=quiet_ms, where=where)
-        line_settle = samples_after(settings.line_settle_ms / 1000, rate_hz)
+        line_settle = ticks_after(settings.line_settle_ms / 1000, rate_hz)
         self._lines = LineWords(settings.word_lines, settings.strobe_line, line_settle)
-        self._disorder = samples_after(settings.settle_ms / 1000, rate_hz)
-        self._lines_settle_s = (settings.settle_ms + settings.line_settle_ms) / 1000
+        self._line_settle_s = settings.line_settle_ms / 1000
         self._epoch = self.recording.epoch
 
     def line(self, line: int, state: bool, sample: int) -> None:
         """One line changed at `sample`."""
-        self.heard(sample)
+        self._came(sample)
         self._lines.line(line, state, sample, time.perf_counter())
 
     def port(self, value: int, sample: int) -> None:
         """All lines are `value` from `sample` on."""
-        self.heard(sample)
+        self._came(sample)
         self._lines.port(value, sample, time.perf_counter())
 
     def heard(self, sample: int) -> None:
         """The stream has come to `sample`."""
-        self._pass_words(sample - self._disorder)
+        self._pass_words(sample - self.recording.wait_ticks)
         self.recording.heard(sample)
+        self._notice_restart()
+
+    def complete(self, sample: int) -> None:
+        """The format says that everything before `sample` has been told."""
+        self._pass_words(sample)
+        self.recording.complete(sample)
         self._notice_restart()
 
     def spike(self, sample: int, *sources: str) -> None:
         """A spike at `sample`, known to the recorder by any of these names."""
         if self.spikes_say_time:
-            self._pass_words(sample - self._disorder)
-        sites = (self._sites_of[source] for source in sources if source in self._sites_of)
+            self._pass_words(sample - self.recording.wait_ticks)
+        sites = self.names.sites(sources)
         self.recording.spike(sample, *sites, says_time=self.spikes_say_time)
         self._notice_restart()
 
     def _idle(self) -> None:
         heard_s = self._lines.heard_s
-        if heard_s is not None and time.perf_counter() >= heard_s + self._lines_settle_s:
+        if heard_s is not None and time.perf_counter() >= heard_s + self._settle_s:
             self._pass_words(float("inf"))
         super()._idle()
+
+    @property
+    def _settle_s(self) -> float:
+        return self.recording.wait_s + self._line_settle_s
+
+    def _came(self, sample: int) -> None:
+        self._pass_words(sample - self.recording.wait_ticks)
+        self.recording.came(sample)
+        self._notice_restart()
 
     def _pass_words(self, until: float) -> None:
         for word in self._lines.until(until):

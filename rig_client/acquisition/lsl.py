@@ -1,8 +1,9 @@
 """Lab Streaming Layer: a stream of spikes and a stream of trial words, both of events.
 
-A sample of the stream of spikes names what fired, by a text or a whole number; one of the stream of
-words is the word. Each carries LSL's time in seconds. Streams of one computer have one clock, and
-their times are taken as they are; those of several are brought to this computer's clock by LSL.
+A sample of the stream of spikes names what fired, by a text, a whole number, or a number of another
+format ("3.0" is unit 3); one of the stream of words is the word. Each carries LSL's time in seconds.
+Streams of one computer have one clock, and their times are taken as they are; those of several are
+brought to this computer's clock by LSL.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
-from rig_client.acquisition.recording import samples_after
+from protocols.spike_times import ticks_after
 from rig_client.acquisition.stream import RecorderSettings, StreamAcquisition, StreamLost
 from rig_client.installed import imported
 
@@ -77,19 +78,15 @@ class LslAcquisition(StreamAcquisition):
             raise StreamLost("the stream has ended") from error
         for value, time_s in new_words:
             if word := _number(value):
-                self.recording.word(word, samples_after(time_s, RATE_HZ))
+                self.recording.word(word, ticks_after(time_s, RATE_HZ))
         for value, time_s in new_spikes:
-            self._spike(str(value), samples_after(time_s, RATE_HZ))
+            self.spike(ticks_after(time_s, RATE_HZ), str(value))
         return bool(new_words or new_spikes)
 
     def _shut(self) -> None:
         for inlet in self._inlets:
             inlet.close_stream()
         self._inlets.clear()
-
-    def _spike(self, source: str, sample: int) -> None:
-        site = self._sites_of.get(source)
-        self.recording.spike(sample, *([] if site is None else [site]))
 
     def _pulled(self, inlet: Any) -> list[tuple[Any, float]]:
         samples, times_s = inlet.pull_chunk(timeout=0.0, max_samples=CHUNK)
@@ -107,6 +104,7 @@ class LslAcquisition(StreamAcquisition):
 def _number(value: Any) -> int:
     """The word; 0 for what is none, such as other markers in the same stream."""
     try:
-        return max(0, int(value))
-    except ValueError:
+        number = float(value)
+        return max(0, int(number)) if number.is_integer() else 0
+    except (ValueError, OverflowError):
         return 0

@@ -8,12 +8,16 @@ from rig_client.acquisition.recording import Gap, Recording
 class MessageNumbers:
     """Tells a `Recording` of gaps; those that fill because messages overtook each other, too.
 
+    What was lost may be of the time between its neighbours, and earlier by the stream's disorder, but
+    not of what an earlier message had said to be complete: say `came` before you say what it says.
+
     Args:
         recording: Where the messages go.
-        slack: Samples by which what was lost may lie before or after its neighbours.
+        slack: Samples by which what was lost may lie before or after its neighbours, at least; more
+            if the stream's disorder is more.
     """
 
-    def __init__(self, recording: Recording, slack: int) -> None:
+    def __init__(self, recording: Recording, slack: int = 0) -> None:
         self._recording = recording
         self._slack = slack
         self._epoch = recording.epoch
@@ -39,7 +43,10 @@ class MessageNumbers:
                 self._recording.filled(gap)
         elif number > self._next:
             before = sample if latest is None else latest
-            first, last = min(before, sample) - self._slack, max(before, sample) + self._slack
+            slack = max(self._slack, self._recording.wait_ticks)
+            first, last = min(before, sample) - slack, max(before, sample) + slack
+            if (told := self._recording.completed) is not None:
+                first = max(first, min(told, last))
             gap = self._recording.gap("message_gap", first, last)
             numbers = set(range(max(self._next, number - 1000), number))
             self._missing.update(dict.fromkeys(numbers, (gap, numbers)))

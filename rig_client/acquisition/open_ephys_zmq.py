@@ -18,7 +18,6 @@ from pydantic import Field
 from protocols.interfaces import SessionInfo
 from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.message_numbers import MessageNumbers
-from rig_client.acquisition.recording import samples_after
 from rig_client.acquisition.stream import StreamLost
 from rig_client.acquisition.subscriber import Subscriber, decoded_or_lost
 
@@ -145,8 +144,7 @@ class OpenEphysZmq(LineStream):
         self._stream = settings.stream
         self._subscriber: Subscriber | None = None
         self._heart: Heart | None = None
-        slack = samples_after(settings.settle_ms / 1000, settings.sample_rate_hz)
-        self._numbers = MessageNumbers(self.recording, slack)
+        self._numbers = MessageNumbers(self.recording)
         self.start()
 
     def _open(self) -> None:

@@ -41,7 +41,10 @@ class Word(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """The stream has come to `sample`: everything before it has been told."""
+    """The stream has come to `sample`: everything before it has been told, this reading included.
+
+    A spike that proves it wrong is noticed, and from then on is waited for.
+    """
 
     sample: int
 
@@ -108,7 +111,7 @@ class PythonStream(StreamAcquisition):
             events = list(self._source.read(timeout_s))
         except Exception as error:  # whatever an SDK raises
             raise StreamLost(f"{type(error).__name__}: {error}") from error
-        for event in events:
+        for event in sorted(events, key=lambda event: isinstance(event, Heard)):
             self._take(event)
         return bool(events)
 
@@ -127,13 +130,12 @@ class PythonStream(StreamAcquisition):
     def _take(self, event: Event) -> None:
         match event:
             case Spike(sample, source):
-                site = self._sites_of.get(source)
-                self.recording.spike(sample, *([] if site is None else [site]))
+                self.spike(sample, source)
             case Word(sample, word):
                 if word:
                     self.recording.word(word, sample)
             case Heard(sample):
-                self.recording.heard(sample)
+                self.recording.complete(sample)
             case _:
                 raise StreamLost(f"read() gave {event!r:.80}, which is no Spike, Word or Heard")
 
@@ -194,7 +196,17 @@ class PythonCallable:
         if self._mark is not None:
             self._mark(word, onset_s)
 
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+    @property
+    def tick_hz(self) -> float:
+        """0: it only counts."""
+        return 0.0
+
+    def spike_counts(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,  # noqa: ARG002
+    ) -> Measurement:
         """What the function says, `(n_sites,)`.
 
         Raises:

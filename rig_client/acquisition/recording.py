@@ -1,17 +1,13 @@
 """What came from a recorder, and what it says about the presentations; knows no sockets.
 
-One thread, the reader, tells a `Recording` what arrives: `word`, `spike`, `heard`, `drained`, `gap`,
-`restarted`. The rig's main thread tells it what was shown (`mark`) and asks for counts
+One thread, the reader, tells a `Recording` what arrives: `word`, `spike`, `came`, `heard`, `complete`,
+`drained`, `gap`, `restarted`. The rig's main thread tells it what was shown (`mark`) and asks for counts
 (`measurement`, which waits; `judged`, which does not).
 
 Recorder times are whole samples of the recorder's clock, so that a window's edges are exact. A
 recorder that gives seconds is one with a `rate_hz` of 1e9: round once, on arrival.
 
-All of a window has arrived when
-
-- something later was heard, by `settle_s` at least, which is the disorder that a stream may have; or
-- nothing was, but the reader had read all there was (`drained`) at `quiet_s` after the window's end.
-  Without `quiet_s` this does not count: a stream that always says something has no right to be quiet.
+When a window is complete is decided by `progress`. What comes for one later makes it late.
 
 Faults, the names of what `RecorderGap` says is missing:
 
@@ -21,6 +17,7 @@ Faults, the names of what `RecorderGap` says is missing:
 | `unexpected_word` | the trial word; another one came in its place |
 | `word_off_clock` | trust in the word: it is off the clock line by more than the tolerance |
 | `message_gap` | messages: their numbers have a gap |
+| `late_spikes` | spikes that came after the window was counted: see `late` |
 | `silent_stream` | everything since the onset |
 | `recorder_restarted` | what came before the recorder's clock began anew |
 | `disconnected` | what came while there was no connection |
@@ -33,17 +30,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
 from protocols.errors import RigError
 from protocols.rig_interfaces import Measurement
+from protocols.spike_times import Ticks, counts_in, ticks_after
 from protocols.vocabulary import Cue, RecorderClock
+from rig_client.acquisition.gaps import Gap, Gaps
+from rig_client.acquisition.given import Given
+from rig_client.acquisition.progress import Progress
 from rig_client.acquisition.words import EARLY_S, Limits, Mark, Word, Words, lacking, showing
 
-__all__ = ["Gap", "Limits", "Recording", "samples_after"]
+__all__ = ["Gap", "Limits", "Recording"]
 
 logger = logging.getLogger(__name__)
 
@@ -51,26 +50,7 @@ BACKWARDS_S = 1.0
 """A recorder whose clock goes back by more was restarted."""
 HORIZON_S = 2.0
 """Spikes are kept for so long, and for as long as a trial may still ask for them."""
-N_GIVEN = 64
-"""Windows that are remembered, to notice spikes that come too late."""
 GLANCE_S = 0.05
-
-
-@dataclass(eq=False)
-class Gap:
-    """Something between samples `first` and `last` was lost, unless it still arrives (`filled`)."""
-
-    fault: str
-    first: int
-    last: int
-    noticed_s: float
-
-
-def samples_after(offset_s: float, rate_hz: float) -> int:
-    """The first sample that is not before `offset_s` after sample 0; exact to the nanosecond."""
-    nanoseconds = round(offset_s * 10**9)
-    rate = Fraction(rate_hz).limit_denominator(10**6)
-    return -((-nanoseconds * rate.numerator) // (10**9 * rate.denominator))
 
 
 class Recording:
@@ -95,25 +75,23 @@ class Recording:
         self._limits = limits = limits or Limits()
         self._now_s = now_s
         self._changed = threading.Condition()
-        self._settle = samples_after(limits.settle_s, rate_hz)
+        self._progress = Progress(rate_hz, limits)
         self._words = Words(rate_hz, limits)
         self._before_s = HORIZON_S
         self._epoch = 0
         self._ended: dict[int, str] = {}
-        self._latest: int | None = None
-        self._n_heard = 0
-        self._drained_s = float("-inf")
         self._spikes: deque[tuple[int, int]] = deque()
-        self._gaps: list[Gap] = []
-        self._given: deque[tuple[int, int]] = deque(maxlen=N_GIVEN)
+        self._gaps = Gaps()
+        self._given = Given()
         self._n_late = 0
+        self._notes: list[str] = []
 
     # --- what the reader says ------------------------------------------------------------------
 
     def word(self, word: int, sample: int, heard_s: float | None = None) -> None:
         """A trial word appeared on the lines at `sample`; `heard_s`: when this was read, if not now."""
         with self._changed:
-            self._hear(sample)
+            self._hear(sample, is_measured=heard_s is None)
             arrived_s = self._now_s() if heard_s is None else heard_s
             self._words.read(Word(word, sample, arrived_s))
             self._changed.notify_all()
@@ -124,12 +102,17 @@ class Recording:
         `says_time` is False if spikes come another way than words, and may be ahead of them.
         """
         with self._changed:
-            if says_time or self._latest is None:
-                self._hear(sample)
-            for site in sites:
-                if (place := self._places.get(site)) is not None:
-                    self._spikes.append((sample, place))
-                    self._notice_late(sample)
+            places = [self._places[site] for site in sites if site in self._places]
+            if places:
+                self._notice_late(sample)
+            self._hear(sample, is_measured=True, says_time=says_time)
+            self._spikes.extend((sample, place) for place in places)
+            self._changed.notify_all()
+
+    def came(self, sample: int) -> None:
+        """Something that is part of a word, such as a line that changed, came of `sample`."""
+        with self._changed:
+            self._hear(sample, is_measured=True)
             self._changed.notify_all()
 
     def heard(self, sample: int) -> None:
@@ -138,25 +121,29 @@ class Recording:
             self._hear(sample)
             self._changed.notify_all()
 
+    def complete(self, sample: int) -> None:
+        """The format says that everything before `sample` has been told: nothing can come of it."""
+        with self._changed:
+            self._hear(sample)
+            self._progress.complete(sample)
+            self._changed.notify_all()
+
     def drained(self) -> None:
         """Connected, and all that had arrived by now is read."""
         with self._changed:
-            self._drained_s = self._now_s()
+            self._progress.drained(self._now_s())
             self._changed.notify_all()
 
     def gap(self, fault: str, first: int, last: int) -> Gap:
         """Something between two samples has not arrived; if it does, say `filled`."""
         with self._changed:
-            gap = Gap(fault, first, last, self._now_s())
-            self._gaps.append(gap)
             self._changed.notify_all()
-            return gap
+            return self._gaps.add(Gap(fault, first, last, self._now_s()))
 
     def filled(self, gap: Gap) -> None:
         """What was missing has arrived after all."""
         with self._changed:
-            if gap in self._gaps:
-                self._gaps.remove(gap)
+            self._gaps.fill(gap)
             self._changed.notify_all()
 
     def restarted(self, fault: str = "recorder_restarted") -> None:
@@ -175,26 +162,43 @@ class Recording:
     def latest(self) -> int | None:
         """The latest sample heard of; None before the first, and after a restart."""
         with self._changed:
-            return self._latest
+            return self._progress.latest
+
+    @property
+    def completed(self) -> int | None:
+        """Everything before this sample was told, by what the format says; None: it does not say."""
+        with self._changed:
+            return self._progress.completed
 
     @property
     def n_late(self) -> int:
-        """Spikes that came after the window in which they were had been counted."""
-        with self._changed:
-            return self._n_late
+        """Presentations that were counted too early, so far."""
+        return self._n_late
+
+    @property
+    def wait_ticks(self) -> int:
+        """How far behind the latest sample something may still come, by what was measured."""
+        return self._progress.disorder.wait_ticks
+
+    @property
+    def wait_s(self) -> float:
+        """The same in seconds."""
+        return self._progress.disorder.wait_s
 
     # --- what the rig says and asks ------------------------------------------------------------
 
-    def expect(self, window_s: tuple[float, float]) -> None:
-        """Windows of this kind will be asked for: spikes before an onset are kept accordingly."""
+    def expect(
+        self, window_s: tuple[float, float], kept_s: tuple[float, float] | None = None
+    ) -> None:
+        """Such windows and spans will be asked for: spikes before an onset are kept accordingly."""
         with self._changed:
-            self._before_s = HORIZON_S + max(0.0, -window_s[0])
+            self._before_s = HORIZON_S + max(0.0, -window_s[0], -(kept_s or window_s)[0])
 
     def mark(self, cue: Cue, onset_s: float, word: int) -> None:
         """The image of `cue` appeared at `onset_s` (rig's clock), and `word` was sent."""
         with self._changed:
             now_s = self._now_s()
-            self._words.mark(Mark(cue, onset_s, word, now_s, self._epoch, self._n_heard))
+            self._words.mark(Mark(cue, onset_s, word, now_s, self._epoch, self._progress.n_heard))
 
     def rest(self) -> None:
         """The trial is over, all counts are given: forget what it needed."""
@@ -202,125 +206,196 @@ class Recording:
             self._words.marks.clear()
             self._prune()
 
+    def late(self) -> tuple[Cue, ...]:
+        """Showings that were counted too early, since this was last asked."""
+        with self._changed:
+            self._notice_gaps()
+            return self._given.late()
+
+    def notes(self) -> tuple[str, ...]:
+        """What was measured and decided since this was last asked; one sentence each."""
+        with self._changed:
+            said, self._notes = (*self._progress.disorder.notes(), *self._notes), []
+            return said
+
+    def disorder(self) -> str:
+        """What was measured of the stream's disorder, and what the wait costs; for people."""
+        with self._changed:
+            return self._progress.text()
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the wait was chosen by measurement yet."""
+        return self._progress.disorder.is_measured
+
     def clock(self) -> RecorderClock | None:
         """The clock line by now; None before the first word."""
         with self._changed:
             return self._words.line.clock()
 
-    def measurement(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+    def measurement(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,
+    ) -> Measurement:
         """Counts in `[start, stop)` after the word of `cue`, once all of it has arrived.
+
+        With `kept_s`, also each site's spike times in that span, once all of that has arrived.
 
         Raises:
             RecorderGap: With the fault's name.
             RigError: If `cue` was not marked in the current trial.
         """
         with self._changed:
-            while (measured := self._judged(cue, window_s)) is None:
+            began_s = self._now_s()
+            while (measured := self._judged(cue, window_s, kept_s)) is None:
                 self._changed.wait(GLANCE_S)
+            over_s = self._over_s(self._mark_of(cue), _union(window_s, kept_s or window_s)[1])
+            self._progress.waited(self._now_s() - max(began_s, over_s))
             return measured
 
-    def judged(self, cue: Cue, window_s: tuple[float, float]) -> Measurement | None:
+    def judged(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,
+    ) -> Measurement | None:
         """As `measurement`, but None while it can't be known yet."""
         with self._changed:
-            return self._judged(cue, window_s)
+            return self._judged(cue, window_s, kept_s)
 
     # --- judging -------------------------------------------------------------------------------
 
-    def _judged(self, cue: Cue, window_s: tuple[float, float]) -> Measurement | None:
+    def _judged(
+        self, cue: Cue, window_s: tuple[float, float], kept_s: tuple[float, float] | None
+    ) -> Measurement | None:
         mark = self._mark_of(cue)
         if mark.epoch != self._epoch:
             raise lacking(mark, self._ended.get(mark.epoch, "recorder_restarted"))
         if mark.sample is None:
-            if not self._words.is_overdue(mark, self._now_s(), self._latest):
+            wait_s = self._progress.disorder.wait_s
+            latest = self._progress.latest
+            if not self._words.is_overdue(mark, self._now_s(), latest, wait_s):
                 return None
             raise lacking(mark, self._why_no_word(mark))
-        start, stop = (mark.sample + samples_after(edge, self._rate_hz) for edge in window_s)
-        if gap := self._gap_between(min(start, mark.sample), stop):
+        span_s = window_s if kept_s is None else _union(window_s, kept_s)
+        start, stop = (mark.sample + ticks_after(edge, self._rate_hz) for edge in span_s)
+        if gap := self._gaps.between(min(start, mark.sample), stop):
             if not self._is_settled(gap):
                 return None
             raise lacking(mark, gap.fault)
-        if not self._has_all_until(stop, window_s[1], mark):
+        if not self._has_all_until(stop, span_s[1], mark):
             return None
-        self._given.append((start, stop))
-        return Measurement(self._counts(start, stop), onset_s=mark.sample / self._rate_hz)
+        self._given.add(cue, start, stop)
+        ticks = self._ticks(start, stop, mark.sample)
+        counts = counts_in(ticks, window_s, self._rate_hz)
+        onset_s = mark.sample / self._rate_hz
+        return Measurement(counts, onset_s, None if kept_s is None else ticks)
 
     def _why_no_word(self, mark: Mark) -> str:
-        if self._n_heard == mark.n_heard and not self._words.is_past(mark, self._latest):
+        if self._progress.n_heard == mark.n_heard and not self._words.is_past(
+            mark, self._progress.latest, self._progress.disorder.wait_s
+        ):
             return "silent_stream"
-        since_s = mark.marked_s - EARLY_S
-        gap = next((gap for gap in self._gaps if gap.noticed_s >= since_s), None)
+        gap = self._gaps.since(mark.marked_s - EARLY_S)
         why = self._words.why_none(mark)
         return gap.fault if gap and why != "word_off_clock" else why or "missing_word"
 
     def _has_all_until(self, stop: int, stop_s: float, mark: Mark) -> bool:
-        if self._latest is not None and self._latest >= stop + self._settle:
+        over_s = self._over_s(mark, stop_s)
+        if self._progress.has_all(stop, over_s):
             return True
-        over_s = mark.marked_s + max(0.0, stop_s) + mark.late_s
-        quiet_s = self._limits.quiet_s
-        if quiet_s is not None and self._drained_s >= over_s + quiet_s:
-            return True
-        if self._now_s() >= over_s + (quiet_s or 0.0) + self._limits.word_wait_s:
+        if self._progress.is_given_up(over_s, self._now_s()):
             raise lacking(mark, "silent_stream")
         return False
 
-    def _gap_between(self, first: int, last: int) -> Gap | None:
-        return next((g for g in self._gaps if g.first <= last and g.last >= first), None)
+    def _over_s(self, mark: Mark, stop_s: float) -> float:
+        """When the window was over, on the rig's clock, for somebody who hears of it by the recorder."""
+        return mark.marked_s + max(0.0, stop_s) + mark.late_s
 
     def _is_settled(self, gap: Gap) -> bool:
-        if self._latest is not None and self._latest >= gap.last + self._settle:
+        if self._progress.is_past(gap.last):
             return True
         return self._now_s() >= gap.noticed_s + self._limits.word_wait_s
 
-    def _counts(self, start: int, stop: int) -> np.ndarray:
-        counts = np.zeros(len(self._places))
+    def _ticks(self, start: int, stop: int, onset: int) -> tuple[Ticks, ...]:
+        """Each site's spikes in `[start, stop)`, relative to `onset`, rising."""
+        each: list[list[int]] = [[] for _ in self._places]
         for sample, place in self._spikes:
             if start <= sample < stop:
-                counts[place] += 1
-        return counts
+                each[place].append(sample - onset)
+        return tuple(np.sort(np.array(one, np.int64)) for one in each)
 
     def _mark_of(self, cue: Cue) -> Mark:
-        found = next((mark for mark in self._words.marks if mark.cue == cue), None)
-        if found is None:
-            raise RigError(
-                "counts were asked of a presentation that never began, or is long over",
-                where=showing(cue),
-                expected="mark(cue, onset_s, word) in the same trial",
-                got=f"{len(self._words.marks)} presentations marked in this trial",
-            )
-        return found
+        for mark in self._words.marks:
+            if mark.cue == cue:
+                return mark
+        raise RigError(
+            "counts were asked of a presentation that never began, or is long over",
+            where=showing(cue),
+            expected="mark(cue, onset_s, word) in the same trial",
+            got=f"{len(self._words.marks)} presentations marked in this trial",
+        )
 
     # --- the stream ----------------------------------------------------------------------------
 
-    def _hear(self, sample: int) -> None:
-        self._n_heard += 1
-        if self._latest is not None and sample < self._latest - BACKWARDS_S * self._rate_hz:
+    def _hear(self, sample: int, *, is_measured: bool = False, says_time: bool = True) -> None:
+        if self._is_before(sample) and says_time:
             self._begin_epoch("recorder_restarted")
-        self._latest = sample if self._latest is None else max(self._latest, sample)
+        elif is_measured:
+            self._progress.came(sample, self._now_s())
+        if says_time or self._progress.latest is None:
+            self._progress.hear(sample)
         if not self._words.marks and len(self._spikes) > 1:
             self._prune()
+
+    def _is_before(self, sample: int) -> bool:
+        """Whether the clock went back, by more than disorder can explain."""
+        latest = self._progress.latest
+        return latest is not None and sample < latest - BACKWARDS_S * self._rate_hz
 
     def _begin_epoch(self, fault: str) -> None:
         self._ended = {self._epoch: fault}
         self._epoch += 1
-        self._latest = None
-        self._drained_s = float("-inf")
+        self._notice_gaps()
+        self._given.begin()
+        self._progress.begin()
         self._words.forget()
-        for memory in (self._spikes, self._gaps, self._given):
-            memory.clear()
+        self._spikes.clear()
+        self._gaps.clear()
 
     def _prune(self) -> None:
-        """Spikes come in order but for `settle_s`, so the oldest stand at the left."""
-        if self._latest is None:
+        """Spikes come in order but for the wait, so the oldest stand at the left."""
+        if self._progress.latest is None:
             return
-        oldest = self._latest - self._before_s * self._rate_hz
+        self._notice_gaps()
+        oldest = self._progress.latest - self._before_s * self._rate_hz
         while self._spikes and self._spikes[0][0] < oldest:
             self._spikes.popleft()
-        self._gaps = [gap for gap in self._gaps if gap.last >= oldest]
+        self._gaps.prune(oldest)
 
     def _notice_late(self, sample: int) -> None:
-        if any(start <= sample < stop for start, stop in self._given):
-            if not self._n_late:
-                logger.warning(
-                    "a spike came after its window had been counted: raise settle_ms or quiet_ms"
-                )
-            self._n_late += 1
+        """A spike that counts: is it of a window that was counted without it?"""
+        if self._given.missed(sample, sample):
+            if self._words.line:
+                rig_s = self._words.line.rig_s(sample / self._rate_hz)
+                self._progress.silence_was_short(self._now_s() - rig_s)
+            self._withdraw("a spike has come")
+
+    def _notice_gaps(self) -> None:
+        """Gaps that have not filled, in windows that were counted before they were found."""
+        for gap in self._gaps.final(self._is_settled):
+            if self._given.missed(gap.first, gap.last):
+                self._withdraw("messages were found to be missing")
+
+    def _withdraw(self, what: str) -> None:
+        self._n_late += 1
+        note = f"{what} of a presentation that was counted already: it is withdrawn (late_spikes)"
+        if note not in self._notes:
+            self._notes.append(note)
+        logger.warning("%s", note)
+
+
+def _union(one_s: tuple[float, float], other_s: tuple[float, float]) -> tuple[float, float]:
+    return min(one_s[0], other_s[0]), max(one_s[1], other_s[1])

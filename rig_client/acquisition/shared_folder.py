@@ -1,8 +1,11 @@
 """XDREAM's shared folder: another program shows the images, and writes what it counted.
 
 So a rig that runs MATLAB can join: stimloop writes a block's images into a folder, the rig shows them
-in its own way and time, and writes one file of responses; formats as in `shared_folder_files`. Choose
-the headless display with it. While the file is awaited the rig's screen (the terminal) says so.
+in its own way and time, and writes one file of responses; formats as in `formats.answers`. Choose the
+headless display with it. While the file is awaited the rig's screen (the terminal) says so.
+
+As in XDREAM, the other rig may show stimuli of its own among ours, whose rows are left out, and a
+block's images are removed when the responses to it have been read.
 """
 
 from __future__ import annotations
@@ -22,19 +25,26 @@ from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import Measurement
 from protocols.settings import Frozen
 from protocols.vocabulary import Block, Cue
-from rig_client.acquisition.shared_folder_files import (
+from rig_client.acquisition.formats.answers import (
     Answer,
     Unreadable,
     found_answer,
-    image_names,
     read_answer,
     stem,
+)
+from rig_client.acquisition.shared_folder_files import (
+    OURS,
+    ImageFormat,
+    image_names,
+    remove_images,
     write_images,
 )
 
 logger = logging.getLogger(__name__)
 
 GLANCE_S = 0.1
+UNCHANGED_S = 30.0
+"""A file that cannot be read, and has not changed for so long, is not still being written."""
 
 
 class SharedFolderSettings(Frozen):
@@ -49,6 +59,7 @@ class SharedFolderSettings(Frozen):
         offset: Added to each response first: the baseline that the rig has subtracted. Counts must
             not be negative.
         layout: Of `tEvokedResp` as it is read; `by_shape`: whichever fits.
+        images: Format of the images, and the suffix of their names.
         wait_s: How long the responses to a block are waited for where nobody watches `trouble`.
     """
 
@@ -57,6 +68,7 @@ class SharedFolderSettings(Frozen):
     responses: Literal["counts", "rates"] = "counts"
     offset: float = 0
     layout: Literal["by_shape", "images_by_channels", "channels_by_images"] = "by_shape"
+    images: ImageFormat = "png"
     wait_s: float = Field(default=3600, gt=0, le=86_400)
 
 
@@ -87,6 +99,9 @@ class SharedFolder:
         self._known: dict[str, str] = {}
         self._rows: dict[str, list[NDArray[np.float64]]] | None = None
         self._seen: tuple[int, int] | None = None
+        self._seen_s = 0.0
+        self._image_names: list[str] = []
+        self._leftovers: list[str] = []
         self._closing = threading.Event()
 
     @property
@@ -102,10 +117,13 @@ class SharedFolder:
             RigError: If it cannot be written to.
         """
         self._block, self._rows, self._seen = block, None, None
-        names = [stem(name) for name in image_names(block)]
+        self._image_names = image_names(block, self._settings.images)
+        names = [stem(name) for name in self._image_names]
         self._known = dict(zip(names, block.stimulus_ids, strict=True))
+        others = [name for name in self._leftovers if name not in self._image_names]
+        self._leftovers = remove_images(self._folder, others)
         try:
-            write_images(self._folder, block)
+            write_images(self._folder, block, self._settings.images)
         except OSError as error:
             raise RigError(
                 "the images cannot be written into the shared folder",
@@ -117,7 +135,22 @@ class SharedFolder:
     def mark(self, cue: Cue, onset_s: float, word: int) -> None:
         """The other rig shows the images in its own time."""
 
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
+    @property
+    def shows_images(self) -> bool:
+        """True: the other rig does."""
+        return True
+
+    @property
+    def tick_hz(self) -> float:
+        """0: the other rig only counts."""
+        return 0.0
+
+    def spike_counts(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,  # noqa: ARG002
+    ) -> Measurement:
         """The row of this repetition, `(n_sites,)`; waits for the file.
 
         Raises:
@@ -178,29 +211,38 @@ class SharedFolder:
         status = path.stat()
         seen, self._seen = self._seen, (status.st_size, status.st_mtime_ns)
         if seen != self._seen:
+            self._seen_s = time.monotonic()
             return f"waiting for {name} to be whole"
         try:
-            answer = read_answer(path)
+            answer = read_answer(path, self._image_names)
         except Unreadable as error:
+            if time.monotonic() - self._seen_s > UNCHANGED_S:
+                raise _unreadable(path, error) from None
             return f"waiting for {name} to be whole ({error})"
         self._rows = self._sorted(answer, path)
+        self._leftovers += remove_images(self._folder, self._image_names)
         return ""
 
     def _sorted(self, answer: Answer, path: Path) -> dict[str, list[NDArray[np.float64]]]:
-        """Rows by image, in the order of the file."""
+        """Rows by image, in the order of the file; those about the rig's own stimuli are left out."""
         known = self._known
         strangers = sorted(set(answer.names) - set(known))
-        if strangers:
+        foreign = [name for name in strangers if OURS.fullmatch(name)]
+        if foreign or not set(known) & set(answer.names):
             raise RigError(
                 "the responses are about images that are not of this block",
                 where=str(path),
                 expected=f"names such as {next(iter(known), '')}",
-                got=", ".join(strangers[:3]),
+                got=", ".join((foreign or strangers)[:3]) or "no names",
                 remedy="has the folder files of another session? Take them away, then start again",
             )
+        if strangers:
+            logger.info("%s: %d stimuli of the rig's own, left out: %s …", path.name,
+                        len(strangers), ", ".join(strangers[:3]))  # fmt: skip
         rows: dict[str, list[NDArray[np.float64]]] = {}
         for name, row in zip(answer.names, self._by_images(answer, path), strict=True):
-            rows.setdefault(known[name], []).append(row)
+            if name in known:
+                rows.setdefault(known[name], []).append(row)
         return rows
 
     def _by_images(self, answer: Answer, path: Path) -> NDArray[np.float64]:
@@ -228,6 +270,16 @@ class SharedFolder:
         if isinstance(sites, dict):
             return found[:, [channel - 1 for channel in sites.values()]]
         return found
+
+
+def _unreadable(path: Path, why: Unreadable) -> RigError:
+    return RigError(
+        "the responses cannot be read",
+        where=str(path),
+        expected="stimulusID and tEvokedResp in a .mat file, or scores and indices in .h5",
+        got=f"{why}; the file has not changed for {UNCHANGED_S:.0f} s",
+        remedy="write it in one go, under another name, then rename it; save('-v7', …) is safe",
+    )
 
 
 def _gap(cue: Cue, fault: str, got: str) -> RecorderGap:

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -18,6 +19,8 @@ from protocols.errors import RigError, SettingsError
 from protocols.rig_interfaces import Measurement
 from protocols.settings import Frozen
 from protocols.vocabulary import Block, Cue, RecorderClock
+from rig_client.acquisition.disorder import FIRST_S
+from rig_client.acquisition.names import Names
 from rig_client.acquisition.recording import Limits, Recording
 
 logger = logging.getLogger(__name__)
@@ -38,22 +41,25 @@ class RecorderSettings(Frozen):
     Attributes:
         sites: What to count: names of the recorder's electrodes or units, or a table
             `name = electrode` that gives them names of one's own.
-        settle_ms: Disorder that the recorder's messages may have.
+        settle_ms: How long counts wait for stragglers at least; not given: 250 ms, until it was
+            measured how far behind they come. It is raised by itself in any case.
         word_wait_ms: How long after an onset its trial word is waited for.
         tolerance_ms: By how much a word may be off the clock line.
         silence_s: After so long without a message, the recorder is said to be silent.
     """
 
     sites: dict[str, str] | tuple[str, ...] = ()
-    settle_ms: float = Field(default=20, ge=0, le=10_000)
+    settle_ms: float | None = Field(default=None, ge=0, le=10_000)
     word_wait_ms: float = Field(default=1000, gt=0, le=60_000)
     tolerance_ms: float = Field(default=20, gt=0, le=10_000)
     silence_s: float = Field(default=3, gt=0, le=3600)
 
-    def limits(self, quiet_ms: float | None) -> Limits:
-        """When to believe the stream; `quiet_ms` as `Limits.quiet_s`."""
+    def limits(self, quiet_ms: float | None, least_s: float = 0.0) -> Limits:
+        """When to believe the stream; `quiet_ms` as `Limits.quiet_s`, `least_s` as there."""
         return Limits(
-            settle_s=self.settle_ms / 1000,
+            settle_s=FIRST_S if self.settle_ms is None else self.settle_ms / 1000,
+            least_s=least_s,
+            is_measured=self.settle_ms is None,
             quiet_s=None if quiet_ms is None else quiet_ms / 1000,
             word_wait_s=self.word_wait_ms / 1000,
             tolerance_s=self.tolerance_ms / 1000,
@@ -87,7 +93,12 @@ class StreamAcquisition(ABC):
         rate_hz: Samples in a second of the recorder's clock.
         quiet_ms: As `Limits.quiet_s`: given by recorders that say nothing when nothing happens.
         where: The recorder's address, for messages.
+
+    Attributes:
+        least_wait_s: Counts wait for stragglers so long at least, however orderly the stream is.
     """
+
+    least_wait_s: ClassVar[float] = 0.0
 
     def __init__(
         self,
@@ -98,14 +109,15 @@ class StreamAcquisition(ABC):
         quiet_ms: float | None,
         where: str,
     ) -> None:
-        self._site_ids = tuple(sources)
+        self._site_ids, self._rate_hz = tuple(sources), rate_hz
         self._may_be_quiet = quiet_ms is not None
         self._silence_s = settings.silence_s
         self._where = where
         self._trouble = f"connecting to the recorder at {where}"
         self._stop = threading.Event()
-        self._sites_of = {source: site for site, source in sources.items()}
-        self.recording = Recording(self._site_ids, rate_hz, settings.limits(quiet_ms))
+        self.names = Names(sources)
+        limits = settings.limits(quiet_ms, self.least_wait_s)
+        self.recording = Recording(self._site_ids, rate_hz, limits)
         self._reader = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     # --- what a recorder adds ------------------------------------------------------------------
@@ -138,9 +150,11 @@ class StreamAcquisition(ABC):
         self.recording.drained()
 
     def spike(self, sample: int, *sources: str) -> None:
-        """A spike at `sample`, known to the recorder by any of these names; strangers are ignored."""
-        sites = (self._sites_of[source] for source in sources if source in self._sites_of)
-        self.recording.spike(sample, *sites)
+        """A spike at `sample`, known to the recorder by any of these names, the first its own.
+
+        Strangers are not counted, but remembered by their name, and told of.
+        """
+        self.recording.spike(sample, *self.names.sites(sources))
 
     def start(self) -> None:
         """Begin to read; the last line of a recorder's `__init__`."""
@@ -155,19 +169,39 @@ class StreamAcquisition(ABC):
 
     def stage(self, block: Block) -> None:
         """Which windows will be asked for."""
-        self.recording.expect(block.timing.count_window_s)
+        self.names.block_begins()
+        self.recording.expect(block.timing.count_window_s, block.timing.kept_span_s)
 
     def mark(self, cue: Cue, onset_s: float, word: int) -> None:
         """An image has appeared."""
         self.recording.mark(cue, onset_s, word)
 
-    def spike_counts(self, cue: Cue, window_s: tuple[float, float]) -> Measurement:
-        """Counts in `[start, stop)` after the word of `cue`, on the recorder's clock.
+    @property
+    def tick_hz(self) -> float:
+        """Samples in a second of the recorder's clock."""
+        return self._rate_hz
+
+    def spike_counts(
+        self,
+        cue: Cue,
+        window_s: tuple[float, float],
+        kept_s: tuple[float, float] | None = None,
+    ) -> Measurement:
+        """Counts in `[start, stop)` after the word of `cue`, on the recorder's clock, and spike times.
 
         Raises:
             RecorderGap: With the fault's name; see `rig_client.acquisition.recording`.
         """
-        return self.recording.measurement(cue, window_s)
+        self.names.shown()
+        return self.recording.measurement(cue, window_s, kept_s)
+
+    def late(self) -> tuple[Cue, ...]:
+        """Showings whose counts were given, and for which something came since this was last asked."""
+        return self.recording.late()
+
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed since this was last asked: the wait, silent sites, unknown names."""
+        return (*self.recording.notes(), *self.names.notes())
 
     def trouble(self) -> str:
         """Why nothing can be recorded now; also says that no trial is under way."""

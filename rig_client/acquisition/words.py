@@ -24,16 +24,20 @@ class Limits(NamedTuple):
     """When to believe, and when to give up; all in seconds.
 
     Attributes:
-        settle_s: Disorder that the stream may have.
+        settle_s: Disorder that the stream may have: how long is waited until it was measured.
         quiet_s: How long after a window's end a quiet stream means no spikes; None: never.
         word_wait_s: How long after the onset its word may arrive.
         tolerance_s: By how much a word may be off the clock line.
+        least_s: The wait is never shorter.
+        is_measured: Whether a shorter wait may be chosen than `settle_s`; it is raised in any case.
     """
 
     settle_s: float = 0.02
     quiet_s: float | None = None
     word_wait_s: float = 1.0
     tolerance_s: float = 0.02
+    least_s: float = 0.0
+    is_measured: bool = False
 
 
 class Word(NamedTuple):
@@ -90,21 +94,28 @@ class Words:
         self._strays.clear()
         self._off_clock.clear()
 
-    def is_overdue(self, mark: Mark, now_s: float, latest: int | None) -> bool:
-        """Whether the word of `mark` will not come any more; the stream has come to `latest`."""
-        if now_s >= mark.marked_s + self._limits.word_wait_s:
+    def is_overdue(self, mark: Mark, now_s: float, latest: int | None, wait_s: float) -> bool:
+        """Whether the word of `mark` will not come any more.
+
+        The stream has come to `latest`, and may be in disorder by `wait_s`.
+        """
+        if now_s >= mark.marked_s + self._limits.word_wait_s + self._extra_s(wait_s):
             return True
         if not self.line or latest is None:
             return False
         due_s = self.line.recorder_s(mark.onset_s) + self.line.allowed_s(mark.onset_s)
-        return latest / self._rate_hz > due_s + self._limits.settle_s
+        return latest / self._rate_hz > due_s + wait_s
 
-    def is_past(self, mark: Mark, latest: int | None) -> bool:
+    def _extra_s(self, wait_s: float) -> float:
+        """A stream whose disorder has grown brings its words later, too."""
+        return max(0.0, wait_s - self._limits.settle_s)
+
+    def is_past(self, mark: Mark, latest: int | None, wait_s: float) -> bool:
         """Whether the stream, which has come to `latest`, is well past the onset of `mark`."""
         if not self.line or latest is None:
             return False
         over_s = latest / self._rate_hz - self.line.recorder_s(mark.onset_s)
-        return over_s > self._limits.settle_s
+        return over_s > wait_s
 
     def why_none(self, mark: Mark) -> str:
         """The fault, if there was a word of some kind; else empty."""

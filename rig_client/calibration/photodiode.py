@@ -16,7 +16,7 @@ from protocols.errors import DataError, RecorderGap
 from protocols.rig_interfaces import Acquisition
 from protocols.vocabulary import Block, Cue, Role, Timing
 from rig_client.apparatus import Apparatus
-from rig_client.presenter import Marked
+from rig_client.showing import Marked
 
 STEP_S = 0.001
 FLASH_PX = 16

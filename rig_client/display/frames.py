@@ -19,7 +19,14 @@ TOLERANCE = 0.01
 """Relative difference between the measured and the configured refresh rate that is accepted."""
 STEADY_FRACTION = 0.9
 """Of the measured intervals, how many must lie within 20 % of their median."""
+SPARE_S = 0.004
+"""What is left of a frame, at most a quarter of it, when a wait for its end returns."""
 N_WARM_UP, N_MEASURED = 20, 120
+
+
+def nearest_frames(duration_s: float, refresh_hz: float) -> int:
+    """The whole number of frames nearest to a duration."""
+    return round(duration_s * refresh_hz)
 
 
 class Frames:
@@ -55,7 +62,7 @@ class Frames:
 
     def count(self, duration_s: float) -> int:
         """Frames nearest to `duration_s`; says once if they last 1 % longer or shorter."""
-        n = round(duration_s * self.refresh_hz)
+        n = nearest_frames(duration_s, self.refresh_hz)
         lasting_s = n / self.refresh_hz
         if abs(lasting_s - duration_s) > 0.01 * duration_s and duration_s not in self._told:
             self._told.add(duration_s)
@@ -82,6 +89,14 @@ class Frames:
         self._flip()
         self.last_s = at_flip()
         return self.last_s
+
+    def await_end(self) -> None:
+        """Wait until the frame that stands is almost over; drawing the next one needs the rest."""
+        if self._real or self._paced:
+            spare_s = min(SPARE_S, 0.25 / self.refresh_hz)
+            left_s = self.last_s + 1 / self.refresh_hz - spare_s - self.clock()
+            if left_s > 0:
+                self._wait(left_s)
 
     def intervals_s(self, n: int = N_MEASURED) -> NDArray[np.float64]:
         """Times between `n` flips and the flips before them, `(n,)` seconds."""

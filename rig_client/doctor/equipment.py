@@ -266,9 +266,13 @@ def _presented(apparatus: Apparatus, word_bits: int, n: int) -> tuple[Presentati
     def between_trials() -> bool:
         return bool(apparatus.acquisition.trouble())
 
-    with tempfile.TemporaryDirectory() as folder:
-        journal = Spool(Path(folder), SESSION.session_id).journal(block)
-        shown = Presenter(apparatus, word_bits).present(block, journal, between_trials)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.closing(Spool(Path(folder), SESSION.session_id)) as spool,
+    ):
+        presenter = Presenter(apparatus, word_bits=word_bits)
+        responses = presenter.present(block, spool.journal(block), between_trials)
+    shown = responses.presentations
     missing = [cue.presentation(onset_s=0, outcome=Outcome.ABORTED, fault="silent_stream")
                for cue in list(block.cues())[len(shown):]]  # fmt: skip
     return (*shown, *missing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -14,19 +14,22 @@ from rig_client.installed import imported
 
 TICK_S = 0.1
 BACKGROUND = "background"
-"""A unit that is no site, and fires all the time."""
+"""A unit that is no site, and fires all the time; 0 among numbers."""
 
 
 class LslEmulatorSettings(EmulatorSettings):
     """Settings of the emulated streams; with `any_port` their names are made unique.
 
     Attributes:
-        spikes: Name of the stream of spikes, whose samples are the sites' names.
+        spikes: Name of the stream of spikes.
         words: Name of the stream of trial words.
+        ids: What the samples of spikes are: the sites' names, or numbers from 1 on, as int32 or
+            float32; words are of the same kind.
     """
 
     spikes: str = Field(default="emulated spikes", min_length=1)
     words: str = Field(default="emulated words", min_length=1)
+    ids: Literal["strings", "ints", "floats"] = "strings"
 
 
 class LslSpeaker:
@@ -40,7 +43,11 @@ class LslSpeaker:
             "pylsl", needed_by="the LSL emulator", install="pip install 'stimloop[lsl]'"
         )
         self._rate_hz = settings.sample_rate_hz
-        self._site_ids = tuple(site_ids)
+        self._names = tuple(site_ids)
+        if settings.ids != "strings":
+            self._names = tuple(str(place + 1) for place in range(len(site_ids)))
+        formats = {"strings": "cf_string", "ints": "cf_int32", "floats": "cf_float32"}
+        self._format = getattr(self._lsl, formats[settings.ids])
         self.tick_samples = int(settings.sample_rate_hz * TICK_S)
         self.is_lost = emulated.never_lost
         self._suffix = f" {uuid.uuid4().hex[:8]}" if settings.any_port else ""
@@ -53,11 +60,11 @@ class LslSpeaker:
             if self.is_lost(event):
                 continue
             if isinstance(event, emulated.Spike):
-                self._spikes.push_sample([self._site_ids[event.place]], self._time_s(event))
+                self._spikes.push_sample([self._id(self._names[event.place])], self._time_s(event))
             elif isinstance(event, emulated.Lines) and event.word:
-                self._words.push_sample([event.word], self._time_s(event))
+                self._words.push_sample([self._id(str(event.word))], self._time_s(event))
             elif isinstance(event, emulated.Tick):
-                self._spikes.push_sample([BACKGROUND], self._time_s(event))
+                self._spikes.push_sample([self._id(BACKGROUND)], self._time_s(event))
 
     def serve(self) -> None:
         """LSL's own threads do."""
@@ -68,15 +75,15 @@ class LslSpeaker:
 
     def come_back(self) -> None:
         """Two new streams of the same names."""
-        self._spikes = self._outlet(self._settings.spikes, "Spikes", self._lsl.cf_string)
-        self._words = self._outlet(self._settings.words, "Markers", self._lsl.cf_int32)
+        self._spikes = self._outlet(self._settings.spikes, "Spikes")
+        self._words = self._outlet(self._settings.words, "Markers")
 
     def acquisition(self, site_ids: Sequence[str]) -> dict[str, Any]:
         """As `rig.toml` has it."""
         options = {
             "spikes": self._settings.spikes + self._suffix,
             "words": self._settings.words + self._suffix,
-            "sites": list(site_ids),
+            "sites": dict(zip(site_ids, self._names, strict=True)),
         }
         return {"name": "lsl", "options": options}
 
@@ -85,11 +92,17 @@ class LslSpeaker:
         if hasattr(self, "_spikes"):
             self.hang_up()
 
-    def _outlet(self, name: str, kind: str, sample_format: int) -> Any:
+    def _outlet(self, name: str, kind: str) -> Any:
         source = uuid.uuid4().hex
         name += self._suffix
-        info = self._lsl.StreamInfo(name, kind, 1, self._lsl.IRREGULAR_RATE, sample_format, source)
+        info = self._lsl.StreamInfo(name, kind, 1, self._lsl.IRREGULAR_RATE, self._format, source)
         return self._lsl.StreamOutlet(info)
+
+    def _id(self, name: str) -> str | int:
+        """As the stream's format has it; LSL makes a float of a number."""
+        if self._settings.ids == "strings":
+            return name
+        return 0 if name == BACKGROUND else int(name)
 
     def _time_s(self, event: emulated.Event) -> float:
         return event.sample / self._rate_hz

@@ -14,8 +14,8 @@ from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import Acquisition
 from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
+from protocols.spike_times import ticks_after
 from protocols.vocabulary import Block, Cue
-from rig_client.acquisition.recording import samples_after
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class PluginNeurons:
         except RecorderGap:
             return None
         whole = np.rint(counts).astype(np.int64)
-        start, stop = (samples_after(edge, rate_hz) for edge in self._window_s)
+        start, stop = (ticks_after(edge, rate_hz) for edge in self._window_s)
         margin = int(MARGIN * (stop - start))
         random = random_stream(self._session.seed, "emulated spikes", *cue.seed_path)
         offsets = random.integers(

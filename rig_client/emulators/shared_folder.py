@@ -18,15 +18,14 @@ from protocols.rig_interfaces import Acquisition
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
 from protocols.vocabulary import Block, Cue, Role, Timing
-from rig_client.acquisition.shared_folder_files import (
-    IMAGE_NAME,
+from rig_client.acquisition.formats.answers import (
     Answer,
     found_answer,
-    read_images,
-    stem,
     write_hdf5,
     write_mat5,
+    write_scores,
 )
+from rig_client.acquisition.shared_folder_files import IMAGE_NAME, read_images
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +41,8 @@ class SharedFolderEmulatorSettings(Frozen):
         session_id: Of the session, by which simulated neurons are seeded,
         seed: and its seed.
         repetitions: How often each image is shown.
-        format: `mat`: MATLAB 5; `h5`: HDF5, as MATLAB 7.3 writes it.
+        format: `mat`: MATLAB 5; `h5`: HDF5, as MATLAB 7.3 writes it; `scores`: XDREAM's own `.h5`.
+        own_stimuli: Stimuli of the rig's own, shown once among the images; not with `scores`.
         settle_s: A block is whole when no image has come for so long.
         latency_s: How long showing a block takes.
         loss: Fraction of rows that are missing.
@@ -54,7 +54,8 @@ class SharedFolderEmulatorSettings(Frozen):
     session_id: str = "rehearsal"
     seed: int = Field(default=0, ge=0)
     repetitions: int = Field(default=1, ge=1, le=100)
-    format: Literal["mat", "h5"] = "mat"
+    format: Literal["mat", "h5", "scores"] = "mat"
+    own_stimuli: int = Field(default=2, ge=0, le=100)
     settle_s: float = Field(default=0.5, gt=0, le=60)
     latency_s: float = Field(default=0, ge=0, le=3600)
     loss: float = Field(default=0, ge=0, le=1)
@@ -101,7 +102,7 @@ class SharedFolderEmulator:
     def _blocks(self) -> dict[int, list[Path]]:
         """Images of blocks without an answer, in order."""
         found: dict[int, list[Path]] = {}
-        for path in sorted(self._settings.folder.glob("block*.png")):
+        for path in sorted(self._settings.folder.glob("block*")):
             if match := IMAGE_NAME.fullmatch(path.name):
                 found.setdefault(int(match[1]), []).append(path)
         return {
@@ -123,12 +124,26 @@ class SharedFolderEmulator:
         block = Block.of(images, roles=Role.CONTROL, order=order, timing=settings.timing)
         block = block.at(index, "shared folder")
         self._neurons.stage(block)
-        shown = [(stem(paths[cue.stimulus_index].name), self._counts(cue)) for cue in block.cues()]
+        shown = [(cue.stimulus_index, self._counts(cue)) for cue in block.cues()]
         kept = [row for row in shown if self._random.random() >= settings.loss] or shown[:1]
-        answer = Answer(tuple(name for name, _ in kept), np.array([counts for _, counts in kept]))
-        write = write_mat5 if settings.format == "mat" else write_hdf5
-        write(settings.folder / f"block{index:03d}.{settings.format}", answer)
+        self._write(index, [path.name for path in paths], kept)
         logger.info("answered block %d: %d rows", index, len(kept))
+
+    def _write(self, index: int, names: list[str], rows: list[tuple[int, np.ndarray]]) -> None:
+        settings = self._settings
+        draft = settings.folder / f"answer{index:03d}.part"
+        suffix = "mat" if settings.format == "mat" else "h5"
+        if settings.format == "scores":
+            write_scores(draft, np.array([n for n, _ in rows]), np.array([row for _, row in rows]))
+        else:
+            named = [(f"D:\\stimuli\\{names[n]}", row) for n, row in rows]
+            for number in range(settings.own_stimuli):
+                own = self._random.integers(0, 30, len(rows[0][1])).astype(float)
+                place = int(self._random.integers(0, len(named) + 1))
+                named.insert(place, (f"N:\\Stim\\ref_{number + 1:03d}.png", own))
+            write = write_mat5 if settings.format == "mat" else write_hdf5
+            write(draft, Answer(tuple(n for n, _ in named), np.array([row for _, row in named])))
+        draft.replace(settings.folder / f"block{index:03d}.{suffix}")
 
     def _counts(self, cue: Cue) -> np.ndarray:
         self._neurons.mark(cue, 0.0, 1)

@@ -10,7 +10,7 @@ from encoders.backbones.choice import NetworkChoice
 from encoders.geometry import debiased_cka, dissimilarities, gram, rsa, standardised
 from encoders.predictivity import reliability_of
 from encoders.progress import Progress, silent
-from encoders.recording import Recording
+from encoders.recording import Recording, split_images
 from encoders.validation import halves
 from protocols.errors import DataError
 from protocols.seeds import random_stream
@@ -115,14 +115,14 @@ def _usable(recording: Recording) -> tuple[Recording, dict[str, str]]:
 
 def _sites(recording: Recording, settings: CompareSettings) -> Sites:
     z = standardised(recording.means)
-    order = random_stream(settings.seed, "compare", "halves of the images").permutation(len(z))
-    middle = len(order) // 2
+    random = random_stream(settings.seed, "compare", "halves of the images")
+    first, second = split_images(len(z), len(z) // 2, random, recording.copies)
     return Sites(
         recording,
         gram(z),
         dissimilarities(z),
         reliability_of(recording, random_stream(settings.seed, "reliability")),
-        (np.sort(order[:middle]), np.sort(order[middle:])),
+        (np.sort(first), np.sort(second)),
     )
 
 

@@ -137,13 +137,13 @@ OfOrder: TypeAlias = Callable[[Indices | None], Predict]
 
 def _predictivity(of_order: OfOrder, sites: Sites, settings: CompareSettings) -> _Predicted:
     seed, means, reliability = settings.seed, sites.recording.means, sites.reliability
+    copies = sites.recording.copies
     predict = of_order(None)
 
     def score(predict: Predict, stream: str, images: Indices | None, n: int) -> Predictivity:
         random = random_stream(seed, "compare", stream)
-        return predictivity(
-            split_mean_r(predict, means, random, images=images, n_splits=n), reliability
-        )
+        r = split_mean_r(predict, means, random, images=images, copies=copies, n_splits=n)
+        return predictivity(r, reliability)
 
     first, second = (
         _main(score(predict, "splits of a half", half, settings.n_splits)) for half in sites.halves

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -186,8 +186,3 @@ def _pairwise(own: NDArray[np.float64], means: NDArray[np.float64]) -> NDArray[n
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def site_names(text: str) -> Sequence[str]:
-    """`--sites`: names separated by commas; `all` for none in particular."""
-    return () if text == "all" else tuple(text.split(","))

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from protocols.documents import Event, EventKind
 from protocols.vocabulary import BlockResponses, Outcome, RecorderClock, Timing
 from synth_server.monitor.documents import Health
@@ -122,4 +124,4 @@ def expected_duration_s(block: Mapping[str, Any]) -> float:
     n_showings = len(block["order"])
     n_trials = -(-n_showings // timing.presentations_per_trial)
     shown_ms = n_showings * (timing.on_ms + timing.off_ms)
-    return (shown_ms + n_trials * timing.inter_trial_ms) / 1000
+    return (shown_ms + n_trials * float(np.mean(timing.inter_trial_ms))) / 1000

@@ -12,6 +12,8 @@ from typing import Any
 from protocols.documents import Event, EventKind, SessionSettings, SessionStarted
 from protocols.vocabulary import BlockResponses, Role
 from synth_server.readers.bootstrap import Floats
+from synth_server.readers.names import Names
+from synth_server.session.log import image_of
 
 AIMS = (Role.STRETCH, Role.ONE_HOT_POPULATION)
 """Roles of images that an encoder made."""
@@ -20,9 +22,15 @@ SHOWN = (*AIMS, Role.NATURAL, Role.BEST_NATURAL, Role.CONTRAST_ENHANCED, Role.NO
 
 @dataclass
 class ShownImage:
-    """An image in one role, and its counts `(n_repetitions, n_sites)` a block."""
+    """A stimulus in one role, and its counts `(n_repetitions, n_sites)` a block.
+
+    Attributes:
+        id: Of the image at its place.
+        image: The hash of its pixels.
+    """
 
     id: str
+    image: str
     role: Role
     label: str
     targets: tuple[str, ...]
@@ -30,12 +38,17 @@ class ShownImage:
 
 
 class ControlThread:
-    """What is known of one thread's images."""
+    """What is known of one thread's images.
+
+    Attributes:
+        names: Stimulus id → its name for people.
+    """
 
     def __init__(self, name: str, temperature: float) -> None:
         self.name = name
         self.temperature = temperature
         self.site_ids: tuple[str, ...] = ()
+        self.names = Names()
         self._images: dict[tuple[str, Role], ShownImage] = {}
 
     def add(self, block: Mapping[str, Any], responses: BlockResponses) -> None:
@@ -44,9 +57,10 @@ class ControlThread:
         counts = responses.counts_by_stimulus([each["id"] for each in block["stimuli"]])
         for each, repeats in zip(block["stimuli"], counts, strict=True):
             role = Role(each["role"])
+            self.names.add(each)
             if role in SHOWN and len(repeats):
                 targets = tuple(each.get("targets", ()))
-                image = ShownImage(each["id"], role, each["label"], targets)
+                image = ShownImage(each["id"], image_of(each), role, each["label"], targets)
                 self._images.setdefault((each["id"], role), image).counts.append(repeats)
 
     def images(self, role: Role, target: str | None = None) -> list[ShownImage]:

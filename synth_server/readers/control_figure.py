@@ -28,6 +28,7 @@ def draw_control(
     out: Path,
     *,
     formats: Sequence[str] = ("png",),
+    simulated: bool = False,
 ) -> None:
     """Draw `out`, with each of `formats` at its end: a row a site.
 
@@ -55,7 +56,7 @@ def draw_control(
             else:
                 _draw_counts(axes, site, last=number == len(sites) - 1)
             _draw_images(right, site, shown, Role(thread.aim), log, first=number == 0)
-        save(figure, out, formats)
+        save(figure, out, formats, simulated=simulated)
     finally:
         log.close()
         plt.close(figure)
@@ -169,7 +170,7 @@ def _draw_images(
 
 
 def _draw_image(axis: Any, image: ShownImage, column: int, log: SessionLog, colour: str) -> None:
-    axis.imshow(log.array(image.id), interpolation="lanczos")
+    axis.imshow(log.array(image.image), interpolation="lanczos")
     axis.set_title(f"{_mean(image, column):.1f}", fontsize=7, color=colour, pad=2)
 
 

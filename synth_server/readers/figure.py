@@ -12,10 +12,14 @@ from numpy.typing import NDArray
 
 from protocols.vocabulary import Role
 from synth_server.readers.evolution import EvolutionRecord, EvolvedThread
+from synth_server.readers.names import logged_images
+from synth_server.readers.rig_record import SIMULATED
+from synth_server.readers.similarity import ImageOf
 from synth_server.readers.summary import SiteGain, scores
 from synth_server.session.log import SessionLog
 
 EVOLVED, REFERENCE, INK = "#101418", "#2a9d6f", "#5b6470"
+WARNING = "#b4320c"
 N_STRIP = 8
 MAX_THREADS = 12
 
@@ -38,11 +42,13 @@ def draw_evolution(
     figure = plt.figure(figsize=(13, 0.4 + 1.8 * len(threads)), layout="constrained")
     rows = figure.subfigures(len(threads), 1, squeeze=False)[:, 0]
     gain_of = {gain.thread: gain for gain in gains}
+    image_of = logged_images(log, record.images)
     try:
         for number, (row, thread) in enumerate(zip(rows, threads, strict=True)):
             curve, strip = row.subfigures(1, 2, width_ratios=(1, 2.6))
             _draw_curve(curve.subplots(), thread, gain_of.get(thread.name), first=number == 0)
-            _draw_strip(strip, thread, log, gain_of.get(thread.name))
+            _draw_strip(strip, thread, image_of, gain_of.get(thread.name))
+        mark_simulated(figure, bool(record.at_rig.simulated))
         figure.savefig(out, dpi=110)
     finally:
         log.close()
@@ -87,23 +93,43 @@ def draw_responses(
             _label(axes, f"{site}\nmean spikes", "image, best to worst")
             chosen = [*order[: N_STRIP // 2], *order[-N_STRIP // 2 :]]
             for panel, image in zip(strip.subplots(1, N_STRIP), chosen, strict=False):
-                _show(panel, log.array(ids[image]))
+                _show(panel, log.array(record.images[ids[image]]))
                 panel.set_title(f"{counts[image]:.1f}", fontsize=7, color=INK)
                 panel.axis("off")
             strip.suptitle("most spikes · fewest spikes", fontsize=8, color=INK, x=0.0, ha="left")
-        save(figure, out, formats)
+        save(figure, out, formats, simulated=bool(record.at_rig.simulated))
     finally:
         log.close()
         plt.close(figure)
     return True
 
 
-def save(figure: Any, out: Path, formats: Sequence[str], dpi: int = 110) -> None:
+def save(
+    figure: Any, out: Path, formats: Sequence[str], dpi: int = 110, *, simulated: bool = False
+) -> None:
     """Save to `out` with each of `formats` at its end; one session's files are always the same."""
+    mark_simulated(figure, simulated)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "stimloop"}):
         for kind in formats:
             metadata = {"Date": None} if kind == "svg" else None
             figure.savefig(out.with_name(f"{out.name}.{kind}"), dpi=dpi, metadata=metadata)
+
+
+def mark_simulated(figure: Any, simulated: bool) -> None:
+    """Write along the right edge that not all of the session was real, if so."""
+    if simulated:
+        mark = figure.text(
+            0.999,
+            0.5,
+            SIMULATED,
+            fontsize=9,
+            color=WARNING,
+            weight="bold",
+            rotation=270,
+            ha="right",
+            va="center",
+        )
+        mark.set_in_layout(False)
 
 
 def _draw_curve(axes: Any, thread: EvolvedThread, gain: SiteGain | None, *, first: bool) -> None:
@@ -121,7 +147,9 @@ def _draw_curve(axes: Any, thread: EvolvedThread, gain: SiteGain | None, *, firs
         axes.legend(fontsize=7, frameon=False, loc="lower left", ncols=3, bbox_to_anchor=(-0.15, 1))
 
 
-def _draw_strip(strip: Any, thread: EvolvedThread, log: SessionLog, gain: SiteGain | None) -> None:
+def _draw_strip(
+    strip: Any, thread: EvolvedThread, image_of: ImageOf, gain: SiteGain | None
+) -> None:
     measured = [n for n in sorted(thread.generations) if thread.generations[n].best_id]
     places = np.unique(np.linspace(0, len(measured) - 1, N_STRIP).round().astype(int))
     panels = strip.subplots(1, N_STRIP + 1)
@@ -131,13 +159,13 @@ def _draw_strip(strip: Any, thread: EvolvedThread, log: SessionLog, gain: SiteGa
         generation = thread.generations[measured[place]]
         if generation.best_id is None:
             continue
-        _show(panel, log.array(generation.best_id))
+        _show(panel, image_of(generation.best_id))
         panel.set_title(
             f"gen {measured[place]}\n{generation.evolved.max():.1f}", fontsize=7, color=INK
         )
     if gain is not None:
         names = {label: stimulus_id for stimulus_id, label in thread.labels.items()}
-        _show(panels[-1], log.array(names[gain.best_reference_name]))
+        _show(panels[-1], image_of(names[gain.best_reference_name]))
         panels[-1].set_title(
             f"best reference\n{gain.best_reference:.1f}", fontsize=7, color=REFERENCE
         )

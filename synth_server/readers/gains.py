@@ -209,7 +209,7 @@ class _Gains:
 
     def _best_name(self, natural: Sequence[ShownImage], column: int) -> str:
         ranked = sorted(natural, key=lambda image: -self._sample(image).mean[column])
-        return ranked[0].label if ranked else ""
+        return self._thread.names[ranked[0].id] if ranked else ""
 
     def _population(
         self,

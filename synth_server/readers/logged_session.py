@@ -9,10 +9,12 @@ from typing import Any
 
 from protocols.documents import Event, EventKind, RigAttached, SessionEnded, SessionStarted
 from protocols.errors import LogCorrupted, LogError
+from protocols.rig_description import DisplayDescription
 from protocols.settings import validated
-from protocols.vocabulary import BlockResponses, Outcome
+from protocols.vocabulary import BlockResponses, Outcome, Timing
+from synth_server.readers.rig_record import simulated_parts
 from synth_server.readers.timeline import Placed, TimedBlock, placed
-from synth_server.session.log import SessionLog, chained_events
+from synth_server.session.log import SessionLog, chained_events, image_of
 from synth_server.session.recovery import read_start
 
 
@@ -23,6 +25,9 @@ class LoggedBlock:
     Attributes:
         document: As it was logged.
         proposed_ns: Unix time.
+        display: The rig's as its images were shown; None if it has none that it knows of.
+        display_changed: Whether another display, distance or place was accepted while it was shown:
+            which of its presentations came before is not known.
         responses: None if the session ended before.
         answered_ns: Unix time; 0 without responses.
     """
@@ -31,6 +36,13 @@ class LoggedBlock:
     proposed_ns: int
     responses: BlockResponses | None = None
     answered_ns: int = 0
+    display: DisplayDescription | None = None
+    display_changed: bool = False
+
+    @property
+    def timing(self) -> Timing:
+        """When things happened in its trials."""
+        return Timing.model_validate(self.document["timing"])
 
 
 @dataclass
@@ -39,14 +51,15 @@ class LoggedSession:
 
     Attributes:
         started_ns: Unix time of the first event.
+        attached: Every attach of a rig, in order.
         remarks: Controls, restarts, rigs and the end: the events that are about no block.
-        shapes: Image id → (height, width, 3), in the order of first proposal.
+        shapes: Hash of an image's pixels → (height, width, 3), in the order of first proposal.
     """
 
     path: Path
     start: SessionStarted
     started_ns: int
-    rig: RigAttached | None = None
+    attached: list[RigAttached] = field(default_factory=list)
     end: SessionEnded | None = None
     n_events: int = 0
     last_ns: int = 0
@@ -59,6 +72,16 @@ class LoggedSession:
     def state(self) -> str:
         """As the last event says; `running` without one."""
         return self.end.state if self.end else "running"
+
+    @property
+    def rig(self) -> RigAttached | None:
+        """As it attached last; None before one came."""
+        return self.attached[-1] if self.attached else None
+
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """Parts of the rig that were not real at one attach or another."""
+        return simulated_parts(self.attached)
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -79,15 +102,17 @@ class LoggedSession:
         return placed([self._timed(block) for block in self.answered])
 
     def _timed(self, block: LoggedBlock) -> TimedBlock:
-        timing = block.document["timing"]
+        timing = block.timing
         responses = block.responses
         shown = responses.presentations if responses else ()
         unfinished = shown and shown[-1].outcome is not Outcome.COMPLETED
-        tail_ms = 0.0 if unfinished else max(timing["on_ms"], timing["count_stop_ms"])
+        tail_s = 0.0 if unfinished else max(timing.on_ms / 1000, timing.count_window_s[1])
+        if shown and shown[-1].times is not None:
+            tail_s = max(tail_s, timing.kept_span_s[1])
         return TimedBlock(
             proposed_s=self.session_s(block.proposed_ns),
             answered_s=self.session_s(block.answered_ns),
-            tail_s=tail_ms / 1000,
+            tail_s=tail_s,
             shown=shown,
             clock=responses.clock if responses else None,
         )
@@ -135,11 +160,13 @@ def _take(session: LoggedSession, event: Event) -> None:
             session.blocks.append(LoggedBlock(event.document, event.t_wall_ns))
             height, width, depth = event.document["image_shape"]
             for stimulus in event.document["stimuli"]:
-                session.shapes.setdefault(stimulus["id"], (height, width, depth))
+                session.shapes.setdefault(image_of(stimulus), (height, width, depth))
         case EventKind.RESPONSES_RECEIVED:
             responses = BlockResponses.model_validate(event.document)
             block = session.blocks[responses.block_index]
             block.responses, block.answered_ns = responses, event.t_wall_ns
+            rig = session.rig
+            block.display = rig.rig.display if rig else None
         case EventKind.SESSION_STARTED:
             pass
         case _:
@@ -150,6 +177,22 @@ def _take_remark(session: LoggedSession, event: Event) -> None:
     where = f"{session.path}, event {event.seq}"
     session.remarks.append(event)
     if event.kind is EventKind.RIG_ATTACHED:
-        session.rig = validated(RigAttached, event.document, where=where)
+        _attach(session, validated(RigAttached, event.document, where=where))
     elif event.kind is EventKind.SESSION_ENDED:
         session.end = validated(SessionEnded, event.document, where=where)
+
+
+def _attach(session: LoggedSession, rig: RigAttached) -> None:
+    """Take note of a rig; a block that awaits responses may have been shown in part by then."""
+    known = session.rig
+    if known is not None and _is_other_display(known.rig.display, rig.rig.display):
+        waiting = next((block for block in session.blocks if block.responses is None), None)
+        if waiting is not None:
+            waiting.display_changed = True
+    session.attached.append(rig)
+
+
+def _is_other_display(one: DisplayDescription | None, other: DisplayDescription | None) -> bool:
+    if one is None or other is None:
+        return one is not other
+    return bool(one.differences(other))

@@ -17,6 +17,7 @@ from synth_server.readers.evolution_gains import (
     compare_in_test,
 )
 from synth_server.readers.gains import ControlSummary, summaries
+from synth_server.readers.rig_record import AtRig
 from synth_server.readers.stability import SiteStability, stabilities
 from synth_server.session.log import SessionLog
 
@@ -100,18 +101,25 @@ class Presentations(Frozen):
 
 
 class Summary(Frozen):
-    """A session in figures."""
+    """A session in figures.
+
+    Attributes:
+        simulated: Parts of the rig that were not real; empty: all were.
+        at_rig: What happened besides showing images.
+    """
 
     summary_version: int = SUMMARY_VERSION
     session_id: str
     seed: int
     state: str
+    simulated: tuple[str, ...] = ()
     threads: tuple[ThreadSummary, ...]
     sites: tuple[SiteGain, ...]
     evolution: tuple[EvolutionGain, ...]
     control: tuple[ControlSummary, ...]
     stability: tuple[SiteStability, ...]
     presentations: Presentations
+    at_rig: AtRig = AtRig()
     blocks: tuple[BlockSummary, ...]
     session_digest: str
     started_unix_s: float
@@ -142,6 +150,7 @@ def summarize(record: EvolutionRecord) -> Summary:
         session_id=start.settings.session_id,
         seed=start.settings.seed,
         state=record.end.state if record.end else "running",
+        simulated=record.at_rig.simulated,
         threads=tuple(_thread(thread) for thread in record.threads.values()),
         sites=tuple(gain for thread in record.threads.values() for gain in _gains(thread, record)),
         evolution=_evolution(record),
@@ -155,6 +164,7 @@ def summarize(record: EvolutionRecord) -> Summary:
             reshown=record.tally.n_shown_again,
             unmeasured=record.tally.n_unmeasured,
         ),
+        at_rig=record.at_rig.counted,
         blocks=tuple(
             BlockSummary(
                 index=block["index"],

@@ -29,10 +29,10 @@ from protocols.interfaces import (
 )
 from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Block, Images
+from protocols.vocabulary import Block, Images, Placement
 from protocols.wire import WIRE_VERSION
 from synth_server.session.conductor import Conductor
-from synth_server.session.log import SessionLog
+from synth_server.session.log import SessionLog, remove_log
 from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 from synth_server.synthesis.photographs import load_photographs
@@ -224,7 +224,7 @@ def new_session(settings: SessionSettings, path: Path) -> Session:
     """
     settings = resolved(settings)
     equipment = Equipment(Products(products_folder(path)))
-    conductor = Conductor(build_plans(settings, equipment))
+    conductor = Conductor(build_plans(settings, equipment), places_of(settings))
     start = SessionStarted(
         log_version=LOG_VERSION,
         wire_version=WIRE_VERSION,
@@ -234,9 +234,14 @@ def new_session(settings: SessionSettings, path: Path) -> Session:
         device=device_name(),
     )
     log = SessionLog.create(path, start)
-    session = Session(settings, log, conductor, equipment.objectives)
-    equipment.products.interrupted = session.is_told_to_end
-    session.advance()
+    try:
+        session = Session(settings, log, conductor, equipment.objectives)
+        equipment.products.interrupted = session.is_told_to_end
+        session.advance()
+    except BaseException:
+        log.close()
+        remove_log(path)
+        raise
     return session
 
 
@@ -257,3 +262,8 @@ def device_name() -> str:
     if torch is None or not torch.cuda.is_available():
         return "cpu"
     return str(torch.cuda.get_device_name())
+
+
+def places_of(settings: SessionSettings) -> dict[str, Placement]:
+    """Thread → where its images are shown that have no place of their own."""
+    return {thread.name: thread.place for thread in settings.threads if thread.place is not None}

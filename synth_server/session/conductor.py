@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from protocols.errors import ResponsesRefused
 from protocols.interfaces import Plan
-from protocols.vocabulary import Block, BlockResponses
+from protocols.vocabulary import Block, BlockResponses, Placement
 
 
 class Conductor:
@@ -19,10 +19,15 @@ class Conductor:
     Args:
         plans: Thread name → fresh plan, in the order of rotation. Their first blocks are computed
             at once.
+        places: Thread name → where its images are shown that have no place of their own.
     """
 
-    def __init__(self, plans: Mapping[str, Plan]) -> None:
+    def __init__(
+        self, plans: Mapping[str, Plan], places: Mapping[str, Placement] | None = None
+    ) -> None:
         self._plans = dict(plans)
+        self._places = dict(places or {})
+        self._names: dict[int, dict[str, str]] = {}
         self._rotation = list(plans)
         self._in_turn = 0
         self._waiting: dict[str, Block] = {}
@@ -48,7 +53,9 @@ class Conductor:
         name = self._rotation[self._in_turn]
         if name not in self._waiting:
             return None
-        block = self._waiting.pop(name).at(self.n_proposed, name)
+        own = self._waiting.pop(name).at(self.n_proposed, name)
+        block = own.placed(self._places.get(name))
+        self._names[block.index] = dict(zip(block.stimulus_ids, own.stimulus_ids, strict=True))
         self._outstanding[block.index] = block
         self.n_proposed += 1
         self._in_turn = (self._in_turn + 1) % len(self._rotation)
@@ -56,6 +63,8 @@ class Conductor:
 
     def accept(self, responses: BlockResponses) -> None:
         """Send responses into the plan that asked for them; it computes its next block.
+
+        The plan hears of its stimuli by the ids that it gave them, without its thread's place.
 
         Raises:
             ResponsesRefused: If no block of that index awaits responses.
@@ -67,8 +76,9 @@ class Conductor:
                 got=responses.block_index,
             )
         name = self._outstanding.pop(responses.block_index).thread
+        known = responses.renamed(self._names.pop(responses.block_index))
         try:
-            self._keep(name, self._plans[name].send(responses))
+            self._keep(name, self._plans[name].send(known))
         except StopIteration:
             self._keep(name, None)
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from protocols.digests import array_digest, canonical_json, document_digest
-from protocols.documents import Event, EventKind, SessionStarted
+from protocols.documents import LOG_VERSION, Event, EventKind, SessionStarted
 from protocols.errors import LogCorrupted, LogError
-from protocols.vocabulary import Block
+from protocols.vocabulary import Block, BlockResponses
 
 GENESIS = "0" * 64
 LOOK_S = 0.2
@@ -227,7 +227,9 @@ class SessionLog:
         """
         document = event.document
         try:
-            images = np.stack([self.array(stimulus["id"]) for stimulus in document["stimuli"]])
+            names = [image_of(stimulus) for stimulus in document["stimuli"]]
+            known = {name: self.array(name) for name in names}
+            images = np.stack([known[name] for name in names])
             digest = document["codes_digest"]
             codes = None if digest is None else self.array(digest)
             return Block.model_validate({**document, "images": images, "codes": codes})
@@ -237,6 +239,23 @@ class SessionLog:
                 where=str(self.path),
                 got=error,
             ) from None
+
+    def responses(self, event: Event) -> BlockResponses:
+        """The responses of a `RESPONSES_RECEIVED` event, with their spike times and gaze.
+
+        Raises:
+            LogCorrupted: If one of their arrays is missing or altered; the message names the event.
+        """
+        try:
+            responses = BlockResponses.model_validate(event.document)
+            arrays = {digest: self.array(digest) for digest in responses.array_digests}
+        except (LogCorrupted, ValidationError, ValueError) as error:
+            raise LogCorrupted(
+                f"event {event.seq} ({event.kind}) names an array that was altered or lost",
+                where=str(self.path),
+                got=error,
+            ) from None
+        return responses.model_copy(update={"arrays": arrays})
 
     def close(self) -> None:
         """Close the file; a writer leaves it in one piece, its write-ahead log folded in."""
@@ -248,6 +267,24 @@ class SessionLog:
             self._db.close()
             if self._lock is not None:
                 self._lock.close()
+
+
+def image_of(stimulus: Mapping[str, Any]) -> str:
+    """Under which digest the pixels of a logged stimulus lie; its id is another if it has a place."""
+    return str(stimulus.get("pixels") or stimulus["id"])
+
+
+def check_log_version(start: Event, where: str = "") -> None:
+    """Raise `LogError` unless the log whose first event this is has today's version."""
+    version = start.document.get("log_version")
+    if version != LOG_VERSION:
+        raise LogError(
+            "the log was written by another version of stimloop",
+            where=where,
+            expected=f"log version {LOG_VERSION}",
+            got=version,
+            remedy=f"use stimloop {start.document.get('versions', {}).get('stimloop', '?')}",
+        )
 
 
 def fold(path: Path) -> None:
@@ -268,6 +305,8 @@ def verify_chain(log: SessionLog) -> int:
     for event in chained_events(log):
         if event.kind is EventKind.BLOCK_PROPOSED:
             log.block(event)
+        elif event.kind is EventKind.RESPONSES_RECEIVED:
+            log.responses(event)
         n_events += 1
     return n_events
 
@@ -320,6 +359,20 @@ def _event(row: tuple[Any, ...], path: Path) -> Event:
 
 def _corrupted(path: Path, seq: int, error: Exception) -> LogCorrupted:
     return LogCorrupted(f"event {seq} cannot be read", where=str(path), got=error)
+
+
+def remove_log(path: Path) -> None:
+    """Remove a log that this process made and nobody was shown anything of, with what lies beside.
+
+    A start that failed leaves nothing: the same command works once its cause is mended. Folders go
+    only if they are empty by then.
+    """
+    sidecars = [path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".new")]
+    for file in (*sidecars, _lock_path(path)):
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def is_being_written(path: Path) -> bool:

@@ -6,7 +6,7 @@ they propose must be what was logged, or the session is not the one that the log
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import numpy as np
 
 from protocols.digests import array_digest
 from protocols.documents import (
-    LOG_VERSION,
     Event,
     EventKind,
     ServerResumed,
@@ -24,10 +23,15 @@ from protocols.documents import (
 from protocols.errors import LogCorrupted, LogError, ReplayMismatch
 from protocols.interfaces import ImageGenerator, Inversion
 from protocols.settings import PluginChoice, validated
-from protocols.vocabulary import Block, BlockResponses, Codes, Images
-from synth_server.session.build import Equipment, build_plans, installed_versions
+from protocols.vocabulary import Block, Codes, Images
+from synth_server.session.build import (
+    Equipment,
+    build_plans,
+    installed_versions,
+    places_of,
+)
 from synth_server.session.conductor import Conductor
-from synth_server.session.log import SessionLog, verify_chain
+from synth_server.session.log import SessionLog, check_log_version, image_of, verify_chain
 from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 
@@ -50,7 +54,7 @@ class LoggedImages:
             if digest is not None:
                 codes, stimuli = log.array(digest), event.document["stimuli"]
                 for code, stimulus in zip(codes, stimuli, strict=False):
-                    self._image_of[array_digest(code)] = stimulus["id"]
+                    self._image_of[array_digest(code)] = image_of(stimulus)
 
     @property
     def code_dim(self) -> int:
@@ -113,14 +117,7 @@ def read_start(log: SessionLog) -> SessionStarted:
         raise LogError("the session log is empty", where=str(log.path))
     if first.kind is not EventKind.SESSION_STARTED:
         raise LogCorrupted("the first event is not the session's start", where=str(log.path))
-    if first.document.get("log_version") != LOG_VERSION:
-        raise LogError(
-            "the log was written by another version of stimloop",
-            where=str(log.path),
-            expected=f"log version {LOG_VERSION}",
-            got=first.document.get("log_version"),
-            remedy=f"use stimloop {first.document.get('versions', {}).get('stimloop', '?')}",
-        )
+    check_log_version(first, str(log.path))
     return validated(SessionStarted, first.document, where=f"{log.path}, event 0")
 
 
@@ -153,7 +150,7 @@ def _refilled(log: SessionLog) -> Session:
     verify_chain(log)
     start = read_start(log)
     equipment = LoggedEquipment(log)
-    conductor = Conductor(build_plans(start.settings, equipment))
+    conductor = Conductor(build_plans(start.settings, equipment), places_of(start.settings))
     _check_equipment(start, equipment, log.path)
     session = Session(start.settings, log, conductor, equipment.objectives)
     equipment.products.interrupted = session.is_told_to_end
@@ -161,7 +158,7 @@ def _refilled(log: SessionLog) -> Session:
     unanswered = []
     for event in log.events(after=0):
         if event.seq > last_block and event.kind is EventKind.RESPONSES_RECEIVED:
-            unanswered.append(BlockResponses.model_validate(event.document))
+            unanswered.append(log.responses(event))
         else:
             for logged, proposed in driven(conductor, event, log):
                 if proposed.digest != logged.digest:
@@ -185,7 +182,7 @@ def driven(conductor: Conductor, event: Event, log: SessionLog) -> Iterator[tupl
         ReplayMismatch: If the plans propose nothing where a block was logged.
     """
     if event.kind is EventKind.RESPONSES_RECEIVED:
-        conductor.accept(BlockResponses.model_validate(event.document))
+        conductor.accept(log.responses(event))
     elif event.kind is EventKind.BLOCK_PROPOSED:
         proposed = conductor.propose()
         if proposed is None:
@@ -207,7 +204,11 @@ class Verification:
 
 
 def verify_replay(
-    path: Path, tolerance: int = PIXEL_TOLERANCE, *, products: bool = True
+    path: Path,
+    tolerance: int = PIXEL_TOLERANCE,
+    *,
+    products: bool = True,
+    step: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Verification:
     """Check the log's hashes, then draw the whole session anew and compare.
 
@@ -220,6 +221,7 @@ def verify_replay(
         products: Whether fits and syntheses that lie beside the log are taken from there. If not,
             or if they are gone, they are computed anew: minutes, and other hardware may come to
             other images.
+        step: Told of (events done, events in all).
 
     Raises:
         LogCorrupted: If the log was altered; names the event.
@@ -231,11 +233,12 @@ def verify_replay(
         start = read_start(log)
         kept = Products(products_folder(path) if products else None, writable=False)
         equipment = Equipment(kept)
-        conductor = Conductor(build_plans(start.settings, equipment))
+        conductor = Conductor(build_plans(start.settings, equipment), places_of(start.settings))
         _check_equipment(start, equipment, path)
         session = Session(start.settings, log, conductor)
         last_block = _last_block(log)
         for event in log.events(after=0):
+            step(event.seq, log.last_seq)
             if event.seq < last_block or event.kind is not EventKind.RESPONSES_RECEIVED:
                 for logged, proposed in driven(conductor, event, log):
                     _compare(event, logged, proposed, tolerance, report)

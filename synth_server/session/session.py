@@ -18,10 +18,11 @@ from protocols.documents import (
     SessionEnded,
     SessionSettings,
 )
-from protocols.errors import LogError, Refusal, ResponsesRefused, SettingsError
+from protocols.errors import LogError, Refusal, ResponsesRefused
 from protocols.interfaces import Objective
 from protocols.vocabulary import Block, BlockResponses
 from protocols.wire.messages import Accepted, Attach, RefusalReason, SessionState, SessionStatus
+from synth_server.session.attachment import check_can_show, check_same_rig, check_sites
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog
 from synth_server.session.products import Interrupted
@@ -54,6 +55,7 @@ class Session:
         self.log = log
         self.conductor = conductor
         self.rig: RigAttached | None = None
+        self.rig_says = ""
         self.state: SessionState = "running"
         self.failure = ""
         self.log_problem: LogError | None = None
@@ -126,7 +128,7 @@ class Session:
         except ResponsesRefused as error:
             told = f"{error.where}: {error.got}"
             raise Refusal.of(RefusalReason.RESPONSES_DO_NOT_FIT, error, got=told) from None
-        self._append(EventKind.RESPONSES_RECEIVED, responses)
+        self._append(EventKind.RESPONSES_RECEIVED, responses, responses.arrays)
         self._response_digests[index] = responses.digest
         return Accepted(block_index=index, responses_digest=responses.digest, duplicate=False)
 
@@ -214,6 +216,8 @@ class Session:
             session_id=self.session_id,
             state=self.state,
             rig_id=self.rig.rig_id if self.rig else "",
+            rig_says=self.rig_says,
+            simulated=self.rig.rig.simulated if self.rig else (),
             blocks_proposed=self.n_proposed,
             blocks_answered=self.n_answered,
             last_event=self.log.last_seq,
@@ -228,16 +232,22 @@ class Session:
         return waiting or self.log.block(self._block_events[index])
 
     def attach(self, request: Attach) -> None:
-        """Take note of the rig; the first one stays this session's rig.
+        """Take note of the rig; the first one stays this session's rig. Each start of it is logged.
 
         Raises:
-            Refusal: If another rig serves this session, or other sites are recorded than before.
+            Refusal: If another rig serves this session; if it records other sites than before, or not
+                what the plans need; if its display is another than before, and the experimenter has
+                not accepted that; or if images would be shown where its display cannot.
         """
         with self._guard:
-            rig = RigAttached.model_validate(request.model_dump())
+            rig = RigAttached(
+                display_change_accepted=request.accept_display_change,
+                **request.model_dump(exclude={"accept_display_change"}),
+            )
             if self.rig is not None:
-                _check_same_rig(self.rig, rig)
-            _check_sites(self._objectives, rig)
+                check_same_rig(self.rig, rig)
+            check_sites(self._objectives, rig)
+            check_can_show(rig, self.settings.threads, self.conductor.outstanding.values())
             if rig != self.rig and not self._ended:
                 self._append(EventKind.RIG_ATTACHED, rig)
             self.rig = rig
@@ -284,7 +294,7 @@ class Session:
         self._unlearned.append(responses)
 
     def _log_block(self, block: Block) -> None:
-        arrays: dict[str, Any] = dict(zip(block.stimulus_ids, block.images, strict=True))
+        arrays: dict[str, Any] = dict(block.distinct_images())
         if block.codes_digest is not None and block.codes is not None:
             arrays[block.codes_digest] = block.codes
         self._note_block(self._append(EventKind.BLOCK_PROPOSED, block.document(), arrays))
@@ -330,30 +340,3 @@ TRANSITIONS: dict[tuple[SessionState, str], SessionState] = {
 
 def _to_nobody(_event: Event) -> None:
     """Until the endpoint listens."""
-
-
-def _check_sites(objectives: Sequence[Objective], rig: RigAttached) -> None:
-    for objective in objectives:
-        try:
-            objective.sites(rig.site_ids)
-        except SettingsError as error:
-            raise Refusal.of(RefusalReason.UNKNOWN_SITE, error) from None
-
-
-def _check_same_rig(known: RigAttached, rig: RigAttached) -> None:
-    if rig.rig_id != known.rig_id:
-        raise Refusal(
-            RefusalReason.OTHER_RIG,
-            "another rig serves this session",
-            expected=known.rig_id,
-            got=rig.rig_id,
-            remedy="give a replacement the same rig_id in rig.toml",
-        )
-    if rig.site_ids != known.site_ids:
-        raise Refusal(
-            RefusalReason.UNKNOWN_SITE,
-            "the recorded sites changed within the session",
-            expected=", ".join(known.site_ids),
-            got=", ".join(rig.site_ids),
-            remedy="record the same sites, or start a new session",
-        )

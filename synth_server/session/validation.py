@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from protocols.errors import ResponsesRefused
-from protocols.vocabulary import Block, BlockResponses, Outcome
+import numpy as np
+
+from protocols.errors import DataError, ResponsesRefused
+from protocols.spike_times import counts_in
+from protocols.vocabulary import Block, BlockResponses, Outcome, Presentation
 
 
 def check_responses(block: Block, responses: BlockResponses, site_ids: Sequence[str]) -> None:
@@ -54,5 +57,29 @@ def check_responses(block: Block, responses: BlockResponses, site_ids: Sequence[
                 "a presentation is reported twice", where=here, got=f"{counted}, {shown.attempt}"
             )
         attempts.add(attempt)
+        _check_times(block, responses, shown, here)
         if shown.outcome is Outcome.COMPLETED:
             completed.add(counted)
+
+
+def _check_times(block: Block, responses: BlockResponses, shown: Presentation, where: str) -> None:
+    """The counts must be those that the spike times give in the count window."""
+    if shown.spike_counts is None:
+        return
+    if shown.times is None:
+        if block.timing.require_times:
+            raise ResponsesRefused("spike times are required, and none were sent", where=where)
+        return
+    try:
+        ticks = responses.ticks(shown)
+    except DataError as error:
+        raise ResponsesRefused(error.what, where=where, got=error.got) from None
+    given = counts_in(ticks or (), block.timing.count_window_s, responses.tick_hz)
+    if given.tolist() != list(shown.spike_counts):
+        site = int(np.flatnonzero(given != np.array(shown.spike_counts))[0])
+        raise ResponsesRefused(
+            "the spike counts are not those that the spike times give in the count window",
+            where=f"{where}, site {responses.site_ids[site]}",
+            expected=f"{given[site]:g} spikes, from the times",
+            got=f"{shown.spike_counts[site]:g}",
+        )

@@ -9,8 +9,8 @@ import pytest
 
 from protocols.errors import PluginError, RecorderGap
 from protocols.recorder_checks import check_recorder
+from protocols.spike_times import ticks_after
 from protocols.vocabulary import Block, Role, Timing
-from rig_client.acquisition.recording import samples_after
 from rig_client.emulators import STREAMING
 from rig_client.emulators.emulator import Lines, Spike
 from tests.emulation import SITES, rehearsal
@@ -20,7 +20,7 @@ NUMBERED = ["cerebus", "open-ephys-zmq"]
 """Recorders whose format lets lost spikes be noticed."""
 TIMING = Timing(on_ms=20, off_ms=0, count_start_ms=30, count_stop_ms=70)
 RATE_HZ = 30_000
-START, STOP = (samples_after(edge, RATE_HZ) for edge in TIMING.count_window_s)
+START, STOP = (ticks_after(edge, RATE_HZ) for edge in TIMING.count_window_s)
 
 
 @pytest.fixture

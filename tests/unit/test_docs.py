@@ -26,6 +26,7 @@ from protocols.errors import PluginError
 from protocols.experiments.control import ComparisonSettings, MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
 from protocols.experiments.warm_start import StartSettings
+from protocols.rig_description import RigDescription
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import BlockResponses, Outcome, Presentation, Timing
 from protocols.wire import encoder_messages
@@ -475,7 +476,7 @@ def small_log(tmp_path: Path) -> Path:
     )
     path = tmp_path / "session.sqlite"
     session = new_session(settings, path)
-    session.attach(msg.Attach(rig_id="rig-ü", site_ids=("a", '"b",')))
+    session.attach(msg.Attach(rig_id="rig-ü", site_ids=("a", '"b",'), rig=RigDescription()))
     session.control("annotate", 'drowsy; "µ" line\n2')
     while not session.is_over:
         _answer(session)

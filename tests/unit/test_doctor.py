@@ -16,6 +16,7 @@ from protocols.wire.channels import bind
 from protocols.wire.security import make_server_keys
 from synth_server import doctor
 from synth_server.cli import app
+from synth_server.serve import beside_work
 
 
 @pytest.fixture
@@ -137,3 +138,9 @@ def test_all_checks_run_here_and_none_crashes(tmp_path):
     found = list(doctor.examine(tmp_path))
     assert len({each.name for each in found}) == len(found) == 10
     assert not [each for each in found if "Error:" in each.detail], found
+
+
+def test_one_option_moves_all_ports_of_a_second_server():
+    assert beside_work(5570, None, None, None) == (5571, 5572, 5573)
+    assert beside_work(0, None, None, None) == (0, 0, 0)
+    assert beside_work(5580, 6000, None) == (6000, 5582)

@@ -53,7 +53,12 @@ def control_figures(
     for summary in summaries:
         file = folder / f"{summary.aim}-{summary.thread}"
         draw_control(
-            summary, record.control.threads[summary.thread], log_path, file, formats=FORMATS
+            summary,
+            record.control.threads[summary.thread],
+            log_path,
+            file,
+            formats=FORMATS,
+            simulated=bool(record.at_rig.simulated),
         )
         what = "One-hot population" if summary.aim == Role.ONE_HOT_POPULATION else "Stretch"
         yield Figure(
@@ -74,12 +79,14 @@ def mapping_figures(record: EvolutionRecord, log_path: Path, folder: Path) -> It
         found = category_responses(thread)
         if found:
             file = folder / f"categories-{thread.name}"
-            draw_categories(found, file, formats=FORMATS)
+            draw_categories(found, file, formats=FORMATS, simulated=bool(record.at_rig.simulated))
             caption = "Mean ± SEM over images, by the folder that an image came from."
             yield Figure(f"Categories: {thread.name}", caption, file)
 
 
-def mask_figures(log_path: Path, folder: Path, size_px: int) -> Iterator[Figure]:
+def mask_figures(
+    log_path: Path, folder: Path, size_px: int, *, simulated: bool
+) -> Iterator[Figure]:
     """The spatial masks of encoders that were fitted in the session, if they are still there."""
     from encoders.checkpoint import load_encoder
     from synth_server.readers.encoder_figure import draw_masks
@@ -90,7 +97,7 @@ def mask_figures(log_path: Path, folder: Path, size_px: int) -> Iterator[Figure]
         file = folder / f"masks-{number}"
         try:
             encoder = load_encoder(path, device="cpu").encoder
-            draw_masks(encoder, (size_px, size_px), file, formats=FORMATS)
+            draw_masks(encoder, (size_px, size_px), file, formats=FORMATS, simulated=simulated)
         except StimloopError:
             continue
         caption = "Where each site's encoder looks; circles: estimated receptive fields."

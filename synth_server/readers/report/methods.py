@@ -168,7 +168,9 @@ def _timings(groups: list[list[ThreadSettings]]) -> list[str]:
 
 
 def _timing(timing: Timing, whose: str) -> str:
-    between = f", {timing.inter_trial_ms:g} ms between trials" if timing.inter_trial_ms else ""
+    low, high = timing.inter_trial_ms
+    pause = f"{low:g} ms" if low == high else f"{low:g} to {high:g} ms"
+    between = f", {pause} between trials" if high else ""
     return (
         f"Timing{whose}: an image was on for {timing.on_ms:g} ms, followed by {timing.off_ms:g} ms of "
         f"gray, {_n(timing.presentations_per_trial, 'image')} to a trial{between}. Spikes were "

@@ -96,7 +96,8 @@ def _figures(
     yield from mapping_figures(record, log_path, own)
     if summary.control:
         sizes = [thread.settings.get("image_size_px") for thread in record.started.settings.threads]
-        yield from mask_figures(log_path, own, next(size for size in sizes if size))
+        size_px = next(size for size in sizes if size)
+        yield from mask_figures(log_path, own, size_px, simulated=bool(record.at_rig.simulated))
 
 
 def _quality(record: EvolutionRecord, log_path: Path) -> Quality:

@@ -148,7 +148,9 @@ class Diode:
     def mark(self, cue, onset_s, word):
         self.words.append(word)
 
-    def spike_counts(self, cue, window_s):
+    tick_hz = 0.0
+
+    def spike_counts(self, cue, window_s, kept_s=None):
         delay_s = self.delays_s[cue.repetition % len(self.delays_s)]
         if delay_s is None:
             raise RecorderGap("no word")

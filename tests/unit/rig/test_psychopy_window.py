@@ -20,7 +20,7 @@ from PIL import Image
 from protocols.conformance import check_display
 from protocols.errors import DisplayError, InstallationError, RigStopped, SettingsError
 from protocols.interfaces import SessionInfo
-from protocols.vocabulary import Block, Role
+from protocols.vocabulary import Block, Placement, Role
 from rig_client.display.psychopy_window import PsychoPyDisplay
 
 SESSION = SessionInfo(session_id="s", seed=0)
@@ -52,6 +52,8 @@ def open_display(screen: str) -> Iterator[Callable[..., PsychoPyDisplay]]:
 
     def make(clock: Any = None, **options: Any) -> PsychoPyDisplay:
         usual = {"full_screen": False, "window_px": (400, 300), "check_refresh": clock is not None}
+        if not {"size_px", "size_deg"} & set(options):
+            usual["size_px"] = 64  # as the pictures have, pixel for pixel
         settings = PsychoPyDisplay.Settings(**{**usual, "paced": False, **options})
         made.append(PsychoPyDisplay(settings, SESSION, *([clock] if clock else [])))
         return made[-1]
@@ -148,14 +150,15 @@ def test_every_background_is_exact(open_display, pictures, background):
 
 def test_blocks_follow_each_other_in_the_same_textures(open_display, random):
     """Larger, smaller, other sizes, images that come again at other places: each is itself."""
-    display = open_display()
+    display = open_display(width_cm=32, distance_cm=57.29)
     many = random.integers(0, 256, (9, 40, 40, 3), dtype=np.uint8)
     large = random.integers(0, 256, (3, 120, 90, 3), dtype=np.uint8)
     textures = []
     for images in (many, many[[4, 8, 0]], 255 - many[:4], large, many[::-1], large[[1, 1, 2]]):
-        display.stage(images)
+        places = [Placement(size_deg=max(images.shape[1:3]) / 40)] * len(images)
+        display.stage(images, places)
         textures.append(len(display._pool))
-        for cue in _block(images).cues():
+        for cue in _block(images, places=places).cues():
             height, width = images.shape[1:3]
             top, left = 150 - height // 2, 200 - width // 2
             seen = display.read_back(cue)[top : top + height, left : left + width]
@@ -171,11 +174,11 @@ def test_a_conserved_image_is_not_uploaded_again(open_display, pictures, monkeyp
     monkeypatch.setattr(
         display._pool,
         "load",
-        lambda slot, name, image: loaded.append(name) or load(slot, name, image),
+        lambda slot, name, *what: loaded.append(name) or load(slot, name, *what),
     )
     block = _block(np.concatenate([pictures[3:], pictures[:1] ^ 255]))
     display.stage(block.images)
-    assert loaded == [block.stimuli[2].id]
+    assert loaded == [f"{block.stimuli[2].id} 64x51"]
 
 
 def test_degrees_become_pixels_on_the_screen(open_display):
@@ -203,7 +206,12 @@ def test_scaled_pixels_are_those_that_were_computed(open_display, pictures):
 def test_through_the_aperture_pixels_are_exact(open_display, random):
     image = random.integers(0, 256, (1, 100, 100, 3), dtype=np.uint8)
     display = open_display(
-        width_cm=32, distance_cm=57.29, aperture_deg=2.5, aperture_edge_deg=0.5, background=90
+        width_cm=32,
+        distance_cm=57.29,
+        size_px=100,
+        aperture_deg=2.5,
+        aperture_edge_deg=0.5,
+        background=90,
     )
     display.stage(image)
     seen = display.read_back(next(_block(image).cues()))
@@ -241,13 +249,15 @@ def test_the_patch_is_white_exactly_while_an_image_is_on(open_display, pictures,
 
 def test_an_image_on_the_patch_is_refused(open_display, pictures):
     display = open_display(photodiode="top_left", photodiode_px=200)
-    with pytest.raises(SettingsError, match="touches the photodiode's patch"):
+    with pytest.raises(SettingsError, match="on the photodiode's patch"):
         display.stage(pictures)
 
 
 def test_an_aperture_may_leave_room_for_the_patch(open_display, random):
     image = random.integers(0, 256, (1, 280, 280, 3), dtype=np.uint8)
-    display = open_display(width_cm=32, distance_cm=57.29, aperture_deg=6.5, photodiode="top_left")
+    display = open_display(
+        width_cm=32, distance_cm=57.29, size_px=280, aperture_deg=6.5, photodiode="top_left"
+    )
     display.stage(image)
     seen = display.read_back(next(_block(image).cues()))
     assert (seen[:60, :60] == 255).all()
@@ -372,15 +382,15 @@ def test_another_image_than_the_cue_names_is_never_shown(open_display, pictures,
 
 def test_a_block_that_the_card_cannot_hold_is_refused(open_display, random):
     images = random.integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
-    display = open_display(max_texture_mb=1)
+    display = open_display(max_texture_mb=1, size_px=128)
     with pytest.raises(DisplayError, match="max_texture_mb"):
         display.stage(images)
     display.stage(images[:6])
 
 
 def test_an_image_larger_than_the_window_is_refused(open_display, random):
-    with pytest.raises(SettingsError, match="does not fit into the window"):
-        open_display().stage(random.integers(0, 256, (1, 301, 64, 3), dtype=np.uint8))
+    with pytest.raises(SettingsError, match="off the screen"):
+        open_display(size_px=301).stage(random.integers(0, 256, (1, 301, 64, 3), dtype=np.uint8))
 
 
 def test_many_presentations_leave_nothing_behind(open_display, random):

@@ -11,7 +11,7 @@ from protocols.settings import validated
 from rig_client.acquisition import cerebus, intan, open_ephys_events, open_ephys_zmq
 from rig_client.acquisition.line_words import LineWords
 from rig_client.acquisition.message_numbers import MessageNumbers
-from rig_client.acquisition.recording import Recording
+from rig_client.acquisition.recording import Limits, Recording
 from rig_client.acquisition.stream import RecorderSettings, StreamLost
 
 # --- Open Ephys, Event Broadcaster -------------------------------------------------------------
@@ -106,18 +106,18 @@ def test_zmq_interface_strangers_are_named(frames):
 
 
 def test_message_numbers_find_gaps_and_forgive_those_that_fill():
-    recording = Recording(("a",), 30_000)
+    recording = Recording(("a",), 30_000, Limits(settle_s=0))
     numbers = MessageNumbers(recording, slack=0)
     for number, sample in ((5, 100), (6, 200)):
         numbers.came(number, sample, sample - 100)
-    assert recording._gaps == []
+    assert list(recording._gaps) == []
     numbers.came(9, 500, 200)
     (gap,) = recording._gaps
     assert (gap.fault, gap.first, gap.last) == ("message_gap", 200, 500)
     numbers.came(8, 400, 500)
-    assert recording._gaps == [gap]
+    assert list(recording._gaps) == [gap]
     numbers.came(7, 300, 500)
-    assert recording._gaps == []
+    assert list(recording._gaps) == []
 
 
 # --- Intan RHX ---------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from protocols.errors import RecorderGap, RigError
+from protocols.spike_times import ticks_after
 from protocols.vocabulary import Cue
-from rig_client.acquisition.recording import Limits, Recording, samples_after
+from rig_client.acquisition.recording import Limits, Recording
 
 RATE = 30_000
 WINDOW = (0.07, 0.17)
@@ -92,7 +93,7 @@ def test_a_spike_at_start_counts_and_one_at_stop_does_not(sample, counted):
 @pytest.mark.parametrize("milliseconds", [0, 70, 170, 33.3, 0.1, -50, 12_345.678])
 def test_edges_are_exact_whatever_floats_say(rate_hz, milliseconds):
     """0.07 * 30000 is 2100.0000000000005: the sample at exactly start must not be left out."""
-    edge = samples_after(milliseconds / 1000, rate_hz)
+    edge = ticks_after(milliseconds / 1000, rate_hz)
     from fractions import Fraction
 
     exact = Fraction(str(milliseconds)) / 1000 * Fraction(str(rate_hz))
@@ -134,6 +135,8 @@ def test_disorder_within_the_settling_time_changes_nothing():
     rig.recording.word(1, word)
     rig.recording.spike(word + START, "a")
     rig.pass_s(0.25)
+    assert rig.counts(cue) is None, "the word itself came 173 ms behind: as much may be missing"
+    rig.pass_s(0.15)
     assert rig.counts(cue) == [2, 0]
 
 
@@ -302,6 +305,8 @@ def test_a_gap_that_fills_was_none_and_is_waited_for():
     assert rig.counts(cue) is None
     rig.recording.spike(word + STOP - 1, "a")
     rig.recording.filled(gap)
+    assert rig.counts(cue) is None, "33 ms behind: as much is waited for, with a margin"
+    rig.recording.heard(word + STOP + 1500)
     assert rig.counts(cue) == [1, 0]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 
 import numpy as np
@@ -14,8 +15,9 @@ from protocols.errors import DataError, RecorderGap, RigError, SettingsError
 from protocols.interfaces import SessionInfo
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Role
+from rig_client.acquisition import shared_folder
+from rig_client.acquisition.formats.answers import Answer, write_mat5
 from rig_client.acquisition.shared_folder import SharedFolder, SharedFolderSettings
-from rig_client.acquisition.shared_folder_files import Answer, write_mat5
 from rig_client.emulators.shared_folder import SharedFolderEmulator, SharedFolderEmulatorSettings
 
 SESSION = SessionInfo(session_id="s", seed=3)
@@ -224,14 +226,183 @@ def test_sites_must_be_named(folder):
         waiting(folder, sites=())
 
 
+# --- as XDREAM and its rigs do -----------------------------------------------------------------
+
+
+def answered(recorder):
+    recorder.trouble()
+    return recorder.trouble()
+
+
+def test_stimuli_of_the_rigs_own_are_left_out(folder, block):
+    recorder = waiting(folder, block)
+    a, b, c, d = names(folder)
+    ids = [r"N:\Stim\ref_001.png", a, b, r"N:\Stim\ref_002.jpg", c, d]
+    mat5(folder, ids, np.arange(12.0).reshape(6, 2))
+    assert answered(recorder) == ""
+    cues = list(block.cues())
+    assert [recorder.spike_counts(cue, WINDOW_S).counts.tolist() for cue in cues[:4]] == [
+        [2, 3], [4, 5], [8, 9], [10, 11]
+    ]  # fmt: skip
+
+
+def test_nothing_but_stimuli_of_the_rigs_own_is_no_answer(folder, block):
+    recorder = waiting(folder, block)
+    mat5(folder, ["ref_001.png"], np.zeros((1, 2)))
+    recorder.trouble()
+    with pytest.raises(RigError, match="not of this block"):
+        recorder.trouble()
+
+
+def test_a_blocks_images_are_removed_when_it_is_over(folder, block):
+    recorder = waiting(folder, block)
+    mat5(folder, names(folder), np.zeros((4, 2)))
+    recorder.trouble()
+    assert len(names(folder)) == 4
+    assert recorder.trouble() == ""
+    assert names(folder) == []
+    assert (folder / "block007.mat").exists()
+
+
+def test_images_that_the_rig_holds_open_are_removed_with_the_next_block(folder, block, monkeypatch):
+    recorder = waiting(folder, block)
+    held = names(folder)
+    mat5(folder, held, np.zeros((4, 2)))
+    with monkeypatch.context() as held_open:
+        held_open.setattr(shared_folder, "remove_images", lambda folder, names: list(names))
+        assert answered(recorder) == ""
+    assert names(folder) == held
+    recorder.stage(block.at(8, "t"))
+    assert names(folder) == []
+    assert len(list(folder.glob("block008_*.png"))) == 4
+
+
+def test_images_may_be_bmp(folder, block):
+    recorder = waiting(folder, block, images="bmp")
+    found = sorted(path.name for path in folder.glob("block007_*"))
+    assert [name[-4:] for name in found] == [".bmp"] * 4
+    for name, image in zip(found, block.images, strict=True):
+        assert (np.asarray(Image.open(folder / name)) == image).all()
+    mat5(folder, [f"C:\\x\\{name}" for name in found], np.ones((4, 2)))
+    assert answered(recorder) == ""
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+def test_xdreams_own_h5(folder, block, indexed):
+    h5py = pytest.importorskip("h5py")
+    recorder = waiting(folder, block)
+    with h5py.File(folder / "block007.h5", "w") as file:
+        file["scores"] = np.arange(8.0).reshape(4, 2)
+        if indexed:
+            file["indices"] = [3, 0, 1, 2]
+    assert answered(recorder) == ""
+    a, _, _, d = ([2, 3], [4, 5], [6, 7], [0, 1]) if indexed else ([0, 1], [2, 3], [4, 5], [6, 7])
+    cues = list(block.cues())
+    assert recorder.spike_counts(cues[0], WINDOW_S).counts.tolist() == a
+    assert recorder.spike_counts(cues[3], WINDOW_S).counts.tolist() == d
+
+
+@pytest.mark.parametrize(("indices", "problem"), [([1, 2, 3, 4], "from 0"), (None, "indices")])
+def test_scores_that_cannot_be_matched_are_refused(folder, block, indices, problem):
+    h5py = pytest.importorskip("h5py")
+    recorder = waiting(folder, block)
+    with h5py.File(folder / "block007.h5", "w") as file:
+        file["scores"] = np.zeros((4 if indices else 3, 2))
+        if indices:
+            file["indices"] = indices
+    recorder.trouble()
+    with pytest.raises(RigError, match=problem):
+        recorder.trouble()
+
+
+# --- MATLAB's strings --------------------------------------------------------------------------
+
+STRING_ARRAY_V7 = """
+TUFUTEFCIDUuMCBNQVQtZmlsZSBQbGF0Zm9ybS4gQ3JlYXRlZCBvbjogMjAyNi0xMS0yOCAyMTo1Nzo1OSBVVEMgYnkgbWF0
+aW8gd2l0aCBzY2lweSAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAeAQAAAAAAAAABSU0PAAAAVQAAAHic42NgYJgA
+xGxAzAHEggwQwAjEXEBcXJKZW5pTWuzpAhNnYfB19g9mhOopLinKzEtnYOADsj2QzOGFmsMK5bNBzWSEioP4EhDmXSYkORgG
+ANzuCjgPAAAAOQAAAHic42NgYCgAYjYg5oDSIMAK5TMBMTMQMwIxNxCXuJblZ6emBKUWF4DVcQKxAQMMfLAnlgYAGuQMcA8A
+AAAKAQAAeJzVUrtuwkAQnDsuCAoc0eYjUDrcIyGlQBQUobMchBACGcvQ5G8oKVOm5JMoKdn17cWHsaFKwZ5Gc7ue2Xs5ABAa
+oEncIrRh40VyxWwsc2jJoT5GnAeEc6Pw6wq/g62b/JsSzWgwnrg+P16frujVH5tcy3mHMFyu559ZnKbzLIrEn3r+Yj2bN0v7
+YP0J9ec+lvRaakbmIWHKaxL2hAPhV8C6OPnGdpctkwVqQ1fUyvdVF6pi/sjDEXi8R3H+V6n77xZ4PfnOU1zfh8+u/ub14fjC
+GhvMsMI7jT6inHlEiEujRyskWJDHzeweDqh/V43bdw1x/38Erv/H//R3HuzX6eD5n+m8F4NNJno=
+"""
+"""`stimulusID = ["block007_0000_aaaaaaaa.png"; "b.png"]`, written by the package mat-io, 1.0.2."""
+
+
+def test_a_string_array_of_matlab_7_is_an_error_at_once(folder, block):
+    pytest.importorskip("scipy")
+    recorder = waiting(folder, block)
+    (folder / "block007.mat").write_bytes(base64.b64decode(STRING_ARRAY_V7))
+    recorder.trouble()
+    with pytest.raises(RigError, match="cellstr"):
+        recorder.trouble()
+
+
+@pytest.mark.parametrize("in_a_cell", [False, True])
+def test_a_string_array_of_matlab_7_3_is_an_error_at_once(folder, block, in_a_cell):
+    """As MATLAB writes it: six numbers that refer to #subsystem#, and the class in an attribute."""
+    h5py = pytest.importorskip("h5py")
+    recorder = waiting(folder, block)
+    with h5py.File(folder / "block007.mat", "w", userblock_size=512) as file:
+        place = "#refs#/a" if in_a_cell else "stimulusID"
+        made = file.create_dataset(place, data=np.array([[0xDD000000, 2, 1, 1, 1, 1]], np.uint32))
+        made.attrs["MATLAB_class"] = np.bytes_("string")
+        made.attrs["MATLAB_object_decode"] = np.int32(3)
+        if in_a_cell:
+            file["stimulusID"] = np.array([[made.ref]], h5py.ref_dtype)
+            file["stimulusID"].attrs["MATLAB_class"] = np.bytes_("cell")
+        file["tEvokedResp"] = np.zeros((2, 1))
+    recorder.trouble()
+    with pytest.raises(RigError, match="cellstr"):
+        recorder.trouble()
+
+
+def test_a_character_matrix_of_matlab_7_3(folder, block):
+    h5py = pytest.importorskip("h5py")
+    recorder = waiting(folder, block)
+    letters = np.array([[ord(letter) for letter in name] for name in names(folder)], np.uint16)
+    with h5py.File(folder / "block007.mat", "w", userblock_size=512) as file:
+        file["stimulusID"] = letters.T
+        file["stimulusID"].attrs["MATLAB_class"] = np.bytes_("char")
+        file["tEvokedResp"] = np.arange(8.0).reshape(2, 4).T
+    assert answered(recorder) == ""
+    assert recorder.spike_counts(next(block.cues()), WINDOW_S).counts.tolist() == [0, 4]
+
+
+def test_a_character_matrix_of_matlab_7(folder, block):
+    io = pytest.importorskip("scipy.io")
+    recorder = waiting(folder, block)
+    longest = max(map(len, names(folder))) + 3
+    io.savemat(
+        folder / "block007.mat",
+        {"stimulusID": np.array([name.ljust(longest) for name in names(folder)]),
+         "tEvokedResp": np.arange(8.0).reshape(4, 2)},
+    )  # fmt: skip
+    assert answered(recorder) == ""
+    assert recorder.spike_counts(next(block.cues()), WINDOW_S).counts.tolist() == [0, 1]
+
+
+def test_a_file_that_stays_unreadable_is_an_error_and_no_hour_of_waiting(
+    folder, block, monkeypatch
+):
+    recorder = waiting(folder, block)
+    (folder / "block007.mat").write_bytes(b"not a .mat file at all" * 100)
+    recorder.trouble()
+    assert "to be whole" in recorder.trouble()
+    monkeypatch.setattr(shared_folder, "UNCHANGED_S", -1.0)
+    with pytest.raises(RigError, match="cannot be read"):
+        recorder.trouble()
+
+
 # --- the emulated rig --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("written", ["mat", "h5"])
+@pytest.mark.parametrize("written", ["mat", "h5", "scores"])
 def test_the_emulated_rig_says_what_the_simulated_neurons_say(folder, random, written):
     images = random.integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
     block = Block.of(images, roles=Role.CONTROL, order=[0, 1, 2, 2, 0, 1]).at(7, "t")
-    pytest.importorskip("h5py" if written == "h5" else "scipy")
+    pytest.importorskip("scipy" if written == "mat" else "h5py")
     neurons = PluginChoice(
         name="simulated",
         options={"subject": {"name": "gabor_energy", "options": {"n_sites": 3}}},
@@ -262,7 +433,6 @@ def test_the_emulated_rig_says_what_the_simulated_neurons_say(folder, random, wr
 
 def test_what_we_write_reads_back(folder, block):
     recorder = waiting(folder, block)
-    stems = tuple(name.removesuffix(".png") for name in names(folder))
-    write_mat5(folder / "block007.mat", Answer(stems, np.ones((4, 2))))
+    write_mat5(folder / "block007.mat", Answer(tuple(names(folder)), np.ones((4, 2))))
     recorder.trouble()
     assert recorder.trouble() == ""

@@ -1,0 +1,1 @@
+"""Bytes and files of recorders, read and written; no connections."""
