@@ -23,6 +23,7 @@ from synth_server import (
     report_command,
     results_command,
     sessions_command,
+    variants_command,
 )
 from synth_server.encoder_service import commands as encoder_service_commands
 
@@ -68,7 +69,10 @@ class Noise(StrEnum):
 @app.command("dry-run")
 def dry_run_command(
     protocol: Annotated[
-        str, typer.Option(help="evolve, map_responses, stretch or one-hot-population.")
+        str,
+        typer.Option(
+            help="evolve, map_responses, stretch, one-hot-population, perturb, reduction."
+        ),
     ] = "evolve",
     seed: Annotated[int, typer.Option(min=0, help="One seed gives one session.")] = 0,
     generations: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
@@ -407,6 +411,7 @@ sessions_command.register(app)
 encoder_commands.register(app)
 compare_command.register(app)
 explain_command.register(app)
+variants_command.register(app)
 encoder_service_commands.register(app)
 
 

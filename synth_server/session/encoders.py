@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from encoders.backbones.one_thread import one_thread
 from encoders.checkpoint import (
@@ -39,7 +39,7 @@ from protocols.errors import DataError, SettingsError
 from protocols.interfaces import Encoder, SyntheticImages
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import Images, Rates, check_images
-from synth_server.session.products import Products
+from synth_server.session.products import Products, save_arrays
 from synth_server.synthesis.ascent import improve, synthesize
 from synth_server.synthesis.constraints import NaturalDistance, starting_images
 from synth_server.synthesis.image_space import GeneratorSpace
@@ -82,7 +82,7 @@ class SessionEncoder:
         """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s."""
         key = combined_digest([self.digest, array_digest(images)])
         made = self.products.file(
-            f"rates-{key[:32]}.safetensors", lambda path: self._predict(images, path)
+            f"predictions-{key[:32]}.safetensors", lambda path: self._predict(images, path)
         )
         return load_file(made.path)["rates"]
 
@@ -94,7 +94,7 @@ class SessionEncoder:
                 if isinstance(member, TwoStageEncoder):
                     store.features(member.tap, images, progress=tell)
             rates = self.model.predict(images, store)
-        save_file({"rates": rates}, path)
+        save_arrays(path, rates=rates)
 
 
 class SessionFit:
@@ -278,7 +278,7 @@ class SessionSynthesis:
                 made = synthesize(encoder.model, goals, space, settings, names, **how)
             else:
                 made = improve(encoder.model, goals, settings, starts, names, **how)
-        save_file({"images": made.images, "predicted": made.predicted}, path)
+        save_arrays(path, images=made.images, predicted=made.predicted)
 
 
 def _usable(recording: Recording) -> Recording:

@@ -79,6 +79,6 @@ def test_each_split_is_fitted_to_its_own_images():
 
 
 def test_one_trial_an_image_tells_no_reliability():
-    images = np.zeros((20, 4, 4, 3), np.uint8)
+    images = np.random.default_rng(1).integers(0, 256, (20, 4, 4, 3), dtype=np.uint8)
     once = Recording.of(images, np.random.default_rng(0).random((2, 20, 1)))
     assert reliability_of(once, np.random.default_rng(0)) is None
