@@ -80,7 +80,8 @@ def dry_run_command(
     sites: Annotated[int, typer.Option(min=1, max=100, help="Each gets images of its own.")] = 4,
     noise: Annotated[Noise, typer.Option(help="Of the spike counts.")] = Noise.poisson,
     subject: Annotated[
-        str, typer.Option(help="v4_like, gabor_energy, or torch:FILE for a model of your own.")
+        str,
+        typer.Option(help="v4_like, vone, gabor_energy, or torch:FILE for a model of your own."),
     ] = "v4_like",
     generator: Annotated[
         str, typer.Option(help="deep, fourier, pixels, or an image generator of your own.")
@@ -141,11 +142,13 @@ def dry_run_command(
 
 
 def _tell(console: Console, summary: Any, out: Path) -> None:
-    from synth_server.readers.control_table import print_control
+    from synth_server.readers.control_table import print_control, print_learning
 
     _tell_gains(console, summary)
     for thread in summary.control:
         print_control(thread, console)
+    for learning in summary.learning:
+        print_learning(learning, console)
     for each in summary.stability:
         if each.warning:
             console.print(f"[yellow]{each.thread}, {each.site}:[/] {each.warning}")
@@ -161,24 +164,22 @@ def _tell(console: Console, summary: Any, out: Path) -> None:
 
 
 def _tell_gains(console: Console, summary: Any) -> None:
-    """Of evolutions: in the test at the end, or else from the generations."""
-    tested = [each.in_test.gain for each in summary.evolution if each.in_test]
-    known = [gain.value for gain in tested if gain.value is not None]
-    if known:
-        surely = sum(gain.low is not None and gain.low > 1 for gain in tested)
-        console.print(
-            f"\nTested at the end, evolved images drive [bold]{sum(gain > 1 for gain in known)} of "
-            f"{len(known)}[/] sites beyond the best natural image (median × "
-            f"{median(known):.2f}; in {surely} the 95 % interval is above 1)."
-        )
+    """The median gain, as results and report have it, and what it was measured against."""
+    found = [each.comparison for each in summary.evolution if each.comparison]
+    known = [each for each in found if each.gain.value is not None]
+    if not known:
         return
-    gains = [site.gain for site in summary.sites if site.gain is not None]
-    if gains:
-        above = sum(gain > 1 for gain in gains)
-        console.print(
-            f"\nEvolved images drive [bold]{above} of {len(gains)}[/] sites beyond their best "
-            f"reference image (median × {median(gains):.2f})."
-        )
+    gain = median(each.gain.value for each in known)
+    above = sum(each.gain.value > 1 for each in known)
+    surely = sum(each.gain.low is not None and each.gain.low > 1 for each in known)
+    n_tested = sum(each.measured_in == "test" for each in known)
+    where = "In the test at the end" if n_tested == len(known) else "In the last generations"
+    counts = ", ".join(sorted({f"{each.best_of}" for each in known}))
+    console.print(
+        f"\n{where}, evolved images drive [bold]{above} of {len(known)}[/] sites beyond the best "
+        f"natural image (best of {counts}): median gain [bold]× {gain:.2f}[/]. The 95 % interval "
+        f"is above 1 at {surely}."
+    )
 
 
 @app.command()
@@ -359,6 +360,7 @@ def keys(
 
 def _control(command: str, connect: str, session: str, keys: Path | None, text: str = "") -> None:
     from synth_server.control import ask
+    from synth_server.readers.rig_record import stamp
 
     for line in ask(command, connect, session, keys, text):
         Console().print(
@@ -366,6 +368,10 @@ def _control(command: str, connect: str, session: str, keys: Path | None, text: 
             f"{line.blocks_proposed} proposed  rig {line.rig_id or '(none yet)'}",
             highlight=False,
         )
+        if mark := stamp(line.simulated):
+            Console().print(f"  {mark}", style="yellow", highlight=False, markup=False)
+        if line.rig_says:
+            Console().print(f"  rig says: {line.rig_says}", highlight=False, markup=False)
 
 
 _CONTROL = "tcp://127.0.0.1:5571"

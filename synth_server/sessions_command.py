@@ -58,10 +58,14 @@ def register(app: typer.Typer) -> None:
 
 def _tell(found: list[Any], folder: Path) -> None:
     """Two lines a session, so that nothing is cut at 80 columns: where and what, then how far."""
+    from synth_server.readers.rig_record import SIMULATED
+
     console = Console()
     for session in found:
         colour = _COLOURS.get(session.state)
         state = f"[{colour}]{session.state}[/]" if colour else session.state
+        if session.simulated:
+            state += f", {SIMULATED}"
         name = escape(str(Path(session.path).relative_to(folder)))
         console.print(f"[bold]{name}[/]  {state}", highlight=False, soft_wrap=True)
         console.print(f"  {_about(session)}", highlight=False)

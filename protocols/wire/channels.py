@@ -46,7 +46,7 @@ def bind(
     return socket, socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
 
-def _why_not_bound(number: int, host: str, port: int) -> str:
+def _why_not_bound(number: int | None, host: str, port: int) -> str:
     """What to do about it: it is the address, the port, or a right that is lacking."""
     if number in (errno.EADDRNOTAVAIL, errno.ENODEV, zmq.EADDRNOTAVAIL):
         return (

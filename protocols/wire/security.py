@@ -140,7 +140,7 @@ class _Admitted:
 
     def _known(self) -> set[bytes]:
         """Every key that can be read; a file that can't is named, and keeps nobody else out."""
-        known = set()
+        known: set[bytes] = set()
         try:
             files = sorted(self._clients.glob("*.key"))
             if not self._clients.is_dir():

@@ -20,7 +20,7 @@ from rig_client.acquisition.cerebus_links import Heard, Link, Origin, UdpLink
 from rig_client.acquisition.cerebus_losses import Losses
 from rig_client.acquisition.cerebus_sdk import Device, SdkLink
 from rig_client.acquisition.formats.cerebus import NANOSECONDS_HZ, NOISE_UNIT, Protocol
-from rig_client.acquisition.line_words import LineSettings, LineStream
+from rig_client.acquisition.line_words import ONLY, LineSettings, LineStream
 from rig_client.acquisition.stream import StreamLost
 
 SOURCE = re.compile(
@@ -67,6 +67,8 @@ class Cerebus(LineStream):
 
     Settings = CerebusSettings
     spikes_say_time = False
+    least_wait_s = 0.015
+    """A monitor, which tells of lost packets, must have its time to come."""
 
     def __init__(self, settings: CerebusSettings, session: SessionInfo) -> None:  # noqa: ARG002
         sources = settings.sources('["12", "13#1"]')
@@ -99,7 +101,7 @@ class Cerebus(LineStream):
     def _read(self, timeout_s: float) -> bool:
         if self._link is None:
             return False
-        heard = self._link.read(timeout_s)
+        heard = self._link.read(timeout_s, self._seeing())
         for one in heard:
             if self._settings.count_packets:
                 self._losses.count(one)
@@ -133,9 +135,14 @@ class Cerebus(LineStream):
             self._take_spike(origin, packet.channel, packet.type, packet.time)
         self._come(origin, packet.time)
 
+    def _seeing(self) -> frozenset[str]:
+        """Where words come from, and no spikes."""
+        words = {origin.place for origin in self._with_words}
+        return frozenset(words - {origin.place for origin in self._with_spikes})
+
     def _take_word(self, payload: bytes, time_ns: int) -> None:
         (value,) = struct.unpack_from("<I", payload.ljust(4, b"\0"))
-        self._lines.port(value, time_ns, time.perf_counter())
+        self._lines_of(ONLY).port(value, time_ns, time.perf_counter())
 
     def _take_spike(self, origin: Origin, channel: int, unit: int, time_ns: int) -> None:
         self._with_spikes.add(origin)

@@ -36,6 +36,7 @@ NANOSECONDS_BEYOND = 1 << 44
 MONITOR_TICKS = 50_000
 """Two protocol monitors are 300 ticks or 10,000,000 ns apart, more or less."""
 MEASURED_S = 0.2
+MOST_AT_ONCE = 256
 LOOPBACK = "127."
 
 
@@ -60,8 +61,13 @@ class Link(ABC):
     """A way in which packets arrive."""
 
     @abstractmethod
-    def read(self, timeout_s: float) -> Sequence[Heard]:
+    def read(self, timeout_s: float, last: frozenset[str] = frozenset()) -> Sequence[Heard]:
         """What has arrived, in order; waits `timeout_s` if nothing has.
+
+        Args:
+            timeout_s: In seconds.
+            last: Places that are read last. Where words come from one and spikes from another, what
+                comes after a word is then never known before the word is.
 
         Raises:
             StreamLost: If what arrives cannot be understood.
@@ -211,10 +217,10 @@ class UdpLink(Link):
         clock_hz: int | None,
     ) -> None:
         self._selector = selectors.DefaultSelector()
+        self._places: dict[str, tuple[socket.socket, Port]] = {}
         listens_to_all = sys.platform != "win32" and not host.startswith(LOOPBACK)
         address = "0.0.0.0" if listens_to_all else host
         self._sockets: list[socket.socket] = []
-        self._ports: dict[str, Port] = {}
         for number in ports:
             made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             self._sockets.append(made)
@@ -226,22 +232,25 @@ class UdpLink(Link):
                 self.close()
                 raise StreamLost(f"UDP port {number} cannot be listened to: {error}") from None
             made.setblocking(False)
-            port = self._ports[str(number)] = Port(number, protocol, clock_hz)
-            self._selector.register(made, selectors.EVENT_READ, port)
+            self._places[str(number)] = made, Port(number, protocol, clock_hz)
+            self._selector.register(made, selectors.EVENT_READ)
 
-    def read(self, timeout_s: float) -> Sequence[Heard]:
-        """As `Link`: all that has arrived at all ports."""
+    def read(self, timeout_s: float, last: frozenset[str] = frozenset()) -> Sequence[Heard]:
+        """As `Link`: all that has arrived at all ports, whichever was ready first."""
         found: list[Heard] = []
-        for key, _ in self._selector.select(timeout_s):
+        if not self._selector.select(timeout_s):
+            return found
+        for place in sorted(self._places, key=lambda place: place in last):
+            connection, port = self._places[place]
             with contextlib.suppress(BlockingIOError):
-                for _ in range(256):
-                    datagram = key.fileobj.recv(MAX_DATAGRAM_BYTES)  # type: ignore[union-attr]
-                    found += key.data.heard(datagram, time.perf_counter())
+                for _ in range(MOST_AT_ONCE):
+                    datagram = connection.recv(MAX_DATAGRAM_BYTES)
+                    found += port.heard(datagram, time.perf_counter())
         return found
 
     def word_channel(self, origin: Origin, name: str | None) -> int | None:
         """As `Link`; names are known once the instrument was asked for its settings, by Central say."""
-        port = self._ports[origin.place]
+        _, port = self._places[origin.place]
         if name is not None:
             return next((n for n, label in port.labels.items() if label == name), None)
         return WORD_CHANNELS[port.protocol] if port.protocol else None

@@ -50,8 +50,8 @@ class SdkLink(Link):
                 self.close()
                 raise StreamLost(f"pycbsdk does not reach {device}: {error}") from None
 
-    def read(self, timeout_s: float) -> Sequence[Heard]:
-        """As `Link`."""
+    def read(self, timeout_s: float, last: frozenset[str] = frozenset()) -> Sequence[Heard]:  # noqa: ARG002
+        """As `Link`; all devices are in the order in which pycbsdk heard of them."""
         if not self._arrived:
             self._bell.wait(timeout_s)
         self._bell.clear()

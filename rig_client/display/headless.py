@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -22,8 +21,6 @@ from rig_client.display.keyboard import Keys, Wishes
 from rig_client.display.placing import check_place, places_of, stimulus_id
 from rig_client.display.psychopy_settings import Degrees
 from rig_client.display.terminal_keys import TerminalKeys
-
-logger = logging.getLogger(__name__)
 
 
 class HeadlessSettings(Frozen):
@@ -66,12 +63,12 @@ class HeadlessDisplay:
     def __init__(self, settings: HeadlessSettings, session: SessionInfo) -> None:
         self._settings = settings
         self._session = session
-        self._frame_s = 1 / settings.refresh_hz
         self._virtual_frames = 0
+        self._passed_s = 0.0
         self._staged: list[str] = []
         self._keys = TerminalKeys()
         self._wishes = Wishes(Keys())
-        self._is_resting = False
+        self._is_resting = self._is_just_gone = False
         self.spot_is_visible = True
         self.point_deg: tuple[float, float] | None = None
 
@@ -122,7 +119,7 @@ class HeadlessDisplay:
         at_onset: Callable[[float], None],
         held: Callable[[], bool] = always,
     ) -> Flip:
-        """Let the whole number of frames nearest to `on_s` pass, at least one; each asks `held`.
+        """Let the whole number of frames nearest to `on_s` pass, at least one; each asks `held` first.
 
         Raises:
             DisplayError: If it is not the image that was staged.
@@ -135,16 +132,40 @@ class HeadlessDisplay:
                 expected=cue.stimulus_id,
                 got=self._staged[index] if index < len(self._staged) else "nothing staged there",
             )
-        onset_s = self.now_s()
+        if self._is_just_gone:
+            self._pass(1)
+        onset_s = self._passed_s = self.now_s()
         at_onset(onset_s)
         n_frames = max(1, nearest_frames(on_s, self._settings.refresh_hz))
-        kept = self._pass(onset_s, n_frames, held)
+        kept = True
+        for _ in range(n_frames):
+            kept = held()
+            self._pass(1)
+            if not kept:
+                break
+        self._is_just_gone = True
         return Flip(onset_s, self._dropped_frames(cue), kept, self.now_s() - onset_s)
 
     def blank(self, duration_s: float, held: Callable[[], bool] = always) -> bool:
-        """Let the nearest whole number of frames pass; `held` is asked after each, and at the end."""
+        """Let the nearest whole number of frames pass; `held` is asked at the end of each.
+
+        What takes an image away is a frame of gray, in which `held` is asked too; it passes before
+        the next image at the latest.
+        """
         n_frames = nearest_frames(duration_s, self._settings.refresh_hz)
-        return held() if n_frames <= 0 else self._pass(self.now_s(), n_frames, held)
+        if n_frames <= 0:
+            return held()
+        was_just_gone, self._is_just_gone = self._is_just_gone, False
+        if held is always:
+            self._pass(n_frames)
+            return True
+        if was_just_gone and not held():
+            return False
+        for _ in range(n_frames):
+            self._pass(1)
+            if not held():
+                return False
+        return True
 
     def spot(self, visible: bool) -> None:
         """There is no screen to have a spot."""
@@ -158,37 +179,33 @@ class HeadlessDisplay:
         """The next thing that was asked for in the terminal, if the rig was started from one."""
         return self._wishes.read(self._keys.pressed(), resting=self._is_resting)
 
+    @property
+    def keys_help(self) -> str:
+        """Which keys there are within a pause."""
+        return self._wishes.keys.help()
+
     def interrupted(self) -> bool:
         """Whether what goes on within a pause is to end."""
         return self._wishes.interrupted(self._keys.pressed())
 
     def message(self, text: str) -> None:
-        """The terminal shows it already; here follows which keys there are."""
-        if text and not self._is_resting and self._keys.is_there():
-            logger.warning("keys: %s", self._wishes.keys.help())
+        """The terminal shows it already."""
         self._is_resting = bool(text)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._keys.close()
 
-    def _pass(self, began_s: float, n_frames: int, held: Callable[[], bool]) -> bool:
-        """Whether `held` was True at the end of each of so many frames; ends at the first False."""
-        if held is always:
-            self._wait(began_s, n_frames, n_frames)
-            return True
-        for frame in range(1, n_frames + 1):
-            self._wait(began_s, frame, 1)
-            if not held():
-                return False
-        return True
-
-    def _wait(self, began_s: float, frame: int, n_new: int) -> None:
-        """Until so many frames after `began_s`; `n_new` of them have not passed yet."""
+    def _pass(self, n_frames: int) -> None:
+        """So many frames; those that follow each other at once are as long as they should be."""
         if self.clock == "virtual":
-            self._virtual_frames += n_new
-        else:
-            time.sleep(max(0.0, began_s + frame * self._frame_s - time.perf_counter()))
+            self._virtual_frames += n_frames
+            return
+        frame_s, now_s = 1 / self._settings.refresh_hz, time.perf_counter()
+        if now_s - self._passed_s > frame_s / 2:
+            self._passed_s = now_s
+        self._passed_s += n_frames * frame_s
+        time.sleep(max(0.0, self._passed_s - now_s))
 
     def _dropped_frames(self, cue: Cue) -> int:
         rate = self._settings.dropped_frame_rate

@@ -22,7 +22,7 @@ from protocols.rig_interfaces import Flip, Wish, always
 from protocols.vocabulary import Cue, Images, Placement, check_images
 from rig_client.display.aperture import Aperture, Preparation
 from rig_client.display.description import DEFAULT_SIZE_DEG, described
-from rig_client.display.frames import Frames, check_refresh
+from rig_client.display.frames import FrameClock, Frames, check_refresh
 from rig_client.display.furniture import Furniture
 from rig_client.display.geometry import Box, Geometry, Point
 from rig_client.display.keyboard import Keys, Wishes
@@ -81,17 +81,17 @@ class PsychoPyDisplay:
             settings.width_cm,
             settings.distance_cm,
         )
-        self._virtual = clock is None and not settings.check_refresh and not settings.paced
-        self._n_flips = 0
+        is_virtual = clock is None and not settings.check_refresh and not settings.paced
         self._frames = Frames(
             self._flip,
             settings.refresh_hz,
-            clock=clock or (self._flipped_s if self._virtual else time.perf_counter),
+            clock=clock or (FrameClock(settings.refresh_hz) if is_virtual else time.perf_counter),
             real=settings.check_refresh,
             paced=settings.paced,
         )
         self._wishes = Wishes(Keys.of(settings))
         self._is_resting = False
+        self._text = ""
         self._aperture = _aperture_of(settings, self.geometry)
         self._prepare = Preparation(
             _long_side_px(settings, self.geometry), self._aperture, settings.background
@@ -111,7 +111,7 @@ class PsychoPyDisplay:
     @property
     def clock(self) -> Literal["rig", "virtual"]:
         """The rig's own; `virtual` where frames are not waited for."""
-        return "virtual" if self._virtual else "rig"
+        return "virtual" if self._frames.is_virtual else "rig"
 
     @property
     def is_simulated(self) -> bool:
@@ -192,14 +192,15 @@ class PsychoPyDisplay:
     def blank(self, duration_s: float, held: Callable[[], bool] = always) -> bool:
         """Gray for `duration_s`, in whole frames; the one that took an image away is the first.
 
-        `held` is asked after every flip, and once more before the flip that ends the last frame.
+        `held` is asked after every flip, that which took an image away included, and once more before
+        the flip that ends the last frame.
 
         Raises:
             RigStopped: If the window was closed.
         """
         n_frames = self._frames.count(duration_s)
-        if n_frames <= 0:
-            return held()
+        if n_frames <= 0 or (self._gray_frames and not held()):
+            return n_frames <= 0 and held()
         for _ in range(n_frames - self._gray_frames):
             self._draw(None)
             self._frames.next()
@@ -207,9 +208,8 @@ class PsychoPyDisplay:
             if not held():
                 return False
         self._gray_frames = 0
-        if held is always:
-            return True
-        self._frames.await_end()
+        if held is not always or self._frames.is_virtual:
+            self._frames.await_end()
         return held()
 
     def spot(self, visible: bool) -> None:
@@ -228,6 +228,11 @@ class PsychoPyDisplay:
         """
         return self._wishes.read(self._pressed(), resting=self._is_resting)
 
+    @property
+    def keys_help(self) -> str:
+        """Which keys there are within a pause."""
+        return self._wishes.keys.help()
+
     def interrupted(self) -> bool:
         """Whether what goes on within a pause is to end: the pause's key, or that which began it.
 
@@ -237,16 +242,13 @@ class PsychoPyDisplay:
         return self._wishes.interrupted(self._pressed())
 
     def message(self, text: str) -> None:
-        """Gray, `text` for the experimenter, and which keys there are; empty text leaves gray.
+        """Gray, and `text` for the experimenter until another text, or an empty one, is given.
 
         Raises:
             RigStopped: If the window was closed.
         """
-        self._is_resting = bool(text)
-        if text:
-            self._furniture.write(f"{text}\n\n{self._wishes.keys.help()}")
-        else:
-            self._draw(None)
+        self._is_resting, self._text = bool(text), text
+        self._draw(None)
         self._frames.next()
         self._gray_frames = 0
 
@@ -323,6 +325,8 @@ class PsychoPyDisplay:
         if staged is not None:
             self._pool.draw(staged.slot, staged.box)
         self._furniture.draw(lit=staged is not None)
+        if staged is None and self._text:
+            self._furniture.write(self._text)
 
     def _first_flip(self, at_onset: Callable[[float], None]) -> float:
         """Flip an image onto the screen; `at_onset` is called by PsychoPy, right after the flip."""
@@ -343,12 +347,7 @@ class PsychoPyDisplay:
         self._check_open()
         return pressed
 
-    def _flipped_s(self) -> float:
-        """Virtual time: each flip takes a frame."""
-        return self._n_flips / self._settings.refresh_hz
-
     def _flip(self) -> None:
-        self._n_flips += 1
         self.window.flip()
         self._check_open()
 

@@ -63,6 +63,7 @@ class Comparing:
             evolved=estimate(ours),
             other_natural=estimate(self._mean_count(others, "natural images")),
             best_natural=estimate(_average([self._count(each) for each in rivals])),
+            best_of=len({each.id for each in self._thread.natural} | natural.keys()),
             best_natural_ids=tuple(dict.fromkeys(each.id for each in best)),
             best_natural_names=tuple(dict.fromkeys(self._thread.labels[each.id] for each in best)),
             chosen_by=how if best else "",

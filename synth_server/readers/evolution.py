@@ -5,6 +5,7 @@ Fed with a live session's events or with a finished log's; the result is the sam
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from protocols.vocabulary import BlockResponses
 from synth_server.readers.control import ControlRecord
 from synth_server.readers.evolved_thread import EvolvedThread, Generation
 from synth_server.readers.rig_record import RigRecord
+from synth_server.readers.shown import Shown
 from synth_server.readers.tally import Tally
 from synth_server.session.log import check_log_version, image_of
 
@@ -29,6 +31,7 @@ class EvolutionRecord:
 
     Attributes:
         images: Stimulus id → hash of its pixels, under which the log has them.
+        shown: By thread: how long and where its images were shown.
         at_rig: What the rig said of itself, and what happened at it.
     """
 
@@ -44,6 +47,7 @@ class EvolutionRecord:
         self.control = ControlRecord()
         self.images: dict[str, str] = {}
         self.at_rig = RigRecord()
+        self.shown: dict[str, Shown] = defaultdict(Shown)
 
     @property
     def started(self) -> SessionStarted:
@@ -89,6 +93,7 @@ class EvolutionRecord:
         self.digests.append((block, document_digest(dict(block)), responses.digest))
         self.tally.add(responses, n_asked=len(block["order"]))
         self.threads[block["thread"]].add(block, responses)
+        self.shown[block["thread"]].add(block, responses, self.at_rig.shown_on)
 
 
 def _objective(settings: Mapping[str, Any]) -> Objective | None:

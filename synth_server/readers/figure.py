@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.vocabulary import Role
+from synth_server.readers.comparison import Comparison
 from synth_server.readers.evolution import EvolutionRecord, EvolvedThread
 from synth_server.readers.names import logged_images
 from synth_server.readers.rig_record import SIMULATED
 from synth_server.readers.similarity import ImageOf
-from synth_server.readers.summary import SiteGain, scores
+from synth_server.readers.summary import SiteGain, Summary, scores
 from synth_server.session.log import SessionLog
 
 EVOLVED, REFERENCE, INK = "#101418", "#2a9d6f", "#5b6470"
@@ -24,13 +25,12 @@ N_STRIP = 8
 MAX_THREADS = 12
 
 
-def draw_evolution(
-    record: EvolutionRecord, gains: tuple[SiteGain, ...], log_path: Path, out: Path
-) -> None:
+def draw_evolution(record: EvolutionRecord, summary: Summary, log_path: Path, out: Path) -> None:
     """Draw a session's evolutions to `out` (PNG): a row a thread, its curve and its best images.
 
     The curve is mean ± SEM over the generation's images, evolved and reference. The strip shows the
-    image with the highest count of each of some generations, and last the best reference.
+    image with the highest count of each of some generations, and last the best reference. The gain
+    is that of results and report: the best natural image chosen and scored on different counts.
     """
     mpl.use("Agg")
     from matplotlib import pyplot as plt
@@ -41,18 +41,47 @@ def draw_evolution(
     log = SessionLog(log_path)
     figure = plt.figure(figsize=(13, 0.4 + 1.8 * len(threads)), layout="constrained")
     rows = figure.subfigures(len(threads), 1, squeeze=False)[:, 0]
-    gain_of = {gain.thread: gain for gain in gains}
+    gain_of = {gain.thread: gain for gain in summary.sites}
+    told = {each.thread: _told(each.comparison) for each in summary.evolution}
     image_of = logged_images(log, record.images)
     try:
         for number, (row, thread) in enumerate(zip(rows, threads, strict=True)):
             curve, strip = row.subfigures(1, 2, width_ratios=(1, 2.6))
             _draw_curve(curve.subplots(), thread, gain_of.get(thread.name), first=number == 0)
-            _draw_strip(strip, thread, image_of, gain_of.get(thread.name))
+            _draw_strip(
+                strip, thread, image_of, gain_of.get(thread.name), told.get(thread.name, "–")
+            )
+        if tiled := _tiled(record):
+            figure.suptitle(tiled, fontsize=8, color=INK, x=0.01, ha="left")
         mark_simulated(figure, bool(record.at_rig.simulated))
         figure.savefig(out, dpi=110)
     finally:
         log.close()
         plt.close(figure)
+
+
+def _told(found: Comparison | None) -> str:
+    from synth_server.readers.paper import interval  # which takes its colours from here
+
+    if found is None:
+        return "not known"
+    measured = "in the test" if found.measured_in == "test" else "in the last generations"
+    return f"× {interval(found.gain)}, best of {found.best_of}, {measured}"
+
+
+def _tiled(record: EvolutionRecord) -> str:
+    """Why the images repeat themselves, if they do."""
+    tiles = {
+        int(thread.settings.get("generator", {}).get("options", {}).get("tiles", 1))
+        for thread in record.started.settings.threads
+    } - {1}
+    if not tiles:
+        return ""
+    times = " or ".join(f"{n} × {n}" for n in sorted(tiles))
+    return (
+        f"Every evolved image is one pattern, repeated {times} times (the generator's setting "
+        "tiles): wherever the receptive field lies, the pattern is in it."
+    )
 
 
 def draw_responses(
@@ -128,6 +157,7 @@ def mark_simulated(figure: Any, simulated: bool) -> None:
             rotation=270,
             ha="right",
             va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )
         mark.set_in_layout(False)
 
@@ -142,13 +172,18 @@ def _draw_curve(axes: Any, thread: EvolvedThread, gain: SiteGain | None, *, firs
         axes.fill_between(numbers, mean - sem, mean + sem, color=colour, alpha=0.22, lw=0)
     if gain is not None:
         axes.axhline(gain.best_reference, color=REFERENCE, lw=1, ls=":", label="best reference")
-    _label(axes, f"{thread.name}\nspikes", "generation")
+    start_ms, stop_ms = thread.count_window_ms
+    _label(axes, f"{thread.name}\nspikes in {stop_ms - start_ms:g} ms", "generation")
+    per_s = 1000 / (stop_ms - start_ms)
+    right = axes.secondary_yaxis("right", functions=(lambda n: n * per_s, lambda r: r / per_s))
+    right.set_ylabel("spikes/s", fontsize=7)
+    right.tick_params(labelsize=6, colors=INK)
     if first:
         axes.legend(fontsize=7, frameon=False, loc="lower left", ncols=3, bbox_to_anchor=(-0.15, 1))
 
 
 def _draw_strip(
-    strip: Any, thread: EvolvedThread, image_of: ImageOf, gain: SiteGain | None
+    strip: Any, thread: EvolvedThread, image_of: ImageOf, gain: SiteGain | None, told: str
 ) -> None:
     measured = [n for n in sorted(thread.generations) if thread.generations[n].best_id]
     places = np.unique(np.linspace(0, len(measured) - 1, N_STRIP).round().astype(int))
@@ -169,9 +204,8 @@ def _draw_strip(
         panels[-1].set_title(
             f"best reference\n{gain.best_reference:.1f}", fontsize=7, color=REFERENCE
         )
-        factor = "–" if gain.gain is None else f"× {gain.gain:.2f}"
         strip.suptitle(
-            f"best image of the generation, its spikes; evolved ÷ best reference at the end: {factor}",
+            f"best image of the generation, with its spikes; gain over the best natural image: {told}",
             fontsize=8,
             color=INK,
             x=0.0,

@@ -12,7 +12,7 @@ from protocols.errors import LogCorrupted, LogError
 from protocols.rig_description import DisplayDescription
 from protocols.settings import validated
 from protocols.vocabulary import BlockResponses, Outcome, Timing
-from synth_server.readers.rig_record import simulated_parts
+from synth_server.readers.rig_record import RigRecord
 from synth_server.readers.timeline import Placed, TimedBlock, placed
 from synth_server.session.log import SessionLog, chained_events, image_of
 from synth_server.session.recovery import read_start
@@ -25,9 +25,7 @@ class LoggedBlock:
     Attributes:
         document: As it was logged.
         proposed_ns: Unix time.
-        display: The rig's as its images were shown; None if it has none that it knows of.
-        display_changed: Whether another display, distance or place was accepted while it was shown:
-            which of its presentations came before is not known.
+        display: See `RigRecord.shown_on`.
         responses: None if the session ended before.
         answered_ns: Unix time; 0 without responses.
     """
@@ -37,7 +35,6 @@ class LoggedBlock:
     responses: BlockResponses | None = None
     answered_ns: int = 0
     display: DisplayDescription | None = None
-    display_changed: bool = False
 
     @property
     def timing(self) -> Timing:
@@ -51,7 +48,7 @@ class LoggedSession:
 
     Attributes:
         started_ns: Unix time of the first event.
-        attached: Every attach of a rig, in order.
+        at_rig: What its rig said of itself.
         remarks: Controls, restarts, rigs and the end: the events that are about no block.
         shapes: Hash of an image's pixels → (height, width, 3), in the order of first proposal.
     """
@@ -59,7 +56,7 @@ class LoggedSession:
     path: Path
     start: SessionStarted
     started_ns: int
-    attached: list[RigAttached] = field(default_factory=list)
+    at_rig: RigRecord = field(default_factory=RigRecord)
     end: SessionEnded | None = None
     n_events: int = 0
     last_ns: int = 0
@@ -76,12 +73,12 @@ class LoggedSession:
     @property
     def rig(self) -> RigAttached | None:
         """As it attached last; None before one came."""
-        return self.attached[-1] if self.attached else None
+        return self.at_rig.attached[-1] if self.at_rig.attached else None
 
     @property
     def simulated(self) -> tuple[str, ...]:
         """Parts of the rig that were not real at one attach or another."""
-        return simulated_parts(self.attached)
+        return self.at_rig.simulated
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -155,6 +152,7 @@ def read_session(
 def _take(session: LoggedSession, event: Event) -> None:
     session.n_events += 1
     session.last_ns, session.last_hash = event.t_wall_ns, event.hash
+    session.at_rig.feed(event)
     match event.kind:
         case EventKind.BLOCK_PROPOSED:
             session.blocks.append(LoggedBlock(event.document, event.t_wall_ns))
@@ -165,8 +163,7 @@ def _take(session: LoggedSession, event: Event) -> None:
             responses = BlockResponses.model_validate(event.document)
             block = session.blocks[responses.block_index]
             block.responses, block.answered_ns = responses, event.t_wall_ns
-            rig = session.rig
-            block.display = rig.rig.display if rig else None
+            block.display = session.at_rig.shown_on
         case EventKind.SESSION_STARTED:
             pass
         case _:
@@ -176,23 +173,5 @@ def _take(session: LoggedSession, event: Event) -> None:
 def _take_remark(session: LoggedSession, event: Event) -> None:
     where = f"{session.path}, event {event.seq}"
     session.remarks.append(event)
-    if event.kind is EventKind.RIG_ATTACHED:
-        _attach(session, validated(RigAttached, event.document, where=where))
-    elif event.kind is EventKind.SESSION_ENDED:
+    if event.kind is EventKind.SESSION_ENDED:
         session.end = validated(SessionEnded, event.document, where=where)
-
-
-def _attach(session: LoggedSession, rig: RigAttached) -> None:
-    """Take note of a rig; a block that awaits responses may have been shown in part by then."""
-    known = session.rig
-    if known is not None and _is_other_display(known.rig.display, rig.rig.display):
-        waiting = next((block for block in session.blocks if block.responses is None), None)
-        if waiting is not None:
-            waiting.display_changed = True
-    session.attached.append(rig)
-
-
-def _is_other_display(one: DisplayDescription | None, other: DisplayDescription | None) -> bool:
-    if one is None or other is None:
-        return one is not other
-    return bool(one.differences(other))

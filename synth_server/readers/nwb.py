@@ -216,7 +216,7 @@ def _recorder(session: LoggedSession) -> str:
 
 def _add_displays(nwbfile: Any, session: LoggedSession) -> None:
     """The display as a device; several, if the experimenter accepted that it changed."""
-    found = [rig.rig.display for rig in session.attached if rig.rig.display is not None]
+    found = [rig.rig.display for rig in session.at_rig.attached if rig.rig.display is not None]
     distinct: list[DisplayDescription] = []
     for display in found:
         if not distinct or distinct[-1].differences(display):

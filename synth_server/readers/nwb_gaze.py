@@ -22,7 +22,8 @@ def gaze_on_session(
 ) -> tuple[Floats, Floats]:
     """Times `(n,)` in s, rising, and degrees `(n, 2)`, NaN where the tracker was not sure.
 
-    Samples that nothing ties to the session's axis (no image was shown near them) are left out.
+    Samples that nothing ties to the session's axis (no image was shown near them), and those before
+    its beginning (on a virtual clock), are left out.
 
     Raises:
         LogCorrupted: If gaze is missing or was altered.
@@ -34,7 +35,7 @@ def gaze_on_session(
             continue
         samples = log.array(trace.digest).astype(np.float64)
         session_s = when.on_session(samples[:, 0] + trace.start_s)
-        known = np.isfinite(session_s)
+        known = session_s >= 0
         times.append(session_s[known])
         degrees.append(np.where(samples[:, 3:] > 0, samples[:, 1:3], np.nan)[known])
     all_s, all_degrees = np.concatenate(times), np.concatenate(degrees)

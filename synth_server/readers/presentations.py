@@ -143,7 +143,7 @@ def _where(stimulus: Mapping[str, Any], block: LoggedBlock) -> dict[str, Any]:
     """Where the image was shown, and who says so."""
     if (given := stimulus.get("place")) is not None:
         return {**given, "place_from": "block"}
-    if block.display is None or block.display_changed:
+    if block.display is None:
         return {**dict.fromkeys(Placement.model_fields, float("nan")), "place_from": "unknown"}
     return {**block.display.place.model_dump(), "place_from": "display"}
 

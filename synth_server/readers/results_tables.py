@@ -81,7 +81,7 @@ def _gains(result: ThreadResult) -> Iterator[Row]:
 
 
 def _sizes(found: Comparison) -> Row:
-    names = ("n_evolved", "n_evolved_showings", "n_natural", "n_best_natural_showings")
+    names = ("n_evolved", "n_evolved_showings", "n_natural", "best_of", "n_best_natural_showings")
     sizes = {name: getattr(found, name) for name in names}
     best = "; ".join(found.best_natural_names)
     return {**sizes, "best_natural_names": best, "chosen_by": found.chosen_by}

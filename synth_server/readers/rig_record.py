@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Iterable
 
 from protocols.documents import Event, EventKind, RigAttached
+from protocols.rig_description import DisplayDescription
 from protocols.settings import Frozen
-from protocols.vocabulary import BlockResponses, RigEvent
+from protocols.vocabulary import RigEvent
 
 SIMULATED = "SIMULATED"
 """Stands on everything that is made of a session of which a part was simulated."""
@@ -32,6 +33,7 @@ class AtRig(Frozen):
         ml: Of both; 0 if the rig does not know ml a pulse.
         misses: Fixations that were not acquired.
         rests: After too many misses in a row.
+        rest_s: Of those that ended, together.
         late_spikes: Spikes that came after their count; such counts are withdrawn.
         calibrations: And drift corrections, in words, in order.
         warnings: Of the recorder and of the display, in words, each once, with their numbers.
@@ -43,6 +45,7 @@ class AtRig(Frozen):
     ml: float = 0.0
     misses: int = 0
     rests: int = 0
+    rest_s: float = 0.0
     late_spikes: int = 0
     calibrations: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -53,10 +56,16 @@ class RigRecord:
 
     Attributes:
         attached: Every attach, in order.
+        shown_on: The display that the last answered block was shown on. None if the rig knows of none,
+            or if it was another at the beginning: which images came before the change is not known.
     """
 
     def __init__(self) -> None:
         self.attached: list[RigAttached] = []
+        self.shown_on: DisplayDescription | None = None
+        self._changed = False
+        self._rest_began_s: float | None = None
+        self._rest_s = 0.0
         self._kinds: Counter[str] = Counter()
         self._warnings: Counter[str] = Counter()
         self._calibrations: list[str] = []
@@ -66,21 +75,35 @@ class RigRecord:
     def feed(self, event: Event) -> None:
         """Take in the next event of the log."""
         if event.kind is EventKind.RIG_ATTACHED:
-            self.attached.append(RigAttached.model_validate(event.document))
+            rig = RigAttached.model_validate(event.document)
+            if self.attached:
+                self._changed |= is_other(self.attached[-1].rig.display, rig.rig.display)
+            self.attached.append(rig)
         elif event.kind is EventKind.RESPONSES_RECEIVED:
-            self.add(BlockResponses.model_validate(event.document).events)
+            display = self.attached[-1].rig.display if self.attached else None
+            self.shown_on = None if self._changed else display
+            self._changed = False
+            self.add(RigEvent.model_validate(one) for one in event.document.get("events", ()))
 
     def add(self, events: Iterable[RigEvent]) -> None:
         """Take in what happened while a block was shown."""
         for event in events:
             self._kinds[event.kind] += 1
             self._ml.add(event)
+            self._rest(event)
             if event.kind in (REWARDS, FREE):
                 self._reward_ms += event.ms
             elif event.kind in CALIBRATIONS:
                 self._calibrations.append(_said(event))
             elif event.kind in WARNINGS:
                 self._warnings[event.text or _said(event)] += 1
+
+    def _rest(self, event: RigEvent) -> None:
+        if event.kind == REST:
+            self._rest_began_s = event.at_s
+        elif event.kind == REST_OVER and self._rest_began_s is not None:
+            self._rest_s += max(0.0, event.at_s - self._rest_began_s)
+            self._rest_began_s = None
 
     @property
     def simulated(self) -> tuple[str, ...]:
@@ -97,6 +120,7 @@ class RigRecord:
             ml=self._ml.total,
             misses=self._kinds[MISS],
             rests=self._kinds[REST],
+            rest_s=self._rest_s,
             late_spikes=self._kinds[LATE],
             calibrations=tuple(self._calibrations),
             warnings=tuple(
@@ -124,6 +148,13 @@ class Millilitres:
     def total(self) -> float:
         """In ml."""
         return self._before + self._running
+
+
+def is_other(one: DisplayDescription | None, other: DisplayDescription | None) -> bool:
+    """Whether images are shown otherwise on the other display."""
+    if one is None or other is None:
+        return one is not other
+    return bool(one.differences(other))
 
 
 def simulated_parts(attached: Iterable[RigAttached]) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ def placed(blocks: Sequence[TimedBlock]) -> list[Placed]:
     """The presentations of `blocks`, in the order of the log, on the session's axis."""
     clocks = _nearest_clocks([block.clock for block in blocks])
     one_clock = [
-        _on_one_clock(block.shown, clock) for block, clock in zip(blocks, clocks, strict=True)
+        on_one_clock(block.shown, clock) for block, clock in zip(blocks, clocks, strict=True)
     ]
     pieces = [
         piece
@@ -119,7 +119,7 @@ def _nearest_clocks(fits: Sequence[RecorderClock | None]) -> list[RecorderClock 
     return found
 
 
-def _on_one_clock(
+def on_one_clock(
     shown: Sequence[Presentation], fit: RecorderClock | None
 ) -> tuple[Seconds, list[str], str]:
     """Onsets on one clock, how each came there, and which clock it is."""

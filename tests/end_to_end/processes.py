@@ -160,6 +160,7 @@ class Recipe:
         """`session.toml`."""
         settings = {
             "n_generations": self.generations,
+            "test_repetitions": 0,
             "generator": {"name": "pixels", "options": {"size_px": self.size_px, "grid": 8}},
             "optimizer": {
                 "name": "genetic",

@@ -38,6 +38,7 @@ protocol = "evolve"
 
 [threads.settings]
 n_generations = 3
+test_repetitions = 0
 n_references = 0
 repetitions = 2
 generator = { name = "pixels", options = { size_px = 8, grid = 2 } }

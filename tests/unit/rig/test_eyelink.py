@@ -97,8 +97,9 @@ def lab(monkeypatch, tmp_path):
     lab = Lab()
 
     def launch(window, device, config, folder):
-        assert len(config["default_native_data_file_name"]) <= 7
-        assert config["default_native_data_file_name"][0].isalpha()
+        name = config.get("default_native_data_file_name", "none")
+        assert len(name) <= 7
+        assert name[0].isalpha()
         lab.made.append(EyeLink(folder, config, **lab.how))
         return Hub(lab.made[-1]), lab.made[-1]
 

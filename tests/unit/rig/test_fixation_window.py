@@ -187,11 +187,11 @@ def test_a_broken_trial_is_shown_again(display, images, tmp_path):
 
     paid = []
     block = Block.of(images[:2], roles=Role.CONTROL).at(0, "t")
-    # Trial 0: hold to 0.2 s, image to 0.3 s; trial 1 begins at 0.4 s and is broken at 0.7 s.
-    fixation = watching(display, (0, CENTRE), (0.65, AWAY), (1, CENTRE), hold_ms=200)
+    # Trial 0: hold to 0.2 s, image to 0.3 s, kept span to 0.5 s; trial 1: image from 0.7 s, broken.
+    fixation = watching(display, (0, CENTRE), (0.8, AWAY), (1.5, CENTRE), hold_ms=200)
     apparatus = Apparatus(display, Recorder(), fixation, Nothing(), Nothing())
     journal = Spool(tmp_path, "s").journal(block)
-    shown = Presenter(apparatus).present(block, journal, lambda: False)
+    shown = Presenter(apparatus).present(block, journal, lambda: False).presentations
     assert [(one.repetition, one.attempt, one.outcome) for one in shown] == [
         (0, 0, Outcome.COMPLETED),
         (0, 0, Outcome.FIXATION_BREAK),

@@ -8,7 +8,11 @@ import pytest
 
 from protocols.errors import SettingsError
 from protocols.settings import validated
-from rig_client.acquisition import cerebus, intan, open_ephys_events, open_ephys_zmq
+from rig_client.acquisition import cerebus_links, open_ephys_events, open_ephys_zmq
+from rig_client.acquisition.cerebus import checked as checked_channels
+from rig_client.acquisition.event_channels import EventChannel
+from rig_client.acquisition.formats import cerebus, intan
+from rig_client.acquisition.intan import checked as checked_natives
 from rig_client.acquisition.line_words import LineWords
 from rig_client.acquisition.message_numbers import MessageNumbers
 from rig_client.acquisition.recording import Limits, Recording
@@ -29,13 +33,15 @@ BROADCAST_SPIKE = [
 
 
 def test_broadcaster_ttl():
-    expected = open_ephys_events.Ttl("Rhythm", 30000.0, 123456, 3, True)
+    expected = open_ephys_events.Ttl(
+        "Rhythm", 30000.0, 123456, 3, True, EventChannel(100, "TTL Input")
+    )
     assert open_ephys_events.decoded(BROADCAST_TTL) == expected
     assert open_ephys_events.decoded(open_ephys_events.encoded(expected)) == expected
 
 
 def test_broadcaster_spike():
-    expected = open_ephys_events.Spike("Rhythm", 30000.0, 123789, "Electrode 1", 2)
+    expected = open_ephys_events.Spike("Rhythm", 30000.0, 123789, "Electrode 1", 2, 102)
     assert open_ephys_events.decoded(BROADCAST_SPIKE) == expected
     assert open_ephys_events.decoded(open_ephys_events.encoded(expected)) == expected
 
@@ -82,7 +88,7 @@ ZMQ_DATA = [
     ("frames", "expected"),
     [
         (ZMQ_TTL, open_ephys_zmq.Ttl(7, "Rhythm", 123456, 3, True, 10)),
-        (ZMQ_SPIKE, open_ephys_zmq.Spike(8, "Rhythm", 123789, "Electrode 1", 1)),
+        (ZMQ_SPIKE, open_ephys_zmq.Spike(8, "Rhythm", 123789, "Electrode 1", 1, 102)),
         (ZMQ_DATA, open_ephys_zmq.Data(9, "Rhythm", 124000, 2)),
     ],
 )
@@ -174,25 +180,119 @@ def test_intan_a_restart_is_no_wrap():
     assert [long_run(t) for t in (2**31 - 1, 10, 20)] == [2**31 - 1, 10, 20]
 
 
+@pytest.mark.parametrize(("unit", "name"), [(0x40, 0), (1, 1), (2, 2), (4, 3), (8, 4)])
+def test_intan_units_are_bits(unit, name):
+    assert intan.UNIT_OF[unit] == name
+
+
+def test_intan_names_that_cannot_match_are_refused():
+    names = {"a": "a-010", "b": "B-003#1", "c": "H-127#0"}
+    assert checked_natives(names) == {"a": "A-010", "b": "B-003#1", "c": "H-127#0"}
+    for wrong in ("A-010#5", "A-010#8", "A010", "A-10", "I-000", "V4", "A-010#"):
+        with pytest.raises(SettingsError, match="native name"):
+            checked_natives({"x": wrong})
+
+
 # --- Blackrock Cerebus -------------------------------------------------------------------------
 
-CEREBUS_SPIKE = bytes.fromhex("40e2010000000000 0c00 0100 0100 00 00 aabbccdd".replace(" ", ""))
-CEREBUS_HEARTBEAT = bytes.fromhex("50e2010000000000 0080 0000 0000 00 00".replace(" ", ""))
+WORD_311 = bytes.fromhex("0100000097000003050000000500000001000000")
+"""As CereLink has it: time 1, channel 151, type 0, three 32-bit words: read 5, changed 5, any bit."""
+SPIKE_41 = bytes.fromhex("40e2010000000000 0c00 0100 0100 00 00 aabbccdd".replace(" ", ""))
+MONITOR_41 = bytes.fromhex(
+    "50e2010000000000 0080 0100 0200 00 00 1700000009000000".replace(" ", "")
+)
+SPIKE_40 = bytes.fromhex("40e2010000000000 0c00 01 0100 02 0000 aabbccdd".replace(" ", ""))
+MONITOR_40 = bytes.fromhex("50e2010000000000 0080 01 0100 02 0000 17000000".replace(" ", ""))
+SPIKE_311 = bytes.fromhex("40e20100 0c00 01 01 aabbccdd".replace(" ", ""))
+MONITOR_311 = bytes.fromhex("50e20100 0080 01 01 17000000".replace(" ", ""))
+HEARTBEAT_311 = bytes.fromhex("50e20100 0080 00 00".replace(" ", ""))
+HEARTBEAT_41 = bytes.fromhex("50e2010000000000 0080 0000 0000 00 00".replace(" ", ""))
+PAYLOAD = b"\xaa\xbb\xcc\xdd"
 
 
-def test_cerebus_two_packets_in_one_datagram():
-    packets = list(cerebus.decoded(CEREBUS_SPIKE + CEREBUS_HEARTBEAT))
-    assert packets == [
-        cerebus.Packet(123456, 12, 1, b"\xaa\xbb\xcc\xdd"),
-        cerebus.Packet(123472, 0x8000, 0),
-    ]
-    assert b"".join(map(cerebus.encoded, packets)) == CEREBUS_SPIKE + CEREBUS_HEARTBEAT
+def test_cerebus_a_word_of_protocol_3_11():
+    (packet,) = cerebus.decoded(WORD_311, "3.11")
+    assert (packet.time, packet.channel, packet.type) == (1, 151, 0)
+    assert struct.unpack("<III", packet.payload) == (5, 5, 1)
+    assert cerebus.encoded(packet, "3.11") == WORD_311
+
+
+@pytest.mark.parametrize(
+    ("protocol", "datagram", "instrument"),
+    [("3.11", SPIKE_311 + MONITOR_311, 0), ("4.0", SPIKE_40 + MONITOR_40, 2),
+     ("4.1", SPIKE_41 + MONITOR_41, 0)],
+)  # fmt: skip
+def test_cerebus_two_packets_in_one_datagram(protocol, datagram, instrument):
+    spike, monitor = cerebus.decoded(datagram, protocol)
+    assert spike == cerebus.Packet(123456, 12, 1, PAYLOAD, instrument)
+    assert (monitor.time, monitor.is_monitor, monitor.payload[:4]) == (123472, True, b"\x17\0\0\0")
+    assert b"".join(cerebus.encoded(p, protocol) for p in (spike, monitor)) == datagram
 
 
 @pytest.mark.parametrize("cut", range(1, 20))
 def test_cerebus_what_is_cut_off_is_no_packet(cut):
-    whole = CEREBUS_HEARTBEAT + CEREBUS_SPIKE
-    assert len(list(cerebus.decoded(whole[:-cut]))) == 1
+    whole = HEARTBEAT_41 + SPIKE_41
+    assert len(list(cerebus.decoded(whole[:-cut], "4.1"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("protocol", "datagrams"),
+    [
+        ("3.11", [WORD_311]),
+        ("3.11", [HEARTBEAT_311 + MONITOR_311]),
+        ("3.11", [SPIKE_311, MONITOR_311]),
+        ("4.0", [SPIKE_40 + MONITOR_40]),
+        ("4.0", [HEARTBEAT_41, MONITOR_40]),
+        ("4.1", [HEARTBEAT_41 + MONITOR_41]),
+        ("4.1", [HEARTBEAT_41, SPIKE_41]),
+    ],
+)
+def test_cerebus_the_protocol_is_seen_by_the_packets(protocol, datagrams):
+    guess = cerebus.Guess()
+    assert [guess.of(datagram) for datagram in datagrams][-1] == protocol
+
+
+def hear(port, datagram, n_times):
+    for _ in range(n_times):
+        port.heard(datagram, 0.0)
+
+
+def test_cerebus_another_protocol_than_asked_for_is_said_in_one_line():
+    port = cerebus_links.Port(51002, "4.1", None)
+    with pytest.raises(StreamLost, match=r"are of protocol 3\.11, not of protocol 4\.1; set pro"):
+        hear(port, HEARTBEAT_311 + MONITOR_311, 100)
+
+
+def test_cerebus_what_is_of_no_protocol_is_said_in_one_line():
+    port = cerebus_links.Port(51002, "auto", None)
+    with pytest.raises(StreamLost, match="none of Blackrock's protocols"):
+        hear(port, b"GET / HTTP/1.1\r\n\r\n", 3000)
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "expected"),
+    [(1_000, 300, 1_300 * 100_000 // 3), (1_000_000, 10_000_000, 11_000_000),
+     (1_790_000_000 * 10**9, 10_000_000, 1_790_000_000 * 10**9 + 10_000_000)],
+)  # fmt: skip
+def test_cerebus_ticks_and_nanoseconds_are_told_by_the_monitors(first, step, expected):
+    clock = cerebus_links.Clock(None)
+    monitor = cerebus.Packet(first, 0x8000, 1, bytes(8))
+    clock.nanoseconds(monitor, 0.0)
+    assert clock.nanoseconds(monitor._replace(time=first + step), 0.01) == expected
+
+
+def test_cerebus_a_channels_name_is_in_its_settings():
+    settings = struct.pack("<I", 279) + bytes(164) + b"digin".ljust(16, b"\0") + bytes(100)
+    assert cerebus.label(cerebus.Packet(1, 0x8000, 0x40, settings)) == (279, "digin")
+    assert cerebus.label(cerebus.Packet(1, 0x8000, 0x21, settings)) is None
+
+
+def test_cerebus_names_that_cannot_match_are_refused():
+    names = {"a": "12", "b": "12#1", "c": "1:12#255", "d": "HUB1/12", "e": "51002/0:12#2"}
+    assert checked_channels(names) == names
+    for wrong in ("elec12", "12#", "a:12", "12#u", ""):
+        with pytest.raises(SettingsError, match="instrument 1"):
+            checked_channels({"x": wrong})
 
 
 # --- words on lines ----------------------------------------------------------------------------

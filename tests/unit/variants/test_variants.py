@@ -185,9 +185,8 @@ def test_poisson_counts_recover_the_signed_sensitivity_and_not_the_naive_one(fol
         half = (row.signed.high - row.signed.low) / 2
         assert row.signed.low - half < wanted < row.signed.high + half
     small, wanted = noisy.over_sites[0], truth.over_sites[0]
-    assert small.naive > 1.5 * wanted.naive
-    off = abs(small.signed.mean - wanted.signed.mean)
-    assert off < 0.5 * abs(small.naive - wanted.naive)
+    assert small.signed.low < wanted.signed.mean < small.signed.high
+    assert small.naive > 1.4 * wanted.naive
 
 
 def test_a_session_verifies_and_its_figures_are_drawn(noiseless, tmp_path):
