@@ -117,34 +117,31 @@ def compare(
     else:
         _tell(found)
     stderr.print(f"figure   {out / 'comparison.png'}", highlight=False)
-    stderr.print(f"figures  {out / 'comparison.json'}", highlight=False)
+    stderr.print(f"numbers  {out / 'comparison.json'}", highlight=False)
 
 
 def _tell(found: Any) -> None:
     table = Table(box=None, title=f"{found.n_sites} sites, {found.n_images} images")
-    for name, side in (("network", "left"), ("layer", "left"), ("units", "right")):
-        table.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    for name in ("noise-corr. r", "Brain-Score", "CKA", "RSA"):
-        table.add_column(name, justify="right")
+    table.add_column("layer", no_wrap=True)
+    for name in ("units", "noise-corr. r", "Brain-Score", "CKA", "RSA"):
+        table.add_column(name, justify="right", no_wrap=True)
     for network in found.networks:
         best = {choice.layer for choice in network.best.values()}
-        for place, each in enumerate(network.layers):
+        table.add_row(f"[bold]{network.label}[/]")
+        for each in network.layers:
             corrected = each.r if each.r_noise_corrected is None else each.r_noise_corrected
             figures = (corrected, each.brain_score, each.cka, each.rsa)
             table.add_row(
-                "" if place else network.label,
-                f"[bold]{each.layer}[/]" if each.layer in best else each.layer,
+                f"  [bold]{each.layer} *[/]" if each.layer in best else f"  {each.layer}",
                 "–" if each.n_units is None else f"{each.n_units:,}",
                 *("–" if value is None else f"{value:.3f}" for value in figures),
             )
-            if each.note:
-                table.add_row("", f"[yellow]{each.note}[/]")
     ceiling = [f"{b.mean:.3f}" if (b := found.ceilings.get(m)) else "–" for m in ("cka", "rsa")]
-    table.add_row("half of the trials, other half", "", "", "–", "–", *ceiling)
+    table.add_row("halves of the trials", "", "–", "–", *ceiling)
     console = Console()
     console.print(table)
     console.print(
-        "\nChosen on one half of the images, scored on the other ([bold]bold[/] above):",
+        "\nChosen on one half of the images, scored on the other (* above):",
         highlight=False,
     )
     for network in found.networks:
@@ -154,6 +151,13 @@ def _tell(found: Any) -> None:
             for measure, choice in network.best.items()
         ]
         console.print(f"  {network.label}: {'; '.join(texts)}", highlight=False)
+    for note in (
+        f"{n.label} {each.layer}: {each.note}"
+        for n in found.networks
+        for each in n.layers
+        if each.note
+    ):
+        console.print(f"[yellow]{note}[/]", highlight=False)
     for site, why in found.left_out.items():
         console.print(f"[yellow]site {site} is left out:[/] {why}", highlight=False)
     if found.n_images_left_out:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -50,6 +50,13 @@ def explain(
     size_px: Annotated[
         int, typer.Option(min=16, help="Images of a zip or folder are brought to this size.")
     ] = 112,
+    atlas: Annotated[
+        bool,
+        typer.Option("--atlas", help="Also a map of the photographs, with each site's responses."),
+    ] = False,
+    atlas_images: Annotated[
+        Path | None, typer.Option(help="Zip or folder of further photographs for the map.")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Of integrated gradients.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of the halves of the trials.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder; made if it is not there.")] = Path("explained"),
@@ -67,7 +74,8 @@ def explain(
     where it looks and how well it is predicted; its heaviest channels; the sites most like it. A
     site that is predicted badly is drawn gray.
 
-    Leaves explain.html (self-contained), a PNG for each site, and explain.json.
+    Leaves explain.html (self-contained), a PNG for each site, and explain.json; with --atlas also a
+    map of the photographs (atlas.png, atlas.json).
 
     Try it:
 
@@ -89,7 +97,15 @@ def explain(
         images, responses, session, size_px, axes, array, site_names, window_ms
     ).read(loaded.encoder.site_ids)
     wanted = () if sites == "all" else tuple(part.strip() for part in sites.split(","))
-    settings = ExplainSettings(wanted, synthesis, session, steps, seed)
+    settings = ExplainSettings(
+        wanted,
+        synthesis,
+        session,
+        steps,
+        seed,
+        atlas or atlas_images is not None,
+        _photographs(atlas_images, recording.images.shape[1]),
+    )
     with progress_bar("explaining") as step:
         found = explained(
             loaded,
@@ -110,6 +126,12 @@ def explain(
             f"[yellow]drawn gray, predicted too badly:[/] {', '.join(weak)}", highlight=False
         )
     stderr.print(f"page     {out / 'explain.html'}", highlight=False)
+
+
+def _photographs(source: Path | None, size_px: int) -> Any:
+    from synth_server.synthesis.photographs import load_photographs
+
+    return None if source is None else load_photographs(source, None, size_px).images
 
 
 def _fitted_in(session: Path | None) -> Path:

@@ -15,6 +15,9 @@ from encoders.checkpoint import Loaded
 from encoders.progress import Progress, silent
 from encoders.recording import Recording
 from encoders.validation import SiteScore, correlations
+from protocols.vocabulary import Images
+from synth_server.explain.atlas import atlas_of
+from synth_server.explain.atlas_figure import draw_atlas
 from synth_server.explain.channels import heaviest_channels
 from synth_server.explain.documents import (
     RANKS,
@@ -42,6 +45,9 @@ class ExplainSettings(NamedTuple):
     session: Path | None = None
     n_steps: int = N_STEPS
     seed: int = 0
+    atlas: bool = False
+    atlas_photographs: Images | None = None
+    """Of the map; those of the recording if not given, which alone have measured responses."""
 
 
 def explain(
@@ -93,8 +99,32 @@ def explain(
         sites=tuple(found),
     )
     (folder / "explain.json").write_text(document.model_dump_json(indent=2) + "\n", "utf-8")
+    if settings.atlas:
+        _write_atlas(subject, made, settings, folder, progress)
     write_page(document, folder)
     return document
+
+
+def _write_atlas(
+    subject: Subject,
+    made: Mapping[str, Made],
+    settings: ExplainSettings,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    photographs, measured = subject.recording.images, subject.recording.means
+    predicted = subject.predicted
+    if settings.atlas_photographs is not None:
+        more = settings.atlas_photographs
+        predicted = np.concatenate([predicted, subject.encoder.predict(more)])
+        measured = np.concatenate([measured, np.full((len(more), measured.shape[1]), np.nan)])
+        photographs = np.concatenate([photographs, more])
+    points = {
+        site: (each.images, tuple(line.kind for line in each.about)) for site, each in made.items()
+    }
+    drawn = atlas_of(photographs, measured, predicted, subject.site_ids, points, progress)
+    (folder / "atlas.json").write_text(drawn.atlas.model_dump_json(indent=2) + "\n", "utf-8")
+    draw_atlas(drawn, subject.site_ids, folder / "atlas.png")
 
 
 def _explained(

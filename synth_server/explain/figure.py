@@ -38,10 +38,11 @@ def draw_site(
     figure = plt.figure(figsize=(15.5, 3.5), facecolor="white")
     grid = figure.add_gridspec(
         2, 17, width_ratios=(3.2, *(1,) * 5, 0.25, *(1,) * 3, 0.25, *(1,) * 3, 0.25, 1, 1),
-        left=0.045, right=0.995, top=0.80, bottom=0.10, wspace=0.06, hspace=0.42,
+        left=0.045, right=0.995, top=0.80, bottom=0.13, wspace=0.06, hspace=0.42,
     )  # fmt: skip
     try:
         draw = _Pictures(figure, grid, site.is_weak)
+        _draw_scatter(figure.add_subplot(grid[1, 2:5]), site, subject)
         _draw_curve(figure.add_subplot(grid[:, 0]), site, subject)
         images = subject.recording.images
         for place, each in enumerate(site.ranked):
@@ -101,6 +102,16 @@ def _draw_curve(axes: Any, site: SiteExplanation, subject: Subject) -> None:
     axes.set_xlabel("image, sorted", fontsize=7)
     axes.set_ylabel("mean response", fontsize=7)
     axes.tick_params(labelsize=6.5, colors=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _draw_scatter(axes: Any, site: SiteExplanation, subject: Subject) -> None:
+    column = subject.site_ids.index(site.site)
+    x, y = subject.predicted[:, column], subject.recording.means[:, column]
+    axes.plot(x, y, ".", ms=2.5, color=INK if site.is_weak else EVOLVED, alpha=0.5)
+    axes.set_xlabel("predicted", fontsize=6.5, labelpad=1)
+    axes.set_ylabel("measured", fontsize=6.5, labelpad=1)
+    axes.tick_params(labelsize=5.5, colors=INK, pad=1)
     axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -122,3 +122,27 @@ def test_only_what_drives_is_lit():
     shown = lit(image, attribution)
     assert shown[30, 30, 0] == 200
     assert shown[55, 55, 0] == shown[5, 5, 0] == 50
+
+
+def test_a_map_of_images_where_neighbours_look_alike(tmp_path):
+    pytest.importorskip("sklearn")
+    from synth_server.explain.atlas import atlas_of
+    from synth_server.explain.atlas_figure import draw_atlas
+
+    images = load_photographs("embedded", 60, SIZE_PX).images
+    light = images.mean(axis=(1, 2, 3))[:, None]
+    measured = np.where(np.arange(60)[:, None] < 50, light, np.nan)
+    made = {"light": (images[:2], ("stretch", "stretch"))}
+    drawn = atlas_of(images, measured, light, ("light",), made)
+    atlas = drawn.atlas
+    assert (atlas.n_images, atlas.n_held_out, atlas.side) == (60, 6, 3)
+    assert sum(cell.n_images for cell in atlas.cells) == 54
+    assert len(atlas.points) == 2
+    assert all(0 <= point.x <= 1 for point in atlas.points)
+    assert atlas.lands_mean_rank < 0.5
+    again = atlas_of(images, measured, light, ("light",), made)
+    assert again.atlas == atlas
+    draw_atlas(drawn, ("light",), tmp_path / "atlas.png")
+    assert (tmp_path / "atlas.png").stat().st_size > 10_000
+    with pytest.raises(DataError, match="too few photographs"):
+        atlas_of(images[:10], measured[:10], light[:10], ("light",))
