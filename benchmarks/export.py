@@ -14,6 +14,7 @@ import numpy as np
 from benchmarks.log_commit import empty_log
 from benchmarks.results import table, write_section
 from protocols.documents import EventKind, RigAttached
+from protocols.rig_description import RigDescription
 from protocols.vocabulary import Block, BlockResponses, Outcome, Role
 from synth_server.session.log import SessionLog
 
@@ -55,7 +56,10 @@ def make_session(folder: Path, repetitions: int) -> None:
     random = np.random.default_rng(0)
     log = empty_log(folder)
     sites = tuple(f"site-{number:02d}" for number in range(N_SITES))
-    log.append(EventKind.RIG_ATTACHED, RigAttached(rig_id="rig", site_ids=sites, software="none"))
+    log.append(
+        EventKind.RIG_ATTACHED,
+        RigAttached(rig_id="rig", site_ids=sites, software="none", rig=RigDescription()),
+    )
     onset_s = 0.0
     for index in range(N_PRESENTATIONS // (IMAGES_PER_BLOCK * repetitions)):
         shape = (IMAGES_PER_BLOCK, SIZE_PX, SIZE_PX, 3)

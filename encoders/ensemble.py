@@ -6,7 +6,7 @@ all have the same say; their mean is mapped back to spikes/s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from encoders.encoder import FLAT, DifferentiableEncoder, Scaling, TwoStageEncoder
 from encoders.features import FeatureStore
-from encoders.shared_features import SharedFeatures
+from encoders.shared_features import SharedFeatures, passed_with
 from protocols.errors import DataError
 from protocols.vocabulary import Images, Rates
 
@@ -53,6 +53,7 @@ class EnsembleEncoder(nn.Module):
         )
         self.predictions = tuple(each.to(self.device) for each in predictions)
         self.responses = responses.to(self.device)
+        self._parts = tuple(self._part(rows) for rows in _by_network(members))
 
     @classmethod
     def calibrated(
@@ -97,15 +98,33 @@ class EnsembleEncoder(nn.Module):
 
     def rates(self, pixels: Tensor) -> Tensor:
         """`(n, 3, h, w)` float RGB in 0..1 → `(n, n_sites)` spikes/s, differentiable in `pixels`."""
-        shared = iter(self._shared(pixels))
-        return self._together(
-            [
-                member.rates_from_features(next(shared))
-                if isinstance(member, TwoStageEncoder)
-                else member.rates(pixels)
-                for member in self.members
-            ]
-        )
+        return self._together(self._of(self.members, self._shared, pixels))
+
+    @property
+    def n_parts(self) -> int:
+        """Networks that its members look through, each at each size: what can be climbed alone."""
+        return len(self._parts)
+
+    def rates_of_part(self, pixels: Tensor, number: int) -> Tensor:
+        """`rates` of the members of one network alone: a part of the way, and of the cost.
+
+        The mean over all parts, weighted by their members, is `rates`.
+
+        Args:
+            pixels: `(n, 3, h, w)` float RGB in 0..1.
+            number: Which part, counted beyond `n_parts` from the first again.
+        """
+        return self._parts[number % len(self._parts)](pixels)
+
+    def _part(self, rows: Sequence[int]) -> Callable[[Tensor], Tensor]:
+        some = [self.members[row] for row in rows]
+        scales = [self.predictions[row] for row in rows]
+        shared = SharedFeatures([m.extractor for m in some if isinstance(m, TwoStageEncoder)])
+
+        def rates(pixels: Tensor) -> Tensor:
+            return self._mean(self._of(some, shared, pixels), scales)
+
+        return rates
 
     @torch.no_grad()
     def predict(self, images: Images, store: FeatureStore | None = None) -> Rates:
@@ -113,9 +132,34 @@ class EnsembleEncoder(nn.Module):
         each = [_tensor(m.predict(images, store)).to(self.device) for m in self.members]
         return self._together(each).cpu().numpy().astype(np.float64)
 
+    @staticmethod
+    def _of(
+        members: Sequence[DifferentiableEncoder], shared: SharedFeatures, pixels: Tensor
+    ) -> list[Tensor]:
+        """Each member's rates; `shared` are the features of those that have any to share."""
+        features = iter(shared(pixels))
+        return [
+            member.rates_from_features(next(features))
+            if isinstance(member, TwoStageEncoder)
+            else member.rates(pixels)
+            for member in members
+        ]
+
     def _together(self, rates: Sequence[Tensor]) -> Tensor:
-        z = [(r - s.offset) / s.scale for r, s in zip(rates, self.predictions, strict=True)]
+        return self._mean(rates, self.predictions)
+
+    def _mean(self, rates: Sequence[Tensor], scales: Sequence[Scaling]) -> Tensor:
+        z = [(r - s.offset) / s.scale for r, s in zip(rates, scales, strict=True)]
         return self.responses.restored(torch.stack(z).mean(dim=0))
+
+
+def _by_network(members: Sequence[DifferentiableEncoder]) -> list[list[int]]:
+    """Rows of the members that share a pass through a network, and of each that shares none."""
+    rows: dict[Hashable, list[int]] = {}
+    for row, member in enumerate(members):
+        key = passed_with(member.extractor) if isinstance(member, TwoStageEncoder) else row
+        rows.setdefault(key, []).append(row)
+    return list(rows.values())
 
 
 def _check_members(members: Sequence[DifferentiableEncoder], n_predicted: int) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
@@ -18,8 +20,10 @@ from torch import Tensor, nn
 
 from encoders.backbones import Backbone, load_backbone, pixels_of
 from encoders.backbones.folding import quicken
+from encoders.parallel import in_parallel, one_at_a_time
 from encoders.progress import Progress, silent
 from protocols.digests import array_digest, combined_digest, document_digest, image_id
+from protocols.replacing import replace_file
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, check_images
 
@@ -100,16 +104,38 @@ class FeatureExtractor(nn.Module):
 
     @torch.no_grad()
     def features(
-        self, images: Images, *, batch_size: int | None = None, progress: Progress = silent
+        self,
+        images: Images,
+        *,
+        batch_size: int | None = None,
+        progress: Progress = silent,
+        workers: int = 1,
     ) -> Tensor:
-        """`(n, h, w, 3) uint8` → `(n, c, h', w')` float32 on the CPU; progress counts images."""
+        """`(n, h, w, 3) uint8` → `(n, c, h', w')` float32 on the CPU; progress counts images.
+
+        `workers` batches are computed at a time; what comes out does not depend on it. All batches
+        have one size, so that an image's features do not depend on how many others there are.
+        """
         check_images(images)
         size = batch_size or (64 if self.device.type == "cuda" else 8)
-        batches = []
-        for at in range(0, len(images), size):
-            batches.append(self(pixels_of(images[at : at + size], self.device)).float().cpu())
-            progress(min(at + size, len(images)), len(images), self.tap.label)
-        return torch.cat(batches).contiguous()
+        n_done = 0
+
+        @one_at_a_time
+        def tell(n: int) -> None:
+            nonlocal n_done
+            n_done += n
+            progress(n_done, len(images), self.tap.label)
+
+        def batch(at: int) -> Tensor:
+            some = images[at : at + size]
+            padded = np.concatenate([some, np.repeat(some[-1:], size - len(some), axis=0)])
+            with torch.no_grad():
+                found: Tensor = self(pixels_of(padded, self.device)).float().cpu()[: len(some)]
+            tell(len(some))
+            return found
+
+        batches = [partial(batch, at) for at in range(0, len(images), size)]
+        return torch.cat(in_parallel(batches, workers)).contiguous()
 
 
 def as_map(features: Tensor) -> Tensor:
@@ -124,12 +150,19 @@ class FeatureStore:
         folder: Where they are kept between runs; None keeps them in memory only.
         device: `auto`, `cpu` or `cuda`: where networks run.
         load: Makes backbones.
+        workers: Batches of images that are computed at a time.
     """
 
     def __init__(
-        self, folder: Path | None = None, *, device: str = "auto", load: Loader = load_backbone
+        self,
+        folder: Path | None = None,
+        *,
+        device: str = "auto",
+        load: Loader = load_backbone,
+        workers: int = 1,
     ) -> None:
         self._folder, self._device, self._load = folder, device, load
+        self._workers = workers
         self._extractors: dict[Tap, FeatureExtractor] = {}
         self._known: dict[str, dict[str, Tensor]] = {}
 
@@ -153,7 +186,9 @@ class FeatureStore:
             known |= _kept(self._folder_of(extractor), set(ids) - known.keys())
         missing = {key: row for row, key in enumerate(ids) if key not in known}
         if missing:
-            new = extractor.features(images[list(missing.values())], progress=progress)
+            new = extractor.features(
+                images[list(missing.values())], progress=progress, workers=self._workers
+            )
             known |= zip(missing, new, strict=True)
             _keep(self._folder_of(extractor), list(missing), new)
         progress(len(images), len(images), tap.label)
@@ -194,4 +229,4 @@ def _keep(folder: Path | None, ids: list[str], features: Tensor) -> None:
     part = path.with_suffix(f".part{os.getpid()}")
     about = {"images": " ".join(ids), "digest": array_digest(features.numpy())}
     save_file({"features": features.contiguous()}, part, about)
-    part.replace(path)
+    replace_file(part, path)

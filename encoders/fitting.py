@@ -6,6 +6,7 @@ Nothing here sees an image that the caller holds out: give `fit` the training im
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,11 +17,13 @@ from torch import Tensor
 
 from encoders.alternating import fit_alternating
 from encoders.backbones.robust import ROBUST
+from encoders.copies import folds
 from encoders.encoder import FLAT, Scaling, TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureExtractor, FeatureStore, Tap
 from encoders.gradient import AdamSettings, fit_by_gradient
 from encoders.natural import NaturalStatistics, natural_statistics
+from encoders.parallel import in_parallel
 from encoders.progress import Progress, Steps, silent
 from encoders.recording import Recording
 from encoders.two_stage import Penalties, Readout
@@ -111,6 +114,9 @@ def fit(
     settings: FitSettings | None = None,
     store: FeatureStore | None = None,
     progress: Progress = silent,
+    *,
+    emphasis: NDArray[np.float64] | None = None,
+    workers: int = 1,
 ) -> Fit:
     """Fit an encoder to all sites of `recording`.
 
@@ -119,16 +125,28 @@ def fit(
         settings: How; None for the defaults.
         store: Where features are kept; None keeps them for this call only.
         progress: Told of every step.
+        emphasis: `(n_images, n_sites)`, above 0: what the weight of an image's error at a site is
+            multiplied by; None for 1.
+        workers: Taps that are fitted at a time, each on one torch thread; the result does not depend
+            on it.
 
     Raises:
         DataError: If a site cannot be fitted; the error names it.
     """
     settings, store = settings or FitSettings(), store or FeatureStore()
     recording.check_usable()
-    target = _target(recording, settings)
+    target = _target(recording, settings, emphasis)
     n_fits = len(settings.penalties) * settings.n_folds if _is_compared(settings) else 0
     steps = Steps(len(settings.taps) * (n_fits + 2), progress)
-    fitted = [_fit_tap(tap, recording, target, settings, store, steps) for tap in settings.taps]
+    for tap in settings.taps if workers > 1 else ():
+        store.features(tap, recording.images)
+    fitted = in_parallel(
+        [
+            partial(_fit_tap, tap, recording, target, settings, store, steps)
+            for tap in settings.taps
+        ],
+        workers,
+    )
     candidates = tuple(candidate for each in fitted for candidate in each.candidates)
     encoder = _combined(fitted, recording, settings)
     predicted = encoder.predict(recording.images, store)
@@ -167,10 +185,14 @@ def _is_compared(settings: FitSettings) -> bool:
     return len(settings.taps) * len(settings.penalties) > 1
 
 
-def _target(recording: Recording, settings: FitSettings) -> _Target:
+def _target(
+    recording: Recording, settings: FitSettings, emphasis: NDArray[np.float64] | None
+) -> _Target:
     """Standardise each site's responses, weighted as the fit will be."""
     n = recording.repetitions.astype(np.float64)
     shares = n if settings.weighting == "repetitions" else np.sign(n)
+    if emphasis is not None:
+        shares = shares * emphasis
     shares = shares / shares.sum(axis=0)
     known = np.where(n > 0, recording.means, 0.0)
     mean = (shares * known).sum(axis=0)
@@ -233,10 +255,13 @@ def _held_out(
     steps: Steps,
     tap: Tap,
 ) -> _HeldOut:
-    """Each image predicted, in spikes/s, by a fit to the other folds; the median site's r."""
+    """Each image predicted, in spikes/s, by a fit to the other folds; the median site's r.
+
+    Copies of one picture are in one fold.
+    """
     order = random_stream(settings.seed, "folds").permutation(len(features))
     predicted = torch.zeros_like(target.z)
-    for fold in np.array_split(order, settings.n_folds):
+    for fold in folds(order, settings.n_folds, recording.copies):
         is_held_out = torch.zeros(len(features), dtype=torch.bool, device=features.device)
         is_held_out[torch.tensor(fold)] = True
         weights = target.weights[~is_held_out]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -14,7 +15,7 @@ def silent(done: int, total: int, what: str) -> None:
 
 
 class Steps:
-    """Counts steps of work of a known length.
+    """Counts steps of work of a known length, which several threads may do.
 
     Args:
         total: Steps in all.
@@ -23,9 +24,11 @@ class Steps:
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._done, self._total, self._progress = 0, total, progress
+        self._lock = threading.Lock()
         progress(0, total, "")
 
     def step(self, what: str) -> None:
         """One more step, `what`, is done."""
-        self._done += 1
-        self._progress(self._done, self._total, what)
+        with self._lock:
+            self._done += 1
+            self._progress(self._done, self._total, what)

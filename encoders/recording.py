@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.copies import copies, first_of_equals, split_off
 from protocols.digests import array_digest, combined_digest
 from protocols.errors import DataError
 from protocols.vocabulary import Images, check_images
@@ -41,7 +43,7 @@ class Recording:
     def of(
         cls, images: Images, responses: NDArray[np.floating], site_ids: Sequence[str] | None = None
     ) -> Self:
-        """From what files hold.
+        """From what files hold. Equal images become one, and their responses its repetitions.
 
         Args:
             images: `(n_images, h, w, 3) uint8`.
@@ -64,18 +66,37 @@ class Recording:
                 expected=f"{len(responses)} names",
                 got=f"{len(names)} names, {len(set(names))} different",
             )
-        trials = responses if responses.ndim == 3 else responses[:, :, None]
+        has_trials = responses.ndim == 3
+        trials = responses if has_trials else responses[:, :, None]
+        first = first_of_equals(images)
+        if len(kept := np.unique(first)) < len(images):
+            images, trials, has_trials = images[kept], _pooled(trials, first), True
         measured = np.isfinite(trials)
         repetitions = measured.sum(axis=2).T
         sums = np.where(measured, trials, 0.0).sum(axis=2).T
         means = np.where(repetitions > 0, sums / np.maximum(repetitions, 1), np.nan)
-        kept = trials.transpose(1, 0, 2) if responses.ndim == 3 else None
-        return cls(images, means, repetitions, names, kept)
+        by_image = trials.transpose(1, 0, 2) if has_trials else None
+        return cls(images, means, repetitions, names, by_image)
 
     @property
     def n_images(self) -> int:
         """Images shown."""
         return len(self.images)
+
+    def held_out(
+        self, n_held_out: int, random: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """A random split: indices of the images to train on, and of those held out.
+
+        Copies of one picture (see `encoders.copies`) are on one side, so that a few more than
+        `n_held_out` may be held out.
+        """
+        return split_off(random.permutation(self.n_images), n_held_out, self.copies)
+
+    @cached_property
+    def copies(self) -> NDArray[np.int64]:
+        """A number for each image, `(n_images,)`; copies of one picture share one."""
+        return copies(self.images)
 
     @property
     def digest(self) -> str:
@@ -149,9 +170,14 @@ class Recording:
 
 
 def split_images(
-    n_images: int, n_train: int, random: np.random.Generator
+    n_images: int,
+    n_train: int,
+    random: np.random.Generator,
+    groups: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """A random split into training and held-out images: `(n_train,)`, `(n_images - n_train,)`.
+
+    With `groups` (see `encoders.copies`), whole groups are held out, and so a few more images.
 
     Raises:
         DataError: If either part would be empty.
@@ -163,7 +189,22 @@ def split_images(
             got=n_train,
         )
     order = random.permutation(n_images)
-    return order[:n_train], order[n_train:]
+    if groups is None or len(np.unique(groups)) == n_images:
+        return order[:n_train], order[n_train:]
+    return split_off(order[::-1], n_images - n_train, groups)
+
+
+def _pooled(trials: NDArray[np.float64], first: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Responses to equal images as repetitions of one: `(n_sites, n_different, n_repetitions)`."""
+    different, group, sizes = np.unique(first, return_inverse=True, return_counts=True)
+    n_sites, _, n_each = trials.shape
+    pooled = np.full((n_sites, len(different), int(sizes.max()) * n_each), np.nan)
+    taken = np.zeros(len(different), dtype=np.int64)
+    for image, place in enumerate(group):
+        start = taken[place] * n_each
+        pooled[:, place, start : start + n_each] = trials[:, image]
+        taken[place] += 1
+    return pooled
 
 
 def _checked_responses(responses: NDArray[np.floating], n_images: int) -> NDArray[np.float64]:

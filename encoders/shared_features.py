@@ -52,6 +52,11 @@ class SharedFeatures:
             yield from ((row, features) for row, chain in chains.items() if len(chain) == length)
 
 
+def passed_with(extractor: FeatureExtractor) -> Hashable:
+    """The same for extractors that share a pass through one network."""
+    return _preparation(extractor), _network(extractor)
+
+
 def _preparation(extractor: FeatureExtractor) -> Hashable:
     """The same for extractors whose networks are given the same, and leave it as it is."""
     backbone = extractor.backbone

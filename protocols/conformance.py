@@ -15,11 +15,11 @@ import numpy as np
 from protocols.errors import SettingsError
 from protocols.interfaces import ImageGenerator, InvertibleGenerator, Objective, SimulatedPopulation
 from protocols.optimizer_checks import SEED, check_optimizer
-from protocols.promises import require, unmutated
+from protocols.promises import refused, require, unmutated
 from protocols.recorder_checks import check_recorder
 from protocols.rig_interfaces import Acquisition, Display, Trigger
 from protocols.seeds import random_stream
-from protocols.vocabulary import Block, Images, Role, check_images
+from protocols.vocabulary import Block, Images, Placement, Role, check_images
 
 __all__ = [
     "check_acquisition",
@@ -190,11 +190,23 @@ def check_acquisition(acquisition: Acquisition, block: Block) -> None:
 
 
 def check_display(display: Display, images: Images, *, on_s: float = 0.02) -> None:
-    """Check a `Display` by showing `images` `(n, h, w, 3) uint8` for `on_s` seconds each."""
+    """Check a `Display` by showing `images` `(n, h, w, 3) uint8` for `on_s` seconds each.
+
+    They are shown at the display's own place, and the first one a second time, half as large.
+    """
     require(display.clock in ("rig", "virtual"), "clock must be 'rig' or 'virtual'")
-    block = _control_block(images)
+    described = display.describe()
+    require(
+        described.why_not(described.place) == "",
+        "describe().place must lie on the screen",
+        got=described.why_not(described.place),
+    )
+    small = described.place.model_copy(update={"size_deg": described.place.size_deg / 2})
+    places = [None] * len(images) + [small]
+    images = np.concatenate([images, images[:1]])
+    block = _control_block(images, places)
     with unmutated("staging images", images):
-        display.stage(images)
+        display.stage(images, places)
     last_onset_s = -np.inf
     for cue in block.cues():
         heard: list[float] = []
@@ -206,13 +218,42 @@ def check_display(display: Display, images: Images, *, on_s: float = 0.02) -> No
         )
         require(flip.onset_s > last_onset_s, "onsets must advance", got=flip.onset_s)
         require(flip.dropped_frames >= 0, "dropped_frames must not be negative")
+        require(flip.shown_s >= 0, "shown_s must not be negative", got=flip.shown_s)
         last_onset_s = flip.onset_s
-        display.blank(on_s)
+        require(display.blank(on_s), "a gap in which fixation is held must return True")
     flip = display.show(next(block.cues()), on_s, lambda _: None, lambda: False)
     require(not flip.held, "an image whose fixation is broken must be reported as not held")
+    _check_gap(display, on_s)
+    for visible in (False, True):
+        display.spot(visible)
+        display.blank(on_s)
     require(display.wish() == "", "nobody asked for anything", got=display.wish())
     display.message("conformance")
     display.message("")
+    if described.bounds_deg is not None:
+        far = described.place.model_copy(update={"x_deg": described.bounds_deg[2]})
+        with refused("a place off the screen must be refused"):
+            display.stage(images[:1], [far])
+
+
+def _check_gap(display: Display, duration_s: float) -> None:
+    """`blank` asks for fixation up to its end, and ends at the first break."""
+    asked: list[bool] = []
+
+    def held() -> bool:
+        asked.append(True)
+        return len(asked) < 2
+
+    began_s = display.now_s()
+    require(not display.blank(100 * duration_s, held), "a broken gap must return False")
+    require(len(asked) == 2, "a gap must end at the first break", got=f"asked {len(asked)} times")
+    require(
+        display.now_s() - began_s < 100 * duration_s,
+        "a gap must end at the first break",
+        got=f"{display.now_s() - began_s:.3f} s",
+    )
+    asked.clear()
+    require(not display.blank(0, lambda: False), "fixation must be asked for at a gap's end")
 
 
 def check_trigger(
@@ -255,5 +296,5 @@ def check_trigger(
         )
 
 
-def _control_block(images: Images) -> Block:
-    return Block.of(images, roles=Role.CONTROL).at(0, "conformance")
+def _control_block(images: Images, places: Sequence[Placement | None]) -> Block:
+    return Block.of(images, roles=Role.CONTROL, places=places).at(0, "conformance")

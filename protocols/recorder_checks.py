@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from protocols.errors import RecorderGap
 from protocols.promises import require
-from protocols.rig_interfaces import Acquisition, ClockedAcquisition, Measurement, Trigger
+from protocols.rig_interfaces import (
+    Acquisition,
+    ClockedAcquisition,
+    Measurement,
+    RevisingAcquisition,
+    Trigger,
+)
 from protocols.vocabulary import Block, Counts, Cue
 
+LATE = "late_spikes"
 Show = Callable[[Cue, Callable[[float], None]], None]
 
 
 def at_once(cue: Cue, at_onset: Callable[[float], None]) -> None:  # noqa: ARG001
     """An image that appears now and is gone: enough for neurons that are told what they see."""
     at_onset(time.perf_counter())
+
+
+@dataclass
+class Shown:
+    """What became of a showing: its measurement, or its fault."""
+
+    measured: dict[Cue, Measurement] = field(default_factory=dict)
+    faults: dict[Cue, str] = field(default_factory=dict)
+
+    def withdraw(self, late: Iterable[Cue]) -> None:
+        """Counts that the recorder has found to be too low."""
+        for cue in late:
+            require(cue in self.measured, "late() tells of showings that were counted", got=cue)
+            del self.measured[cue]
+            self.faults[cue] = LATE
 
 
 def check_recorder(
@@ -28,8 +51,14 @@ def check_recorder(
     *,
     show: Show = at_once,
     first_word: int = 1,
+    expected_ticks: Callable[[Cue], Sequence[Sequence[int]]] | None = None,
+    kept_s: tuple[float, float] | None = None,
+    may_refuse: bool = False,
 ) -> dict[Cue, str]:
     """Check a recorder that streams, by a source whose spikes are known.
+
+    A count is exact, or it has a named fault: at once (`RecorderGap`), or later, if the recorder has
+    `late()`, which is asked between trials and at the end. The source should send as its vendor does.
 
     Args:
         recorder: The recorder.
@@ -38,9 +67,14 @@ def check_recorder(
         expected: Counts `(n_sites,)` that must come out; None: it must refuse, with a fault.
         show: Shows an image: calls its second argument with the onset, on the rig's clock.
         first_word: Words count up from here.
+        expected_ticks: For each site its spike times, which must come out as well: whole ticks after
+            the word, rising.
+        kept_s: The span whose spike times are asked for; must be given with `expected_ticks`.
+        may_refuse: Whether a fault will do where counts were expected: of a source that is
+            disturbed, no count may be wrong.
 
     Returns:
-        The fault of each presentation that was refused.
+        The fault of each presentation that was refused or withdrawn.
 
     Raises:
         PluginError: At the first promise that is broken.
@@ -48,7 +82,7 @@ def check_recorder(
     trigger.stage(block)
     recorder.stage(block)
     cues, size = list(block.cues()), block.timing.presentations_per_trial
-    faults: dict[Cue, str] = {}
+    shown = Shown()
     onset_s = -np.inf
     for first in range(0, len(cues), size):
         trial = [
@@ -65,51 +99,70 @@ def check_recorder(
             show(cue, at_onset)
             trigger.clear()
         for cue in trial:
-            measured = _measured(recorder, cue, block.timing.count_window_s)
-            _compare(cue, measured, expected(cue), len(recorder.site_ids))
-            if isinstance(measured, str):
-                faults[cue] = measured
-                continue
-            require(measured.onset_s is not None, "the onset must come from the recorder's clock")
-            require(
-                (measured.onset_s or 0.0) > onset_s,
-                "onsets must advance",
-                got=f"{measured.onset_s} after {onset_s}",
-            )
-            onset_s = measured.onset_s or 0.0
-    _check_clock(recorder, len(cues) - len(faults))
-    return faults
+            _measure(recorder, cue, block.timing.count_window_s, kept_s, shown)
+            if cue in shown.measured:
+                onset_s = _advanced(shown.measured[cue], onset_s)
+        shown.withdraw(_late(recorder))
+    for cue in list(shown.measured):
+        require(expected(cue) is not None, "what was lost must be refused, never guessed", got=cue)
+        _compare(cue, shown.measured[cue], expected(cue), len(recorder.site_ids))
+        if expected_ticks is not None:
+            _compare_ticks(cue, shown.measured[cue], expected_ticks(cue))
+    for cue, fault in shown.faults.items():
+        allowed = may_refuse or expected(cue) is None
+        require(allowed, "what arrived in full must be counted", got=f"{_where(cue)}: {fault}")
+    _check_clock(recorder, len(shown.measured))
+    return shown.faults
 
 
-def _measured(recorder: Acquisition, cue: Cue, window_s: tuple[float, float]) -> Measurement | str:
+def _measure(
+    recorder: Acquisition,
+    cue: Cue,
+    window_s: tuple[float, float],
+    kept_s: tuple[float, float] | None,
+    shown: Shown,
+) -> None:
     try:
-        return recorder.spike_counts(cue, window_s)
+        shown.measured[cue] = recorder.spike_counts(cue, window_s, kept_s)
     except RecorderGap as gap:
         require(gap.fault not in ("", "recorder_gap"), "a fault must have a name", got=gap.fault)
-        return gap.fault
+        shown.faults[cue] = gap.fault
 
 
-def _compare(cue: Cue, measured: Measurement | str, known: Counts | None, n_sites: int) -> None:
-    where = f"stimulus {cue.stimulus_index}, trial {cue.trial}"
-    if known is None:
-        require(
-            isinstance(measured, str),
-            "what was lost must be refused, never guessed",
-            got=f"{where}: {measured}",
-        )
-        return
-    if isinstance(measured, str):
-        require(False, "what arrived in full must be counted", got=f"{where}: {measured}")
-        return
+def _late(recorder: Acquisition) -> tuple[Cue, ...]:
+    return recorder.late() if isinstance(recorder, RevisingAcquisition) else ()
+
+
+def _advanced(measured: Measurement, onset_s: float) -> float:
+    require(measured.onset_s is not None, "the onset must come from the recorder's clock")
+    now_s = measured.onset_s or 0.0
+    require(now_s > onset_s, "onsets must advance", got=f"{now_s} after {onset_s}")
+    return now_s
+
+
+def _where(cue: Cue) -> str:
+    return f"stimulus {cue.stimulus_index}, trial {cue.trial}"
+
+
+def _compare(cue: Cue, measured: Measurement, known: Counts | None, n_sites: int) -> None:
     require(
         measured.counts.shape == (n_sites,),
         "spike_counts must return one count a site",
         got=f"{measured.counts.shape} for {n_sites} sites",
     )
     require(
-        np.array_equal(measured.counts, known),
+        known is not None and np.array_equal(measured.counts, known),
         "known spikes must give exactly the known counts",
-        got=f"{where}: {measured.counts.tolist()}, known {np.asarray(known).tolist()}",
+        got=f"{_where(cue)}: {measured.counts.tolist()}, known {np.asarray(known).tolist()}",
+    )
+
+
+def _compare_ticks(cue: Cue, measured: Measurement, known: Sequence[Sequence[int]]) -> None:
+    got = None if measured.ticks is None else [each.tolist() for each in measured.ticks]
+    require(
+        got == [list(each) for each in known],
+        "known spikes must give exactly the known spike times",
+        got=f"{_where(cue)}: {got}, known {known}",
     )
 
 

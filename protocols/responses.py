@@ -19,7 +19,7 @@ from pydantic import (
 from protocols.digests import array_digest, document_digest
 from protocols.errors import DataError
 from protocols.settings import Frozen
-from protocols.spike_times import PackedTimes, Ticks, unpacked
+from protocols.spike_times import PackedTimes, Ticks, packed_counts, unpacked
 
 Digest: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 StimulusId: TypeAlias = Digest
@@ -107,7 +107,8 @@ class RigEvent(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_empty(handler(self), "trial", "ms", "ml", "text")
+        document = without_empty(handler(self), "ms", "ml", "text")
+        return {name: value for name, value in document.items() if value is not None}
 
 
 class GazeTrace(Frozen):
@@ -177,6 +178,19 @@ class BlockResponses(Frozen):
         if shown.times is None:
             return None
         return unpacked(self._array(shown.times), len(self.site_ids))
+
+    def counts_by_times(
+        self, shown: Presentation, window_s: tuple[float, float]
+    ) -> NDArray[np.float64] | None:
+        """`(n_sites,)` spikes of a presentation in any window `[start, stop)` s; None without times.
+
+        Raises:
+            DataError: As `ticks`.
+        """
+        if shown.times is None:
+            return None
+        times = self._array(shown.times)
+        return packed_counts(times, len(self.site_ids), window_s, self.tick_hz)
 
     def gaze_samples(self) -> Gaze | None:
         """`(n, 4)`; None if gaze was not kept.

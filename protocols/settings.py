@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from protocols.errors import SettingsError
+from protocols.text_files import read_text
+
+CONTROLS = frozenset(map(chr, range(32))) | {"\x7f"}
+WINDOWS_PATHS = (
+    "in TOML, write a path of Windows between single quotes, 'D:\\new\\tmp', or with slashes, "
+    '"D:/new/tmp": between double quotes, a backslash begins a special character'
+)
 
 
 class Frozen(BaseModel):
@@ -77,14 +84,52 @@ def read_toml(model: type[Model], path: Path) -> Model:
         SettingsError: If the file is missing, is not TOML, or does not fit the model.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        text = read_text(path)
+        values = tomllib.loads(text)
     except OSError as error:
         raise SettingsError(
             "the settings file cannot be read", where=str(path), got=error.strerror or error
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError("the settings file is not TOML", where=str(path), got=error) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError("the settings file is no text", where=str(path), got=error) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            "the settings file is not TOML",
+            where=str(path),
+            got=error,
+            remedy=WINDOWS_PATHS if "escape" in str(error) or "hex" in str(error) else "",
+        ) from None
+    check_paths(values, where=str(path))
     return validated(model, values, where=str(path))
+
+
+def check_paths(values: Any, *, where: str) -> None:
+    r"""Refuse a text in which `"D:\new\tmp"` has become a line end and a tab.
+
+    Raises:
+        SettingsError: If a text has a control character, which no setting has a use for.
+    """
+    for path, text in _texts(values, ""):
+        strange = next((c for c in text if c in CONTROLS), None)
+        if strange is not None:
+            raise SettingsError(
+                "a backslash in a text has become a control character",
+                where=f"{where}, {path}",
+                expected="a path with / or in single quotes",
+                got=repr(text),
+                remedy=WINDOWS_PATHS,
+            )
+
+
+def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for name, each in value.items():
+            yield from _texts(each, f"{path}.{name}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each, path)
 
 
 def from_command_line(changes: Iterable[str]) -> dict[str, Any]:
@@ -96,14 +141,16 @@ def from_command_line(changes: Iterable[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for change in changes:
         try:
-            values = merged(values, tomllib.loads(change))
+            values = merged(values, read := tomllib.loads(change))
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(
                 "this is no setting with a value",
                 where=f"--set {change}",
                 expected="NAME=VALUE in TOML: n_seeds=3, images='photographs.zip'",
                 got=error,
+                remedy=WINDOWS_PATHS if "\\" in change else "",
             ) from None
+        check_paths(read, where=f"--set {change}")
     return values
 
 

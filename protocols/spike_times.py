@@ -49,10 +49,29 @@ def packed(
         tick_hz: Ticks in a second.
     """
     start, stop = (ticks_after(edge, tick_hz) for edge in span_s)
-    kept = [np.sort(each[(each >= start) & (each < stop)]) for each in map(_whole, ticks)]
-    ends = np.cumsum([len(each) for each in kept])
-    times: PackedTimes = np.concatenate([ends, *kept]).astype(packed_dtype(span_s, tick_hz))
+    site = np.repeat(np.arange(len(ticks)), [len(each) for each in ticks])
+    spikes = np.concatenate([np.zeros(0, np.int64), *ticks]).astype(np.int64)
+    inside = (spikes >= start) & (spikes < stop)
+    site, spikes = site[inside], spikes[inside]
+    ends = np.cumsum(np.bincount(site, minlength=len(ticks)))
+    order = np.lexsort((spikes, site))
+    times: PackedTimes = np.concatenate([ends, spikes[order]]).astype(packed_dtype(span_s, tick_hz))
     return times
+
+
+def check_packed(times: PackedTimes, n_sites: int) -> None:
+    """Raise `DataError` unless the array is a packed presentation of `n_sites` sites."""
+    ends, spikes = times[:n_sites], times[n_sites:]
+    fits = times.ndim == 1 and len(ends) == n_sites >= 1
+    if not fits or (np.diff(ends, prepend=0) < 0).any() or ends[-1] != len(spikes):
+        raise DataError(
+            "spike times are not packed as they must be",
+            expected=f"{n_sites} ends that never fall, the last of them the number of spikes",
+            got=f"{times.shape} {times.dtype}, ends {ends.tolist()!r:.80}",
+        )
+    falls = np.flatnonzero(np.diff(spikes) < 0) + 1
+    if not np.isin(falls, ends).all():
+        raise DataError("spike times of a site are out of order")
 
 
 def unpacked(times: PackedTimes, n_sites: int) -> tuple[Ticks, ...]:
@@ -61,19 +80,25 @@ def unpacked(times: PackedTimes, n_sites: int) -> tuple[Ticks, ...]:
     Raises:
         DataError: If the array is no packed presentation of `n_sites` sites.
     """
+    check_packed(times, n_sites)
     ends = times[:n_sites].astype(np.int64)
-    spikes = times[n_sites:].astype(np.int64)
-    fits = times.ndim == 1 and len(ends) == n_sites >= 1
-    if not fits or (np.diff(ends, prepend=0) < 0).any() or ends[-1] != len(spikes):
-        raise DataError(
-            "spike times are not packed as they must be",
-            expected=f"{n_sites} ends that never fall, the last of them the number of spikes",
-            got=f"{times.shape} {times.dtype}, ends {ends.tolist()!r:.80}",
-        )
-    each = tuple(np.split(spikes, ends[:-1]))
-    if any((np.diff(one) < 0).any() for one in each):
-        raise DataError("spike times of a site are out of order")
-    return each
+    return tuple(np.split(times[n_sites:].astype(np.int64), ends[:-1]))
+
+
+def packed_counts(
+    times: PackedTimes, n_sites: int, window_s: tuple[float, float], tick_hz: float
+) -> NDArray[np.float64]:
+    """`(n_sites,)` spikes in the half-open window `[start, stop)` s after the onset, from packed times.
+
+    Raises:
+        DataError: If the array is no packed presentation of `n_sites` sites.
+    """
+    check_packed(times, n_sites)
+    start, stop = (ticks_after(edge, tick_hz) for edge in window_s)
+    spikes = times[n_sites:]
+    so_far = np.concatenate([[0], np.cumsum((spikes >= start) & (spikes < stop))])
+    until = so_far[times[:n_sites]]
+    return np.diff(until, prepend=0).astype(np.float64)
 
 
 def counts_in(
@@ -82,7 +107,3 @@ def counts_in(
     """`(n_sites,)` spikes in the half-open window `[start, stop)` s after the onset."""
     start, stop = (ticks_after(edge, tick_hz) for edge in window_s)
     return np.array([((each >= start) & (each < stop)).sum() for each in ticks], np.float64)
-
-
-def _whole(ticks: NDArray[Any]) -> Ticks:
-    return np.asarray(ticks).astype(np.int64)

@@ -247,11 +247,7 @@ class Block(Frozen):
         each_role = [roles] * len(images) if isinstance(roles, Role) else list(roles)
         names = list(labels) or [""] * len(images)
         aims = [tuple(each) for each in targets] or [()] * len(images)
-        where: list[Placement | None]
-        if places is None or isinstance(places, Placement):
-            where = [places] * len(images)
-        else:
-            where = list(places)
+        where = _each(places, len(images))
         if not len(images) == len(each_role) == len(names) == len(aims) == len(where):
             raise DataError(
                 "a block needs one role, label, tuple of targets and place an image",
@@ -355,6 +351,13 @@ class Block(Frozen):
     def digest(self) -> str:
         """Sha256 of the document; the images and codes enter by their own digests."""
         return document_digest(self.document())
+
+
+def _each(places: Placement | Sequence[Placement | None] | None, n: int) -> list[Placement | None]:
+    """One place an image."""
+    if places is None or isinstance(places, Placement):
+        return [places] * n
+    return list(places)
 
 
 def _what(stimulus: Stimulus) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from protocols.rig_interfaces import (
 )
 from protocols.settings import PluginChoice
 from rig_client.settings import RigSettings
+from rig_client.triggers.noted import NotedTrigger, WordNoting
 
 GROUPS_OF_PARTS = {
     "display": "stimloop.displays",
@@ -91,13 +92,15 @@ def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
         fixation = part(Fixation, "stimloop.fixations", settings.fixation)
         if isinstance(fixation, GazeFixation):
             fixation.watch_on(display)
-        _check_is_seen(settings, display, acquisition)
+        if isinstance(fixation, WordNoting):
+            trigger = NotedTrigger(trigger, fixation)
+        check_is_seen(settings, display, acquisition)
         made.pop_all()
     names = {kind: getattr(settings, kind).name for kind in GROUPS_OF_PARTS}
     return Apparatus(display, acquisition, fixation, trigger, reward, names)
 
 
-def _check_is_seen(settings: RigSettings, display: Display, acquisition: Acquisition) -> None:
+def check_is_seen(settings: RigSettings, display: Display, acquisition: Acquisition) -> None:
     """Real neurons must have something real to look at: a virtual clock shows them nothing.
 
     A recorder with `shows_images` has a rig of its own that shows them.

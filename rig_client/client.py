@@ -120,6 +120,12 @@ class RigClient:
             accept_display_change=self._accept_display_change,
         )
         index = self._answered(self._link.request(request), msg.Attached).next_block
+        logger.info(
+            "attached to %s with %d sites; going on with block %d",
+            self._settings.server,
+            len(acquisition.site_ids),
+            index,
+        )
         for responses in self._spool.waiting():
             logger.info("handing in block %d from the spool", responses.block_index)
             self._submit(responses)
@@ -153,6 +159,14 @@ class RigClient:
         self._presented_s += time.perf_counter() - started
         self._blocks += 1
         self._presentations += len(responses.presentations)
+        logger.info(
+            "block %d (%s, %s): %d presentations counted, %d not",
+            block.index,
+            block.thread,
+            block.label,
+            n_counted := len(list(responses.completed())),
+            len(responses.presentations) - n_counted,
+        )
         self._submit(responses)
 
     def _is_aborted(self) -> bool:

@@ -37,7 +37,8 @@ class Experimenter:
         """For the screen while the rig is paused; empty if it is not."""
         if not self.paused:
             return ""
-        return f"paused at the rig: {KEYS}" + (f"\n{self.answer}" if self.answer else "")
+        keys = getattr(self._parts.display, "keys_help", "") or KEYS
+        return f"paused at the rig: {keys}" + (f"\n{self.answer}" if self.answer else "")
 
     def heed(self) -> None:
         """Do what was asked for since this was last called.
@@ -45,10 +46,11 @@ class Experimenter:
         Raises:
             RigStopped: If it was to quit.
         """
-        wish: Wish = self._parts.display.wish()
+        while wish := self._parts.display.wish():
+            self._do(wish)
+
+    def _do(self, wish: Wish) -> None:
         match wish:
-            case "":
-                return
             case "quit":
                 raise RigStopped(
                     "stopped at the keyboard; nothing is lost",

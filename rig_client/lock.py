@@ -7,11 +7,11 @@ from pathlib import Path
 
 from protocols.errors import SpoolError
 
-LOCK = ".lock"
-
 
 class FolderLock:
     """Held until `close`; the system frees it when the process ends, also after kill -9.
+
+    It is a hidden file beside the folder, and stays there: removing a lock is a race.
 
     Args:
         folder: An existing folder.
@@ -22,7 +22,10 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self._held = sqlite3.connect(
-            folder / LOCK, isolation_level=None, timeout=0, check_same_thread=False
+            folder.with_name(f".{folder.name}.lock"),
+            isolation_level=None,
+            timeout=0,
+            check_same_thread=False,
         )
         try:
             self._held.execute("BEGIN EXCLUSIVE")

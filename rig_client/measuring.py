@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from protocols.digests import array_digest
 from protocols.errors import RecorderGap
 from protocols.rig_interfaces import ClockedAcquisition, Measurement
-from protocols.spike_times import counts_in, packed
+from protocols.spike_times import packed, packed_counts
 from protocols.vocabulary import Outcome, Presentation, RecorderClock, Timing
 from rig_client.apparatus import Apparatus
 from rig_client.showing import Showing
@@ -86,7 +86,8 @@ class Counter:
         tick_hz = self._recorder.tick_hz
         if measured.ticks is None or not tick_hz:
             return None
-        given = counts_in(measured.ticks, timing.count_window_s, tick_hz)
+        times = packed(measured.ticks, timing.kept_span_s, tick_hz)
+        given = packed_counts(times, len(measured.ticks), timing.count_window_s, tick_hz)
         if not np.array_equal(given, measured.counts):
             raise RecorderGap(
                 "the recorder's counts are not those that its spike times give",
@@ -95,4 +96,4 @@ class Counter:
                 got=f"{measured.counts.tolist()!r:.200}",
                 remedy="an error in the recorder's adapter; the image is shown again",
             )
-        return packed(measured.ticks, timing.kept_span_s, tick_hz)
+        return times

@@ -16,11 +16,16 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from protocols.rig_interfaces import GazeTracing, NotingAcquisition, RevisingAcquisition
+from protocols.rig_interfaces import (
+    GazeTracing,
+    NotingAcquisition,
+    RevisingAcquisition,
+    always,
+)
 from protocols.seeds import random_stream
 from protocols.vocabulary import Block, BlockResponses, Cue, Outcome, Presentation, RigEvent
 from rig_client.apparatus import Apparatus
-from rig_client.measuring import Counter
+from rig_client.measuring import EDGE_S, Counter
 from rig_client.presented import responses_of
 from rig_client.showing import Marked, Showing, Watch
 from rig_client.spool import Journal
@@ -31,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 GLANCE_S = 0.2
 """How often the keyboard and the server are heeded while the rig rests."""
+DEFAULT_FRAME_MS = 1000 / 60
+"""Of a display that does not know its own."""
 
 
 @dataclass
@@ -110,6 +117,7 @@ class Presenter:
         self._seed, self._say = seed, say
         self._marked = Marked(apparatus, word_bits)
         self._counter = Counter(apparatus)
+        self._frame_s = (self._display.describe().frame_ms or DEFAULT_FRAME_MS) / 1000
         self._misses = 0
         self._events: list[RigEvent] = []
 
@@ -175,13 +183,14 @@ class Presenter:
         rest_s = self._settings.rest_s
         if self._misses == self._settings.rest_after_misses:
             self.tell("rest", f"{self._misses} misses in a row")
-        self._say(f"resting: {self._misses} misses in a row; a try every {rest_s:g} s")
+        n_misses = self._settings.rest_after_misses
+        self._say(f"resting: {n_misses} tries in a row without fixation; a try every {rest_s:g} s")
         self._display.spot(False)
         until_s = self._display.now_s() + rest_s
-        while (left_s := until_s - self._display.now_s()) > 0:
+        while until_s - self._display.now_s() > EDGE_S:
             if stop():
                 return False
-            self._display.blank(min(left_s, GLANCE_S))
+            self._wait_until(min(until_s, self._display.now_s() + GLANCE_S))
         return True
 
     def _awake(self) -> None:
@@ -203,7 +212,7 @@ class Presenter:
         if self._settings.spot_off_between_trials:
             self._display.spot(False)
         kept_until_s = shown[-1].flip.onset_s + timing.kept_span_s[1]
-        self._display.blank(max(0.0, kept_until_s - self._display.now_s()))
+        self._wait_until(kept_until_s)
         counted = [self._counter.counted(one, timing, watch.held_until_s) for one in shown]
         self._pause(cues[0], block, over_s, broken=watch.is_broken)
         return self._record(
@@ -220,11 +229,20 @@ class Presenter:
             if watch.is_broken or not self._display.blank(timing.off_ms / 1000, held):
                 break
         over_s = shown[-1].flip.onset_s + timing.count_window_s[1]
-        left_s = max(0.0, over_s - self._display.now_s())
-        self._display.blank(left_s, watch.of(shown[-1].cue))
-        if watch.is_broken:  # what the broken image drew must not be counted for the next trial
-            self._display.blank(max(0.0, over_s - self._display.now_s()))
+        if not watch.is_broken:
+            self._wait_until(over_s, watch.of(shown[-1].cue))
+        self._wait_until(over_s)  # what a broken image drew must not be counted for the next trial
         return shown
+
+    def _wait_until(self, until_s: float, held: Callable[[], bool] = always) -> None:
+        """Gray until `until_s` on the display's clock, and never shorter; ends when `held` does.
+
+        A display rounds to whole frames, so what is left of a frame is waited for as a frame.
+        """
+        while (left_s := until_s - self._display.now_s()) > EDGE_S:
+            if not self._display.blank(max(left_s, self._frame_s), held):
+                return
+        held()
 
     def _pause(self, cue: Cue, block: Block, over_s: float, *, broken: bool) -> None:
         """Between two trials; counted from the end of the last count window."""
@@ -235,7 +253,7 @@ class Presenter:
             pause_ms = float(random.uniform(low_ms, high_ms))
         if broken:
             pause_ms += block.timing.timeout_ms
-        self._display.blank(max(0.0, over_s + pause_ms / 1000 - self._display.now_s()))
+        self._wait_until(over_s + pause_ms / 1000)
 
     # --- what is kept -------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from protocols.errors import SpoolError
+from protocols.replacing import replace_file
 from protocols.vocabulary import Block, BlockResponses
 from rig_client.lock import FolderLock
 from rig_client.presented import responses_of
@@ -45,6 +46,11 @@ class Spool:
                 remedy="set `spool` in rig.toml to a folder that this user may write",
             ) from None
         self._lock = FolderLock(self._folder)
+
+    @property
+    def folder(self) -> Path:
+        """Of this session."""
+        return self._folder
 
     def close(self) -> None:
         """Let another rig client have the folder."""
@@ -94,7 +100,7 @@ class Spool:
         path = self._path(block_index)
         kept = path.with_suffix(".refused")
         with contextlib.suppress(FileNotFoundError):
-            path.replace(kept)
+            replace_file(path, kept)
         return kept
 
     def _path(self, block_index: int) -> Path:
@@ -197,7 +203,7 @@ def _write_whole(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(path)
+    replace_file(unfinished, path)
 
 
 def _unwritable(path: Path, error: OSError) -> SpoolError:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from protocols import command_line
-from protocols.command_line import stderr
+from protocols.command_line import progress_bar, stderr
 from synth_server import (
     doctor_command,
     encoder_commands,
@@ -41,7 +41,9 @@ KeysFolder = Annotated[
 ]
 
 Host = Annotated[str, typer.Option(help="Interface; beyond loopback --keys is needed.")]
-WorkPort = Annotated[int, typer.Option(help="For rigs; 0: let the system choose. The other ports move with it.")]
+WorkPort = Annotated[
+    int, typer.Option(help="For rigs; 0: let the system choose. The other ports move with it.")
+]
 ControlPort = Annotated[
     int | None,
     typer.Option(help="For status, pause, stop …; not given: the work port's number + 1."),
@@ -133,11 +135,13 @@ def dry_run_command(
 
 
 def _tell(console: Console, summary: Any, out: Path) -> None:
-    from synth_server.readers.control_table import print_control
+    from synth_server.readers.control_table import print_control, print_learning
 
     _tell_gains(console, summary)
     for thread in summary.control:
         print_control(thread, console)
+    for learning in summary.learning:
+        print_learning(learning, console)
     for each in summary.stability:
         if each.warning:
             console.print(f"[yellow]{each.thread}, {each.site}:[/] {each.warning}")
@@ -153,24 +157,22 @@ def _tell(console: Console, summary: Any, out: Path) -> None:
 
 
 def _tell_gains(console: Console, summary: Any) -> None:
-    """Of evolutions: in the test at the end, or else from the generations."""
-    tested = [each.in_test.gain for each in summary.evolution if each.in_test]
-    known = [gain.value for gain in tested if gain.value is not None]
-    if known:
-        surely = sum(gain.low is not None and gain.low > 1 for gain in tested)
-        console.print(
-            f"\nTested at the end, evolved images drive [bold]{sum(gain > 1 for gain in known)} of "
-            f"{len(known)}[/] sites beyond the best natural image (median × "
-            f"{median(known):.2f}; in {surely} the 95 % interval is above 1)."
-        )
+    """The median gain, as results and report have it, and what it was measured against."""
+    found = [each.comparison for each in summary.evolution if each.comparison]
+    known = [each for each in found if each.gain.value is not None]
+    if not known:
         return
-    gains = [site.gain for site in summary.sites if site.gain is not None]
-    if gains:
-        above = sum(gain > 1 for gain in gains)
-        console.print(
-            f"\nEvolved images drive [bold]{above} of {len(gains)}[/] sites beyond their best "
-            f"reference image (median × {median(gains):.2f})."
-        )
+    gain = median(each.gain.value for each in known)
+    above = sum(each.gain.value > 1 for each in known)
+    surely = sum(each.gain.low is not None and each.gain.low > 1 for each in known)
+    n_tested = sum(each.measured_in == "test" for each in known)
+    where = "In the test at the end" if n_tested == len(known) else "In the last generations"
+    counts = ", ".join(sorted({f"{each.best_of}" for each in known}))
+    console.print(
+        f"\n{where}, evolved images drive [bold]{above} of {len(known)}[/] sites beyond the best "
+        f"natural image (best of {counts}): median gain [bold]× {gain:.2f}[/]. The 95 % interval "
+        f"is above 1 at {surely}."
+    )
 
 
 @app.command()
@@ -209,7 +211,7 @@ def serve(
     from protocols.errors import SettingsError
     from protocols.settings import read_toml
     from synth_server.encoder_service.process import EncoderProcess
-    from synth_server.serve import Listening, beside_work
+    from synth_server.serve import Listening, NewSessions, beside_work
     from synth_server.serve import serve as run
     from synth_server.session.build import new_session
     from synth_server.session.recovery import resumed_session
@@ -227,7 +229,7 @@ def serve(
         raise SettingsError(
             "one --log for each new session", expected=len(files), got=f"{len(logs)} --log"
         )
-    with contextlib.ExitStack() as beside:
+    with contextlib.ExitStack() as beside, NewSessions() as new:
         address = ""
         if encoder:
             *_, port = beside_work(work_port, None, None, encoders_port)
@@ -237,10 +239,18 @@ def serve(
         for place, file in enumerate(files):
             chosen = read_toml(SessionSettings, file)
             path = logs[place] if logs else Path(chosen.session_id) / "session.sqlite"
-            sessions.append(new_session(chosen, path))
+            stderr.print(f"{chosen.session_id}: preparing the first images …", highlight=False)
+            sessions.append(new.add(new_session(chosen, path)))
         for session in sessions:
             stderr.print(f"{session.session_id}: {session.log.path}", highlight=False)
-        run(sessions, listening, exit_when_over=exit_when_over, encoders=address)
+        run(
+            sessions,
+            listening,
+            exit_when_over=exit_when_over,
+            encoders=address,
+            started=new.started,
+            ready=lambda: _tell_ready(address, encoder or []),
+        )
 
 
 @app.command()
@@ -276,21 +286,36 @@ def replay(
     if verify:
         _verify(session, recompute=recompute)
         return
-    from synth_server.serve import Listening, beside_work
+    from synth_server.serve import Listening, NewSessions, beside_work
     from synth_server.serve import serve as run
     from synth_server.session.replay import replayed_session
 
     ports = work_port, *beside_work(work_port, control_port, events_port)
     listening = Listening.checked(host, ports, keys, announce)
-    again = replayed_session(session, out / "session.sqlite")
-    stderr.print(f"{again.session_id}: {again.log.path}", highlight=False)
-    run([again], listening, exit_when_over=exit_when_over)
+    with NewSessions() as new:
+        again = new.add(replayed_session(session, out / "session.sqlite"))
+        stderr.print(f"{again.session_id}: {again.log.path}", highlight=False)
+        run(
+            [again],
+            listening,
+            exit_when_over=exit_when_over,
+            started=new.started,
+            ready=lambda: _tell_ready("", []),
+        )
+
+
+def _tell_ready(encoders: str, hosted: list[str]) -> None:
+    """What else can be reached, and that the server waits."""
+    if hosted:
+        stderr.print(f"encoders: {', '.join(hosted)} at {encoders}", highlight=False)
+    stderr.print("waiting for a rig: rig-client run --config rig.toml; Ctrl-C ends the server")
 
 
 def _verify(session: Path, *, recompute: bool) -> None:
     from synth_server.session.recovery import verify_replay
 
-    found = verify_replay(session, products=not recompute)
+    with progress_bar("drawing the session anew") as step:
+        found = verify_replay(session, products=not recompute, step=step)
     console = Console()
     console.print(
         f"[green]verified[/] {found.n_events} events, {found.n_blocks} blocks, "
@@ -328,6 +353,7 @@ def keys(
 
 def _control(command: str, connect: str, session: str, keys: Path | None, text: str = "") -> None:
     from synth_server.control import ask
+    from synth_server.readers.rig_record import stamp
 
     for line in ask(command, connect, session, keys, text):
         Console().print(
@@ -335,6 +361,10 @@ def _control(command: str, connect: str, session: str, keys: Path | None, text: 
             f"{line.blocks_proposed} proposed  rig {line.rig_id or '(none yet)'}",
             highlight=False,
         )
+        if mark := stamp(line.simulated):
+            Console().print(f"  {mark}", style="yellow", highlight=False, markup=False)
+        if line.rig_says:
+            Console().print(f"  rig says: {line.rig_says}", highlight=False, markup=False)
 
 
 _CONTROL = "tcp://127.0.0.1:5571"

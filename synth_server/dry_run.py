@@ -19,6 +19,7 @@ from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError
 from protocols.experiments.control import ControlSettings
 from protocols.experiments.evolve import EvolveSettings
+from protocols.outputs import check_new_folder
 from protocols.settings import Frozen, merged, validated
 from synth_server.dry_run_processes import (
     LOG,
@@ -32,6 +33,7 @@ from synth_server.dry_run_processes import (
 from synth_server.interrupts import STOPPED_NOW, Interrupts
 from synth_server.readers.control_figure import draw_control
 from synth_server.readers.figure import draw_evolution, draw_responses
+from synth_server.readers.learning_figure import draw_learning
 from synth_server.readers.progress import LiveProgress
 from synth_server.readers.summary import Summary, read_record, summarize
 from synth_server.session.log import SessionLog, fold
@@ -45,6 +47,12 @@ REHEARSAL_TAPS = (
 )
 """Fewer than an encoder for an animal deserves; and not `v4_like`'s own network."""
 REHEARSAL_PX = 88
+REHEARSAL_LEARNING: dict[str, Any] = {
+    "rounds": 3,
+    "n_images": 6,
+    "from_scratch": {"name": "quick"},
+    "from_best": {"name": "short"},
+}
 REHEARSAL_STEPS = {"n_steps": 70, "refinement": {"n_steps": 50}}
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
 DISPLAYS: dict[str, dict[str, Any]] = {
@@ -142,11 +150,28 @@ def write_results(folder: Path) -> Summary:
     record = read_record(folder / LOG)
     summary = summarize(record)
     (folder / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
-    draw_evolution(record, summary.sites, folder / LOG, folder / EVOLUTION)
+    draw_evolution(record, summary, folder / LOG, folder / EVOLUTION)
     draw_responses(record, folder / LOG, folder / RESPONSES)
     for thread in summary.control:
         shown = record.control.threads[thread.thread]
-        draw_control(thread, shown, folder / LOG, folder / thread.aim)
+        draw_control(
+            thread,
+            shown,
+            folder / LOG,
+            folder / thread.aim,
+            simulated=bool(summary.simulated),
+        )
+    tests = {each.thread: each for each in summary.control}
+    for learning in summary.learning:
+        if learning.thread in tests:
+            draw_learning(
+                learning,
+                tests[learning.thread],
+                record.control.threads[learning.thread],
+                folder / LOG,
+                folder / "learning",
+                simulated=bool(summary.simulated),
+            )
     return summary
 
 
@@ -204,7 +229,8 @@ def _control(settings: DryRunSettings) -> dict[str, Any]:
         {"backbone": name, "layer": layer, "input_px": REHEARSAL_PX, "weights": "robust"}
         for name, layer in REHEARSAL_TAPS
     ]
-    return {**chosen, "fit": {"name": "two_stage", "options": {"taps": taps}}}
+    fit = {"name": "two_stage", "options": {"taps": taps}}
+    return {**chosen, "fit": fit, "learning": REHEARSAL_LEARNING}
 
 
 def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
@@ -218,9 +244,14 @@ def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
     n_targets = len(settings.targets or ()) or n_sites
     n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
     n_images = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
-    return mapping.repetitions * ceil(
-        settings.n_images / mapping.images_per_block
-    ) + comparison.repetitions * ceil(n_images / comparison.images_per_block)
+    learning, is_taught = settings.learning, settings.encoder is None
+    n_made = n_targets * learning.n_images
+    a_round = learning.repetitions * ceil(n_made / learning.images_per_block)
+    return (
+        mapping.repetitions * ceil(settings.n_images / mapping.images_per_block)
+        + is_taught * learning.rounds * a_round
+        + comparison.repetitions * ceil(n_images / comparison.images_per_block)
+    )
 
 
 def _evolution_blocks(settings: EvolveSettings) -> int:
@@ -264,6 +295,7 @@ def write_settings(settings: DryRunSettings, folder: Path) -> None:
     Raises:
         SettingsError: If `folder` holds a session already.
     """
+    check_new_folder(folder)
     if (folder / LOG).exists():
         raise SettingsError(
             "there is a session in this folder already, and logs are never overwritten",
@@ -273,7 +305,8 @@ def write_settings(settings: DryRunSettings, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     document = session_settings(settings).model_dump(mode="json", exclude_none=True)
     (folder / "session.toml").write_text(tomli_w.dumps(document), "utf-8")
-    (folder / "rig.toml").write_text(tomli_w.dumps(rig_settings(settings)), "utf-8")
+    rig = {**rig_settings(settings), "spool": str((folder / "spool").absolute())}
+    (folder / "rig.toml").write_text(tomli_w.dumps(rig), "utf-8")
 
 
 def _optimizer(settings: DryRunSettings) -> dict[str, Any]:

@@ -33,8 +33,9 @@ def server_process(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], zmq.
     """The server process, and a socket that hears of its events."""
     announcement = folder / "server.json"
     announcement.unlink(missing_ok=True)
-    arguments = ["serve", "session.toml", "--log", LOG, "--announce", "server.json"]
-    arguments += ["--exit-when-over", "--work-port", "0"]
+    paths = {name: str((folder / name).absolute()) for name in ("session.toml", LOG)}
+    arguments = ["serve", paths["session.toml"], "--log", paths[LOG], "--exit-when-over"]
+    arguments += ["--announce", str(announcement.absolute()), "--work-port", "0"]
     with _process("synth_server.cli", arguments, folder, "server.log") as process:
         deadline = time.monotonic() + STARTUP_S
         while not announcement.exists():
@@ -59,7 +60,7 @@ def server_process(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], zmq.
 @contextlib.contextmanager
 def rig_process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The rig, with its simulated neurons."""
-    arguments = ["run", "--config", "rig.toml"]
+    arguments = ["run", "--config", str((folder / "rig.toml").absolute())]
     with _process("rig_client.cli", arguments, folder, "rig.log") as process:
         yield process
 
@@ -70,12 +71,12 @@ def _process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process of ours, its output in a file; ended with the dry run, however that ends.
 
-    (By kill -9: on Linux.)
+    (By kill -9: on Linux.) It runs where the command was given, so that a relative path in a setting
+    means what it meant there.
     """
     with (folder / output).open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

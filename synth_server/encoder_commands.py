@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,17 +15,23 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from protocols.command_line import stderr
+from synth_server.recording_options import (
+    ArrayOption,
+    AxesOption,
+    ImagesOption,
+    RecordingOptions,
+    ResponsesOption,
+    SessionOption,
+    SiteNamesOption,
+    WindowOption,
+)
 
-ImagesOption = Annotated[
-    Path,
-    typer.Option(help="Zip or folder of images (sorted by number), or .npy (n, h, w, 3) uint8."),
-]
-Responses = Annotated[
-    Path, typer.Option(help=".npy: (sites, images) means, or (sites, images, repeats) with NaN.")
-]
 EncoderFile = Annotated[Path, typer.Argument(help="Written by `synth-server fit`.")]
+MADE = ("*-seed*.png", "images.npy", "index.json")
+"""What `synthesize` leaves in its folder."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout and nothing else.")]
 SizePx = Annotated[int, typer.Option(min=16, help="Images are brought to this size.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 FigureFile = Annotated[
     Path | None, typer.Option(help="PNG to draw: masks, predictions of three sites, all scores.")
 ]
@@ -60,12 +65,20 @@ def backbones(
 
 
 def fit(
-    images: ImagesOption,
-    responses: Responses,
     out: Annotated[Path, typer.Option(help="The encoder, .safetensors.")],
+    images: ImagesOption = None,
+    responses: ResponsesOption = None,
+    session: SessionOption = None,
     sites: Annotated[
-        str, typer.Option(help="Rows of the responses, such as 0,1,2; or all.")
+        str,
+        typer.Option(
+            help="Names, or numbers from 0, separated by commas; or all that can be fitted."
+        ),
     ] = "all",
+    axes: AxesOption = "",
+    array: ArrayOption = "",
+    site_names: SiteNamesOption = "",
+    window_ms: WindowOption = "",
     backbone: Annotated[
         str, typer.Option(help="Of one network; default: an ensemble of layers and networks.")
     ] = "",
@@ -88,19 +101,41 @@ def fit(
     ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     figure: FigureFile = None,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Fit a two-stage encoder to recorded responses (Bashivan, Kar & DiCarlo 2019)."""
+    """Fit a two-stage encoder to recorded responses (Bashivan, Kar & DiCarlo 2019).
+
+    What was understood of the files is printed in one line; where they can be read in more than one
+    way, the command says so and asks. Equal images are repetitions of one, and copies of a picture
+    are never both trained on and held out.
+
+    Try it:
+
+        synth-server dry-run --protocol map_responses --out mapped
+
+        synth-server fit --session mapped/session.sqlite --out v4.safetensors
+    """
+    import numpy as np
+
     from encoders.checkpoint import Provenance, Split, save_encoder
     from encoders.features import FeatureStore
     from encoders.fitting import fit as fitted
     from encoders.validation import evaluate as evaluated
     from protocols.errors import SettingsError
+    from protocols.outputs import check_new_file
     from protocols.seeds import random_stream
 
-    recording = _recording(images, responses, size_px).of_sites(_rows(sites, responses))
-    order = random_stream(seed, "held-out images").permutation(recording.n_images)
-    test, train = order[: (n := round(held_out * len(order)))], order[n:]
     settings = _fit_settings(backbone, layer, weights, seed)
+    check_new_file(out, overwrite=overwrite)
+    _check_figure(figure, overwrite)
+    options = RecordingOptions(
+        images, responses, session, size_px, axes, array, site_names, window_ms
+    )
+    recording = options.read(() if sites == "all" else _parts(sites))
+    n_held_out = round(held_out * recording.n_images)
+    train, test = recording.held_out(n_held_out, random_stream(seed, "held-out images"))
+    if sites == "all":
+        recording = _usable_in(recording, train)
     if figure and len(test) <= 2:
         raise SettingsError("a figure needs held-out images", where="--held-out", got=held_out)
     store = FeatureStore()
@@ -114,8 +149,9 @@ def fit(
         _draw(done.encoder, recording.of_images(test), scores, figure)
     is_refit = refit_on_all and len(test) > 0
     if is_refit:
+        both = np.concatenate([test, train])
         with _bar("fitting to all images") as progress:
-            done = fitted(recording.of_images(order), settings, store, progress)
+            done = fitted(recording.of_images(both), settings, store, progress)
     provenance = Provenance(
         data_digest=recording.digest,
         split=Split(train=tuple(map(int, train)), held_out=tuple(map(int, test))),
@@ -131,8 +167,13 @@ def fit(
 
 def evaluate(
     encoder: EncoderFile,
-    images: ImagesOption,
-    responses: Responses,
+    images: ImagesOption = None,
+    responses: ResponsesOption = None,
+    session: SessionOption = None,
+    axes: AxesOption = "",
+    array: ArrayOption = "",
+    site_names: SiteNamesOption = "",
+    window_ms: WindowOption = "",
     size_px: SizePx = 112,
     seed: Annotated[int, typer.Option(min=0, help="Of the split halves.")] = 0,
     px_per_deg: Annotated[
@@ -140,6 +181,7 @@ def evaluate(
         typer.Option(help="Of the images as shown; gives receptive fields in degrees."),
     ] = None,
     figure: FigureFile = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Score an encoder on images that it was not fitted to, and say where its sites look."""
@@ -149,8 +191,12 @@ def evaluate(
     from protocols.seeds import random_stream
     from synth_server.readers.encoder_report import encoder_report
 
+    _check_figure(figure, overwrite)
     loaded = load_encoder(encoder)
-    recording = _recording(images, responses, size_px)
+    options = RecordingOptions(
+        images, responses, session, size_px, axes, array, site_names, window_ms
+    )
+    recording = options.read(loaded.encoder.site_ids)
     about = loaded.about.provenance
     if about.data_digest == recording.digest:
         stderr.print(
@@ -190,6 +236,7 @@ def synthesize(
         list[str] | None,
         typer.Option(help="An option of the objective, NAME=VALUE in TOML; repeatable."),
     ] = None,
+    overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
     """Make images that an encoder predicts to drive chosen sites.
@@ -199,11 +246,13 @@ def synthesize(
     compare sites by z-scores over them.
     """
     from encoders.checkpoint import load_encoder, read_checkpoint
+    from protocols.outputs import check_new_folder
     from protocols.settings import from_command_line
     from synth_server.synthesis.ascent import synthesize as ascend
     from synth_server.synthesis.recipes import recipe_of
     from synth_server.synthesis.targets import PER_SITE, objectives_for
 
+    check_new_folder(out, MADE, overwrite=overwrite)
     about, _ = read_checkpoint(encoder)
     natural, site_ids = about.provenance.natural, about.site_ids
     names = site_ids if sites == "all" else tuple(sites.split(","))
@@ -243,40 +292,48 @@ def register(app: typer.Typer) -> None:
         app.command()(command)
 
 
-def _recording(images: Path, responses: Path, size_px: int) -> Any:
-    import numpy as np
-
-    from encoders.recording import Recording
-    from synth_server.synthesis.photographs import load_photographs
-
-    stored = images.suffix == ".npy"
-    pixels = _array(images) if stored else load_photographs(images, None, size_px).images
-    return Recording.of(pixels, np.asarray(_array(responses), dtype=np.float64))
+def _parts(names: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in names.split(",") if part.strip())
 
 
-def _array(path: Path) -> Any:
-    import numpy as np
+def _usable_in(recording: Any, train: Any) -> Any:
+    """Without sites that vary in the images held out only."""
+    from synth_server.recordings.reading import told_left_out
 
-    from protocols.errors import DataError
+    reasons = recording.of_images(train).unusable_sites()
+    usable = [site for site in recording.site_ids if site not in reasons]
+    if not reasons or not usable:
+        return recording
+    stderr.print(f"among the training images, {told_left_out(reasons)}", style="yellow")
+    return recording.of_sites(usable)
 
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError("the array cannot be read", where=str(path), got=error) from None
 
+def _check_figure(figure: Path | None, overwrite: bool) -> None:
+    from protocols.outputs import check_new_file
 
-def _rows(sites: str, responses: Path) -> tuple[str, ...]:
-    if sites == "all":
-        return tuple(str(row) for row in range(len(_array(responses))))
-    return tuple(sites.split(","))
+    if figure is not None:
+        check_new_file(figure, ".png", overwrite=overwrite, where="--figure")
 
 
 def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
     from encoders.candidates import candidate_taps
     from encoders.features import Tap
     from encoders.fitting import FitSettings
+    from protocols.errors import SettingsError
 
     if not backbone:
+        ignored = [
+            option
+            for option, given in (("--layer", layer != "auto"), ("--weights", weights))
+            if given
+        ]
+        if ignored:
+            raise SettingsError(
+                f"{' and '.join(ignored)} need a network",
+                where=ignored[0],
+                expected="--backbone NAME; without it, an ensemble of several networks is fitted",
+                remedy="synth-server backbones lists the networks",
+            )
         return FitSettings(seed=seed)
     if layer != "auto":
         tap = Tap(backbone=backbone, layer=layer, weights=weights or "default")
@@ -285,6 +342,8 @@ def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
 
 
 def _tell_scores(scores: Any) -> None:
+    from encoders.validation import correlation_interval
+
     shown = {
         "median r": scores.median("r"),
         "noise-corrected": scores.median("r_noise_corrected"),
@@ -293,6 +352,11 @@ def _tell_scores(scores: Any) -> None:
     }
     text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
     stderr.print(f"{scores.n_images} held-out images, {len(scores.sites)} sites: {text}")
+    if (r := shown["median r"]) is not None:
+        low, high = correlation_interval(r, scores.n_images)
+        stderr.print(
+            f"of so many images, a site with r {r:.2f} has a 95 % interval from {low:.2f} to {high:.2f}"
+        )
 
 
 def _draw(
@@ -309,10 +373,15 @@ def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, An
     import numpy as np
     from PIL import Image
 
+    from protocols.names import file_names
+
     out.mkdir(parents=True, exist_ok=True)
+    for old in [path for pattern in MADE for path in out.glob(pattern)]:
+        old.unlink()
     index = []
+    files = file_names(made.targets)
     for row, (site, seed) in enumerate(zip(made.targets, made.seeds, strict=True)):
-        file = re.sub(r"[^\w.-]", "_", f"{site}-seed{seed}.png")
+        file = f"{files[site]}-seed{seed}.png"
         Image.fromarray(made.images[row]).save(out / file)
         rates = made.predicted[row]
         predicted = float(rates[site_ids.index(site)] if site in site_ids else made.scores[row])

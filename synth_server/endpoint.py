@@ -371,6 +371,18 @@ class Endpoint:
             session.log.close()
 
 
+def check_free(host: str, ports: tuple[int, ...], keys: ServerKeys | None) -> None:
+    """Raise `WireError` if nobody can listen on one of these ports; 0 is always free."""
+    context: Context = zmq.Context()
+    try:
+        for port in filter(None, ports):
+            bind(context, zmq.ROUTER, host, port, keys)[0].close()
+        if not all(ports):
+            bind(context, zmq.ROUTER, host, 0, keys)[0].close()
+    finally:
+        context.destroy(linger=0)
+
+
 def _welcome(session: Session) -> msg.Welcome:
     return msg.Welcome(
         session_id=session.session_id,

@@ -52,22 +52,25 @@ def export_nwb(
     """
     from protocols.settings import read_toml
     from synth_server.readers.nwb import export_nwb as export
-    from synth_server.readers.nwb_subject import SubjectSettings
+    from synth_server.readers.nwb_subject import SubjectSettings, still_wanted
+    from synth_server.readers.rig_record import stamp
 
     whom = None if subject is None else read_toml(SubjectSettings, subject)
     with _progress() as step:
         found = export(session, out, whom, force=force, step=step)
-    if whom is None:
-        stderr.print(
-            "[yellow]no subject:[/] an archive will not take this file. Fill in what "
-            "synth-server export-nwb --subject-template prints, and give it as --subject.",
-            highlight=False,
-        )
     n_shown = sum(len(b.responses.presentations) for b in found.answered if b.responses)
     stderr.print(
         f"{out}: {n_shown} presentations of {len(found.shapes)} images; session {found.state}",
         highlight=False,
     )
+    if mark := stamp(found.simulated):
+        stderr.print(f"[yellow]{mark}[/]; the file says so.", highlight=False)
+    if whom is None:
+        stderr.print(
+            f"[yellow]An archive will still want:[/] {', '.join(still_wanted())}. Fill in what "
+            "synth-server export-nwb --subject-template prints, and give it as --subject.",
+            highlight=False,
+        )
 
 
 def export_csv(
@@ -84,6 +87,7 @@ def export_csv(
     from synth_server.readers.logged_session import read_session
     from synth_server.readers.presentations import presentation_table
     from synth_server.readers.presentations_file import write_presentations
+    from synth_server.readers.rig_record import stamp
     from synth_server.session.log import SessionLog
 
     log = SessionLog(session)
@@ -93,8 +97,11 @@ def export_csv(
     finally:
         log.close()
     table = presentation_table(found)
+    mark = stamp(found.simulated)
     write_presentations(table, out, force=force)
     stderr.print(f"{out}: {len(table)} presentations; session {found.state}", highlight=False)
+    if mark:
+        stderr.print(f"[yellow]{mark}[/]; each row says so.", highlight=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -35,11 +35,14 @@ def report(
     """
     from synth_server.readers.network_features import FeatureSettings
     from synth_server.readers.report.report import write_report
+    from synth_server.readers.rig_record import stamp
 
     features = None if backbone == "none" else FeatureSettings(backbone=backbone, layer=layer)
     folder = out if out is not None else session.parent / "report"
     with stderr.status("drawing …"):
         made = write_report(session, folder, features)
+    if mark := stamp(made.summary.simulated):
+        stderr.print(mark, style="yellow", highlight=False, markup=False)
     for warning in made.quality.warnings:
         stderr.print(f"[yellow]look:[/] {warning}", highlight=False)
     stderr.print(f"report  {made.page}", highlight=False)

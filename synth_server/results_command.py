@@ -85,6 +85,7 @@ def register(app: typer.Typer) -> None:
 
 def _tell(found: Any) -> None:
     from synth_server.readers.paper import interval, probability
+    from synth_server.readers.rig_record import stamp
 
     table = Table(box=None, header_style="dim")
     table.add_column("thread", no_wrap=True)
@@ -102,6 +103,8 @@ def _tell(found: Any) -> None:
             ]
         table.add_row(thread.thread, *cells, _correlation(thread.similarity))
     console = Console()
+    if mark := stamp(found.simulated):
+        console.print(mark, style="yellow", highlight=False, markup=False)
     console.print(table)
     n_tested = sum(thread.in_test is not None for thread in found.threads)
     console.print(

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from protocols.command_line import stderr
 
@@ -58,44 +57,39 @@ def register(app: typer.Typer) -> None:
 
 
 def _tell(found: list[Any], folder: Path) -> None:
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for name in ("log", "protocol", "state", "began"):
-        table.add_column(name, no_wrap=True)
-    for name in ("threads", "generations", "presentations", "gain", "size"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for session in found:
-        table.add_row(*_cells(session, folder))
+    """Two lines a session, so that nothing is cut at 80 columns: where and what, then how far."""
+    from synth_server.readers.rig_record import SIMULATED
+
     console = Console()
-    console.print(table)
     for session in found:
-        if session.problem:
-            console.print(
-                f"[red]{escape(session.path)}:[/] {escape(session.problem)}", highlight=False
-            )
+        colour = _COLOURS.get(session.state)
+        state = f"[{colour}]{session.state}[/]" if colour else session.state
+        if session.simulated:
+            state += f", {SIMULATED}"
+        name = escape(str(Path(session.path).relative_to(folder)))
+        console.print(f"[bold]{name}[/]  {state}", highlight=False, soft_wrap=True)
+        console.print(f"  {_about(session)}", highlight=False)
 
 
-def _cells(session: Any, folder: Path) -> list[str]:
-    colour = _COLOURS.get(session.state)
-    state = f"[{colour}]{session.state}[/]" if colour else session.state
-    began = "–"
+def _about(session: Any) -> str:
+    if session.problem:
+        return f"[red]{escape(session.problem)}[/]"
+    parts = [", ".join(session.protocols) or "no protocol", _size(session.size_bytes)]
     if session.started_unix_s is not None:
-        began = f"{datetime.fromtimestamp(session.started_unix_s):%Y-%m-%d %H:%M}"
-    cells = [
-        escape(str(Path(session.path).relative_to(folder))),
-        ", ".join(session.protocols) or "–",
-        state,
-        began,
-    ]
-    figures = (session.n_threads, session.generations, session.presentations)
-    if session.state == "broken":
-        return [*cells, *("–" for _ in figures), "–", _size(session.size_bytes)]
-    return [*cells, *(f"{n:,}" for n in figures), _gain(session.gain), _size(session.size_bytes)]
+        parts.insert(1, f"began {datetime.fromtimestamp(session.started_unix_s):%Y-%m-%d %H:%M}")
+    counted = (
+        (session.n_threads, "thread"),
+        (session.generations, "generation"),
+        (session.presentations, "presentation"),
+    )
+    parts += [f"{n:,} {what}{'s' * (n != 1)}" for n, what in counted]
+    if session.gain is not None:
+        parts.append(_gain(session.gain))
+    return "; ".join(parts)
 
 
 def _gain(gain: Any) -> str:
-    if gain is None:
-        return "–"
-    return f"× {gain.median:.2f} ({gain.n_above_1} of {gain.n} above 1, {gain.measured_in})"
+    return f"gain × {gain.median:.2f} ({gain.n_above_1} of {gain.n} above 1, {gain.measured_in})"
 
 
 def _size(n_bytes: int) -> str:

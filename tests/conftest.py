@@ -70,6 +70,7 @@ def evolve_settings() -> SessionSettings:
             settings={
                 "n_generations": 3,
                 "n_references": 2,
+                "test_repetitions": 0,
                 "generator": {"name": "pixels", "options": {"size_px": 16}},
                 "optimizer": {"name": "genetic", "options": {"preset": "xdream", "population": 6}},
                 "objective": {"name": "site", "options": {"site": site}},

@@ -25,11 +25,12 @@ def write_control_log(path: Path) -> None:
     thread = ThreadSettings(name=THREAD, protocol="stretch", settings={"temperature": 1.0})
     settings = SessionSettings(session_id="by-hand", seed=3, threads=(thread,))
     start = SessionStarted(
-        log_version=1, wire_version=3, settings=settings, equipment={}, versions={}, device="cpu"
+        log_version=2, wire_version=4, settings=settings, equipment={}, versions={}, device="cpu"
     )
     log = SessionLog.create(path, start)
     log.append(
-        EventKind.RIG_ATTACHED, {"rig_id": "rig", "site_ids": list(SITES), "software": "none"}
+        EventKind.RIG_ATTACHED,
+        {"rig_id": "rig", "site_ids": list(SITES), "software": "none", "rig": {}},
     )
     blocks = [(_mapping(n), _mapping_counts()) for n in range(2)]
     blocks += [(_test(n), _test_counts()) for n in range(2)]

@@ -46,7 +46,7 @@ class Rehearsal:
 
     def __init__(self, kind: str, script, options=None, **settings):
         factory = emulators.loaded(kind)
-        values = {"any_port": True, "latency_ms": 15, **settings}
+        values = {"any_port": True, "latency_ms": 15, "ideal": True, **settings}
         self.settings = validated(factory.Settings, values, where="test")
         self.speaker = factory(self.settings, SITES)
         self.emulator = Emulator(self.settings, self.speaker, ScriptedNeurons(script))
@@ -54,7 +54,8 @@ class Rehearsal:
         self._thread = threading.Thread(target=self.emulator.run, args=(self._stop,), daemon=True)
         self._thread.start()
         parts = self.emulator.announcement()
-        generous = {"options": {"tolerance_ms": 400, "settle_ms": 40, **(options or {})}}
+        least = {"settle_ms": 40} if self.settings.ideal else {}
+        generous = {"options": {"tolerance_ms": 400, **least, **(options or {})}}
         recorder = PluginChoice.model_validate(merged(parts["acquisition"], generous))
         trigger = PluginChoice.model_validate(parts["trigger"])
         self.recorder = plugins.create("stimloop.acquisitions", recorder, SESSION)

@@ -17,11 +17,26 @@ from pydantic import Field, model_validator
 from protocols.errors import DataError, SettingsError
 from protocols.experiments.comparison import best_natural, compared, distinct
 from protocols.experiments.passes import Measured, StimulusSet, passes
-from protocols.interfaces import Apparatus, Encoder, EncoderFit, PhotographSet, Plan
+from protocols.experiments.rounds import (
+    SEED_RANGE,
+    Equipment,
+    Goal,
+    Known,
+    LearningSettings,
+    from_best,
+    learn,
+)
+from protocols.interfaces import (
+    Apparatus,
+    Encoder,
+    EncoderFit,
+    PhotographSet,
+    Plan,
+    SyntheticImages,
+)
 from protocols.settings import Frozen, ObjectiveChoice, PluginChoice
-from protocols.vocabulary import Block, BlockResponses, Role, SiteId, Timing
+from protocols.vocabulary import Block, BlockResponses, Images, Role, SiteId, Timing
 
-SEED_RANGE = 2**31
 FLAT = 1e-6
 """Spikes/s: the least standard deviation by which responses are divided."""
 
@@ -62,6 +77,7 @@ class ControlSettings(Frozen):
     mapping: MappingSettings = MappingSettings()
     fit: PluginChoice = PluginChoice(name="two_stage")
     synthesis: PluginChoice = PluginChoice(name="stimloop")
+    learning: LearningSettings = LearningSettings()
     comparison: ComparisonSettings = ComparisonSettings()
     timing: Timing = Timing()
 
@@ -104,25 +120,41 @@ class Aim(NamedTuple):
 
 Best: TypeAlias = Mapping[str, Sequence[int]]
 """Target → which natural images drove it best."""
-Mapped: TypeAlias = Generator[Block, BlockResponses, tuple[Encoder, Best]]
+
+
+class Mapped(NamedTuple):
+    """What a mapping found."""
+
+    encoder: Encoder
+    best: Best
+    known: Known
+    goals: Mapping[str, Goal]
+    """As natural images were scored, by target."""
 
 
 def control(settings: ControlSettings, apparatus: Apparatus, aim: Aim) -> Plan:
-    """Map, fit, synthesise; then show all images in random order, again and again."""
+    """Map, fit, synthesise, learn; then show all images in random order, again and again."""
     photographs = distinct(
         apparatus.photographs(settings.images, settings.n_images, settings.image_size_px)
     )
     synthesis = apparatus.synthesis(settings.synthesis, photographs.images)
+    learned: tuple[Mapped, Equipment] | None = None
     if settings.encoder is not None and settings.candidates is not None:
         encoder, best = _given(settings, apparatus, photographs, aim)
     else:
-        encoder, best = yield from _mapped(settings, apparatus, photographs, aim)
+        fit = _fit(settings, apparatus)
+        equipment = _equipment(settings, apparatus, fit, photographs.images)
+        mapped = yield from _mapped(settings, apparatus, photographs, aim, fit)
+        encoder, best = mapped.encoder, mapped.best
+        learned = (mapped, equipment) if equipment else None
 
-    scale = cache(lambda: Scale.of(encoder.predict(photographs.images), encoder.site_ids))
-    objectives = {site: aim.objective(site, scale) for site in best}
     stream = apparatus.random_stream("synthesis seeds")
     seeds = stream.choice(SEED_RANGE, size=settings.n_seeds, replace=False).tolist()
-    made = synthesis(encoder, objectives, seeds)
+    if learned:
+        encoder, made = yield from _learned(settings, *learned, aim, seeds)
+    else:
+        scale = cache(lambda: Scale.of(encoder.predict(photographs.images), encoder.site_ids))
+        made = synthesis(encoder, {site: aim.objective(site, scale) for site in best}, seeds)
     comparison = settings.comparison
     noise = synthesis.starting_images(seeds)
     stimuli = compared(
@@ -145,10 +177,13 @@ def control(settings: ControlSettings, apparatus: Apparatus, aim: Aim) -> Plan:
 
 
 def _mapped(
-    settings: ControlSettings, apparatus: Apparatus, photographs: PhotographSet, aim: Aim
-) -> Mapped:
+    settings: ControlSettings,
+    apparatus: Apparatus,
+    photographs: PhotographSet,
+    aim: Aim,
+    fit: EncoderFit,
+) -> Generator[Block, BlockResponses, Mapped]:
     """Responses to natural images; an encoder fitted to them, or the given one."""
-    fit = _fit(settings, apparatus)
     _require(settings.targets or (), apparatus)
     measured = yield from passes(
         StimulusSet.of(photographs.images, Role.NATURAL, photographs.names),
@@ -165,11 +200,40 @@ def _mapped(
     columns = [measured.site_ids.index(site) for site in encoder.site_ids]
     means = Measured(measured.site_ids, rates).means[:, columns]
     scale = Scale.of(means, encoder.site_ids)
-    scores = {}
+    goals = {}
     for site in targets:
-        objective = apparatus.objective(aim.objective(site, lambda: scale))
-        scores[site] = objective(means, encoder.site_ids)
-    return encoder, best_natural(scores, settings.comparison.best_natural)
+        choice = aim.objective(site, lambda: scale)
+        goals[site] = Goal(choice, apparatus.objective(choice))
+    scores = {site: goal.score(means, encoder.site_ids) for site, goal in goals.items()}
+    best = best_natural(scores, settings.comparison.best_natural)
+    return Mapped(encoder, best, Known(photographs.images, measured, stop_s - start_s), goals)
+
+
+def _equipment(
+    settings: ControlSettings, apparatus: Apparatus, fit: EncoderFit, natural: Images
+) -> Equipment | None:
+    """For rounds, if there are to be any: an encoder that was given learns nothing."""
+    if settings.encoder is not None or not settings.learning.rounds:
+        return None
+    return Equipment.of(settings.learning, apparatus, fit, natural)
+
+
+def _learned(
+    settings: ControlSettings,
+    mapped: Mapped,
+    equipment: Equipment,
+    aim: Aim,
+    seeds: Sequence[int],
+) -> Generator[Block, BlockResponses, tuple[Encoder, SyntheticImages]]:
+    """The rounds, and images for the test."""
+    encoder, best, known, goals = mapped
+    goals = {site: goals[site] for site in best}
+    learning = settings.learning
+    encoder = yield from learn(
+        known, encoder, goals, learning, equipment, aim.role, settings.timing
+    )
+    made = from_best(known, encoder, goals, equipment.from_best, seeds, learning.n_best)
+    return encoder, made
 
 
 def _fit(settings: ControlSettings, apparatus: Apparatus) -> EncoderFit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -46,13 +46,26 @@ class EvolveSettings(Frozen):
     )
     normalisation: NormalisationSettings = NormalisationSettings()
     test_repetitions: int = Field(
-        default=0, ge=0, le=1000, description="showings of an image in the test at the end; 0: none"
+        default=10,
+        ge=0,
+        le=1000,
+        description="showings of an image in the test at the end; 0: none",
     )
     n_test_images: int = Field(default=10, ge=1, le=1000, description="evolved images tested")
     n_test_natural: int = Field(
         default=5, ge=1, le=1000, description="best natural images tested, and as many others"
     )
     timing: Timing = Timing()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_test_without_natural_images(cls, values: Any) -> Any:
+        """Whoever takes the natural images away, and says nothing of a test, has none."""
+        if not isinstance(values, dict) or "test_repetitions" in values:
+            return values
+        if values.get("n_references") == 0 and values.get("start") is None:
+            return {**values, "test_repetitions": 0}
+        return values
 
     @model_validator(mode="after")
     def _references_are_there(self) -> Self:
@@ -68,7 +81,7 @@ class EvolveSettings(Frozen):
 def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
     """Each block: the generation's images and the natural references, in seeded random order.
 
-    Before the first come natural images to start from, and after the last a test, if asked for.
+    Before the first come natural images to start from, if asked for, and after the last a test.
     """
     generator = apparatus.generator(settings.generator)
     objective = apparatus.objective(settings.objective)
@@ -125,7 +138,7 @@ def _test(
     references: PhotographSet,
     start: Start | None,
 ) -> Plan:
-    """Evolved against natural images, if asked for, and if any of them was ever measured."""
+    """Evolved against natural images, if any of them was ever measured."""
     if not settings.test_repetitions:
         return
     random = apparatus.random_stream("test")

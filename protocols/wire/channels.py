@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from typing import Any, TypeAlias
 
@@ -40,9 +41,29 @@ def bind(
             "the server cannot listen here",
             where=f"{host}:{port}",
             got=error.strerror or str(error),
-            remedy="choose another port, or port 0 to let the system choose",
+            remedy=_why_not_bound(error.errno, host, port),
         ) from None
     return socket, socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+
+def _why_not_bound(number: int | None, host: str, port: int) -> str:
+    """What to do about it: it is the address, the port, or a right that is lacking."""
+    if number in (errno.EADDRNOTAVAIL, errno.ENODEV, zmq.EADDRNOTAVAIL):
+        return (
+            f"{host} is no address of this computer. --host takes one of its own, by which rigs reach "
+            "it (ip address on Linux, ipconfig on Windows), or 0.0.0.0 for all of them; another "
+            "computer's server is started there"
+        )
+    if number in (errno.EINVAL, errno.ENOENT):
+        return (
+            f"{host} is no address that can be listened on; write it as numbers, such as 10.0.0.5"
+        )
+    if number == errno.EACCES or 0 < port < 1024:
+        return "ports below 1024 are for the system; choose one above, or port 0"
+    return (
+        "another program listens there, perhaps a server that still runs (synth-server status asks "
+        "it); end it, or choose another port, or port 0 to let the system choose"
+    )
 
 
 def connect(context: Context, kind: int, address: str, keys: ClientKeys | None = None) -> Socket:

@@ -133,14 +133,29 @@ class _Admitted:
 
     def callback(self, _domain: str, public_key: bytes) -> bool:
         """Whether the client that holds this key may connect."""
-        try:
-            known = zmq.auth.load_certificates(str(self._clients))
-        except (OSError, ValueError) as error:
-            logger.error("nobody is admitted: %s cannot be read: %s", self._clients, error)
-            return False
+        known = self._known()
         if public_key not in known:
             logger.warning("not admitted: a client with the unknown key %s", public_key.decode())
         return public_key in known
+
+    def _known(self) -> set[bytes]:
+        """Every key that can be read; a file that can't is named, and keeps nobody else out."""
+        known: set[bytes] = set()
+        try:
+            files = sorted(self._clients.glob("*.key"))
+            if not self._clients.is_dir():
+                raise FileNotFoundError(self._clients)
+        except OSError as error:
+            logger.error("nobody is admitted: %s cannot be read: %s", self._clients, error)
+            return known
+        for file in files:
+            try:
+                known.add(zmq.auth.load_certificate(file)[0])
+            except (OSError, ValueError) as error:
+                logger.warning(
+                    "%s is left out, the other keys work: it cannot be read (%s)", file, error
+                )
+        return known
 
 
 def not_admitted(happened: Mapping[str, Any], address: str, *, with_keys: bool) -> SecurityError:

@@ -20,7 +20,7 @@ from rig_client.acquisition.cerebus_links import Heard, Link, Origin, UdpLink
 from rig_client.acquisition.cerebus_losses import Losses
 from rig_client.acquisition.cerebus_sdk import Device, SdkLink
 from rig_client.acquisition.formats.cerebus import NANOSECONDS_HZ, NOISE_UNIT, Protocol
-from rig_client.acquisition.line_words import LineSettings, LineStream
+from rig_client.acquisition.line_words import ONLY, LineSettings, LineStream
 from rig_client.acquisition.stream import StreamLost
 
 SOURCE = re.compile(
@@ -142,7 +142,7 @@ class Cerebus(LineStream):
 
     def _take_word(self, payload: bytes, time_ns: int) -> None:
         (value,) = struct.unpack_from("<I", payload.ljust(4, b"\0"))
-        self._lines.port(value, time_ns, time.perf_counter())
+        self._lines_of(ONLY).port(value, time_ns, time.perf_counter())
 
     def _take_spike(self, origin: Origin, channel: int, unit: int, time_ns: int) -> None:
         self._with_spikes.add(origin)

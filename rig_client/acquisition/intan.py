@@ -39,7 +39,7 @@ from rig_client.acquisition.formats.intan import (
     is_whole,
 )
 from rig_client.acquisition.intan_control import WINDOW, Control
-from rig_client.acquisition.line_words import LineSettings, LineStream
+from rig_client.acquisition.line_words import ONLY, LineSettings, LineStream
 from rig_client.acquisition.stream import StreamLost
 
 logger = logging.getLogger(__name__)
@@ -230,7 +230,7 @@ class Intan(LineStream):
     def _take_words(self, words: NDArray[Any], first: int) -> None:
         before = words[:1] if self._word is None else np.array([self._word])
         for place in np.flatnonzero(np.diff(words, prepend=before)):
-            self._lines.port(int(words[place]), first + int(place), time.perf_counter())
+            self._lines_of(ONLY).port(int(words[place]), first + int(place), time.perf_counter())
         self._word = int(words[-1])
 
     def _follow_timestamps(self, timestamp: int) -> int:

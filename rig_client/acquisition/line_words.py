@@ -10,14 +10,20 @@ from __future__ import annotations
 import bisect
 import time
 from abc import ABC
+from collections import Counter
 from collections.abc import Iterator
 from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
 from protocols.spike_times import ticks_after
+from rig_client.acquisition.event_channels import EventChannel, WordChannel
 from rig_client.acquisition.stream import RecorderSettings, StreamAcquisition
+from rig_client.acquisition.survey import Survey
 from rig_client.acquisition.words import Word
+
+ONLY = EventChannel(0)
+"""The event channel of a recorder that has one."""
 
 
 class LineSettings(RecorderSettings):
@@ -76,6 +82,11 @@ class LineWords:
         self._state = 0
 
     @property
+    def are_waiting(self) -> bool:
+        """Whether a change waits to become a word."""
+        return bool(self._changes)
+
+    @property
     def heard_s(self) -> float | None:
         """When the latest change that waits was read; None if none does."""
         return max((change.heard_s for change in self._changes), default=None)
@@ -109,7 +120,7 @@ class LineStream(StreamAcquisition, ABC):
     """A `StreamAcquisition` whose words come on lines; tell it what arrives by the methods here.
 
     Words are passed on before anything later is, so that none is taken for missing that only waits
-    for its lines to settle.
+    for its lines to settle. Lines belong to an event channel: two channels may have the same lines.
 
     Attributes:
         spikes_say_time: False if spikes come by another connection than words.
@@ -128,20 +139,23 @@ class LineStream(StreamAcquisition, ABC):
     ) -> None:
         rate_hz = rate_hz or settings.sample_rate_hz
         super().__init__(settings, sources=sources, rate_hz=rate_hz, quiet_ms=quiet_ms, where=where)
-        line_settle = ticks_after(settings.line_settle_ms / 1000, rate_hz)
-        self._lines = LineWords(settings.word_lines, settings.strobe_line, line_settle)
+        self._line_settle = ticks_after(settings.line_settle_ms / 1000, rate_hz)
         self._line_settle_s = settings.line_settle_ms / 1000
+        self._line_settings = settings
+        self._lines: dict[EventChannel, LineWords] = {}
+        self._words_by = WordChannel(self.recording.was_sent)
         self._epoch = self.recording.epoch
+        self.n_changes: Counter[EventChannel] = Counter()
 
-    def line(self, line: int, state: bool, sample: int) -> None:
-        """One line changed at `sample`."""
+    def line(self, line: int, state: bool, sample: int, channel: EventChannel = ONLY) -> None:
+        """One line of an event channel changed at `sample`."""
         self._came(sample)
-        self._lines.line(line, state, sample, time.perf_counter())
+        self._lines_of(channel).line(line, state, sample, time.perf_counter())
 
-    def port(self, value: int, sample: int) -> None:
-        """All lines are `value` from `sample` on."""
+    def port(self, value: int, sample: int, channel: EventChannel = ONLY) -> None:
+        """All lines of an event channel are `value` from `sample` on."""
         self._came(sample)
-        self._lines.port(value, sample, time.perf_counter())
+        self._lines_of(channel).port(value, sample, time.perf_counter())
 
     def heard(self, sample: int) -> None:
         """The stream has come to `sample`."""
@@ -163,15 +177,36 @@ class LineStream(StreamAcquisition, ABC):
         self.recording.spike(sample, *sites, says_time=self.spikes_say_time)
         self._notice_restart()
 
+    def notes(self) -> tuple[str, ...]:
+        """Those of all recorders; and which event channel carries the words, if there are several."""
+        return (*super().notes(), *self._words_by.notes())
+
+    def survey(self) -> Survey:
+        """What the stream has brought so far, with its event channels."""
+        several = {str(channel): n for channel, n in self.n_changes.items() if channel != ONLY}
+        chosen = str(getattr(self._line_settings, "word_channel", ""))
+        if not chosen and self._words_by.chosen is not None:
+            chosen = str(self._words_by.chosen)
+        return super().survey()._replace(channels=several, word_channel=chosen)
+
     def _idle(self) -> None:
-        heard_s = self._lines.heard_s
-        if heard_s is not None and time.perf_counter() >= heard_s + self._settle_s:
-            self._pass_words(float("inf"))
+        """Lines that have waited long enough make their word, whatever comes."""
+        for lines in self._lines.values():
+            if lines.heard_s is not None and time.perf_counter() >= lines.heard_s + self._settle_s:
+                self._pass_words(float("inf"))
         super()._idle()
 
     @property
     def _settle_s(self) -> float:
         return self.recording.wait_s + self._line_settle_s
+
+    def _lines_of(self, channel: EventChannel) -> LineWords:
+        self.n_changes[channel] += 1
+        if channel not in self._lines:
+            ours = self._line_settings
+            made = LineWords(ours.word_lines, ours.strobe_line, self._line_settle)
+            self._lines[channel] = made
+        return self._lines[channel]
 
     def _came(self, sample: int) -> None:
         self._pass_words(sample - self.recording.wait_ticks)
@@ -179,10 +214,19 @@ class LineStream(StreamAcquisition, ABC):
         self._notice_restart()
 
     def _pass_words(self, until: float) -> None:
-        for word in self._lines.until(until):
-            self.recording.word(word.word, word.sample, word.heard_s)
+        for channel, lines in self._lines.items():
+            for word in lines.until(until) if lines.are_waiting else ():
+                for trial_word in self._words_by.offered(channel, word):
+                    self._pass(trial_word)
+        if self._words_by.is_holding:
+            for held in self._words_by.released():
+                self._pass(held)
+
+    def _pass(self, word: Word) -> None:
+        self.recording.word(word.word, word.sample, word.heard_s)
 
     def _notice_restart(self) -> None:
         if self.recording.epoch != self._epoch:
             self._epoch = self.recording.epoch
-            self._lines.clear()
+            for lines in self._lines.values():
+                lines.clear()

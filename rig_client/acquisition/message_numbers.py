@@ -10,6 +10,7 @@ class MessageNumbers:
 
     What was lost may be of the time between its neighbours, and earlier by the stream's disorder, but
     not of what an earlier message had said to be complete: say `came` before you say what it says.
+    Numbers that begin anew are a recorder that did.
 
     Args:
         recording: Where the messages go.
@@ -41,6 +42,11 @@ class MessageNumbers:
             numbers.discard(number)
             if not numbers:
                 self._recording.filled(gap)
+        elif number < self._next:
+            self._recording.restarted()
+            self._epoch = self._recording.epoch
+            self.clear()
+            self._next = number
         elif number > self._next:
             before = sample if latest is None else latest
             slack = max(self._slack, self._recording.wait_ticks)

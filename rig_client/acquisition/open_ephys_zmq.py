@@ -2,6 +2,10 @@
 
 Frames: `DATA\\0` or `EVENT\\0`; JSON; for most, binary data. Whoever listens says so every two
 seconds on a second port.
+
+The GUI works a block of samples at a time. The plug-in sends a block's events and spikes, electrode by
+electrode, then its data. So once a block's data have come, nothing can come of the blocks before, but
+for a spike that was cut by the block's end.
 """
 
 from __future__ import annotations
@@ -10,20 +14,26 @@ import json
 import struct
 import time
 import uuid
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import zmq
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
+from protocols.spike_times import ticks_after
+from rig_client.acquisition.event_channels import EventChannel
 from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.message_numbers import MessageNumbers
-from rig_client.acquisition.stream import StreamLost
+from rig_client.acquisition.order import Order
+from rig_client.acquisition.stream import Misfit
 from rig_client.acquisition.subscriber import Subscriber, decoded_or_lost
 
 DATA_FRAME, EVENT_FRAME = b"DATA\0", b"EVENT\0"
 TTL_EVENT = 3
 HEARTBEAT_S = 2.0
+OVERFLOW_S = 0.007
+"""A spike near a block's end is found in the next one: 200 samples at 30 kHz, and some more."""
 Message = list[bytes]
 
 
@@ -45,6 +55,7 @@ class Ttl(NamedTuple):
     line: int
     state: bool
     word: int
+    node: int = 100
 
 
 class Spike(NamedTuple):
@@ -55,6 +66,7 @@ class Spike(NamedTuple):
     sample: int
     electrode: str
     unit: int
+    node: int = 100
 
 
 class Other(NamedTuple):
@@ -73,12 +85,12 @@ def encoded(event: Data | Ttl | Spike) -> Message:
         head |= {"type": "data", "content": content, "data_size": len(binary)}
         return [DATA_FRAME, json.dumps(head).encode(), binary]
     if isinstance(event, Ttl):
-        content = {"stream": event.stream, "source_node": 100, "type": TTL_EVENT}
+        content = {"stream": event.stream, "source_node": event.node, "type": TTL_EVENT}
         content |= {"sample_num": event.sample}
         binary = struct.pack("<BBQ", event.line, event.state, event.word)
         head |= {"type": "event", "content": content, "data_size": len(binary)}
         return [EVENT_FRAME, json.dumps(head).encode(), binary]
-    spike = {"stream": event.stream, "source_node": 100, "electrode": event.electrode}
+    spike = {"stream": event.stream, "source_node": event.node, "electrode": event.electrode}
     spike |= {"sample_num": event.sample, "num_channels": 1, "num_samples": 4}
     spike |= {"sorted_id": event.unit, "threshold": [-50.0]}
     head |= {"type": "spike", "spike": spike}
@@ -98,7 +110,8 @@ def decoded(message: Message) -> Data | Ttl | Spike | Other:
     if head["type"] == "spike":
         spike = head["spike"]
         electrode, unit = str(spike["electrode"]), int(spike.get("sorted_id", 0))
-        return Spike(number, str(spike["stream"]), int(spike["sample_num"]), electrode, unit)
+        node = int(spike.get("source_node", 0))
+        return Spike(number, str(spike["stream"]), int(spike["sample_num"]), electrode, unit, node)
     content = head.get("content", {})
     if head["type"] == "data":
         start, n_samples = int(content["sample_num"]), int(content["num_samples"])
@@ -106,7 +119,8 @@ def decoded(message: Message) -> Data | Ttl | Spike | Other:
     if head["type"] == "event" and content.get("type") == TTL_EVENT:
         line, state, word = struct.unpack("<BBQ", message[2][:10])
         sample = int(content["sample_num"])
-        return Ttl(number, str(content["stream"]), sample, line, bool(state), word)
+        node = int(content.get("source_node", 0))
+        return Ttl(number, str(content["stream"]), sample, line, bool(state), word, node)
     return Other(number)
 
 
@@ -117,11 +131,14 @@ class OpenEphysZmqSettings(LineSettings):
         address: Where it publishes.
         heartbeat_address: Where it answers heartbeats; empty: none are sent.
         stream: Which data stream to listen to; may be empty if it is the only one.
+        word_channel: The number of the source node whose lines carry the words. Empty: it is found,
+            by the words that were sent.
     """
 
     address: str = Field(default="tcp://127.0.0.1:5556", pattern="^tcp://")
     heartbeat_address: str = Field(default="tcp://127.0.0.1:5557", pattern="^(tcp://|$)")
     stream: str = ""
+    word_channel: str = Field(default="", pattern="^[0-9]*$")
 
 
 class OpenEphysZmq(LineStream):
@@ -145,6 +162,8 @@ class OpenEphysZmq(LineStream):
         self._subscriber: Subscriber | None = None
         self._heart: Heart | None = None
         self._numbers = MessageNumbers(self.recording)
+        self._order = Order(settings.sample_rate_hz)
+        self._overflow = ticks_after(OVERFLOW_S, settings.sample_rate_hz)
         self.start()
 
     def _open(self) -> None:
@@ -152,6 +171,8 @@ class OpenEphysZmq(LineStream):
         if self._settings.heartbeat_address:
             self._heart = Heart(self._settings.heartbeat_address)
         self._numbers.clear()
+        self._order.clear()
+        self._data_sample: int | None = None
         self._stream = self._settings.stream
 
     def _read(self, timeout_s: float) -> bool:
@@ -176,11 +197,27 @@ class OpenEphysZmq(LineStream):
         if isinstance(event, Other) or not self._is_ours(event.stream):
             return
         if isinstance(event, Data):
+            if event.sample == self._data_sample:
+                return  # another channel's data of the same block
+            self._data_sample = event.sample
+            self._keep_order("data", event.sample)
             self.heard(event.sample)
+            self.complete(event.sample - self._overflow)
         elif isinstance(event, Ttl):
-            self.port(event.word, event.sample)
+            self._keep_order((event.node, event.line), event.sample)
+            channel = EventChannel(event.node)
+            wanted = self._settings.word_channel
+            if wanted and not channel.is_called(wanted):
+                self.n_changes[channel] += 1
+            else:
+                self.port(event.word, event.sample, channel)
         else:
+            self._keep_order((event.node, event.electrode), event.sample)
             self.spike(event.sample, event.electrode, f"{event.electrode}#{event.unit}")
+
+    def _keep_order(self, source: Hashable, sample: int) -> None:
+        if not self._order.is_kept(source, sample):
+            self.recording.restarted()
 
     def _is_ours(self, stream: str) -> bool:
         self._stream = self._stream or stream
@@ -188,7 +225,7 @@ class OpenEphysZmq(LineStream):
             return True
         if self._settings.stream:
             return False
-        raise StreamLost(
+        raise Misfit(
             f"streams {self._stream!r} and {stream!r} have clocks of their own; set stream"
         )
 
@@ -226,6 +263,14 @@ def understood(message: Message) -> Data | Ttl | Spike | Other:
     """As `decoded`.
 
     Raises:
-        StreamLost: If whoever speaks there is no ZMQ Interface.
+        Misfit: If whoever speaks there is no ZMQ Interface; it says who it may be.
     """
-    return decoded_or_lost(decoded, message, "ZMQ Interface")
+    return decoded_or_lost(decoded, message, "ZMQ Interface", _who)
+
+
+def _who(message: Message) -> str:
+    if len(message[0]) == 2:
+        return "it is an Event Broadcaster: use acquisition open_ephys_events, or another port"
+    if message[0].rstrip(b"\0") in (b"DATA", b"EVENT"):
+        return f"needed is the plug-in's version 0.3 or later: update it (got {message[1:2]!r:.80})"
+    return f"got {message!r:.80}"

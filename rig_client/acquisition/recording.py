@@ -206,6 +206,11 @@ class Recording:
             self._words.marks.clear()
             self._prune()
 
+    def was_sent(self, word: int) -> bool:
+        """Whether this word was sent with an image within the time that a word may take."""
+        with self._changed:
+            return self._words.was_sent(word, self._now_s(), self._progress.disorder.wait_s)
+
     def late(self) -> tuple[Cue, ...]:
         """Showings that were counted too early, since this was last asked."""
         with self._changed:

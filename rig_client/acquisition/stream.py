@@ -22,6 +22,7 @@ from protocols.vocabulary import Block, Cue, RecorderClock
 from rig_client.acquisition.disorder import FIRST_S
 from rig_client.acquisition.names import Names
 from rig_client.acquisition.recording import Limits, Recording
+from rig_client.acquisition.survey import Survey
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +34,10 @@ JOIN_S = 5.0
 
 class StreamLost(RigError):
     """The connection to the recorder is gone, or cannot be made; it is tried again."""
+
+
+class Misfit(StreamLost):
+    """What comes cannot be recorded with these settings; that stays so until something else comes."""
 
 
 class RecorderSettings(Frozen):
@@ -96,9 +101,11 @@ class StreamAcquisition(ABC):
 
     Attributes:
         least_wait_s: Counts wait for stragglers so long at least, however orderly the stream is.
+        limits: Losses that this recorder's format cannot reveal, in words; empty: none.
     """
 
     least_wait_s: ClassVar[float] = 0.0
+    limits: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -114,6 +121,7 @@ class StreamAcquisition(ABC):
         self._silence_s = settings.silence_s
         self._where = where
         self._trouble = f"connecting to the recorder at {where}"
+        self._warned, self._is_misfit = "", False
         self._stop = threading.Event()
         self.names = Names(sources)
         limits = settings.limits(quiet_ms, self.least_wait_s)
@@ -208,6 +216,19 @@ class StreamAcquisition(ABC):
         self.recording.rest()
         return self._trouble
 
+    def survey(self) -> Survey:
+        """What the stream has brought so far."""
+        return Survey(
+            units=self.names.seen(),
+            mismatch=tuple(self.names.mismatch()),
+            channels={},
+            word_channel="",
+            disorder=self.recording.disorder(),
+            is_measured=self.recording.is_measured,
+            n_late=self.recording.n_late,
+            limits=self.limits,
+        )
+
     def clock(self) -> RecorderClock | None:
         """The recorder's clock against the rig's."""
         return self.recording.clock()
@@ -224,9 +245,11 @@ class StreamAcquisition(ABC):
         while not self._stop.is_set():
             try:
                 self._open()
-                self._trouble = "" if self._may_be_quiet else self._no_data()
+                if not self._is_misfit:
+                    self._trouble = "" if self._may_be_quiet else self._no_data()
                 self._follow()
             except (StreamLost, OSError) as error:
+                self._is_misfit = isinstance(error, Misfit)
                 self._lost(error.what if isinstance(error, StreamLost) else str(error))
             except Exception as error:
                 logger.exception("reading from the recorder failed; trying again")
@@ -240,6 +263,7 @@ class StreamAcquisition(ABC):
         while not self._stop.is_set():
             if self._read(READ_S):
                 heard_s = time.perf_counter()
+                self._is_misfit = False
                 if self._trouble:
                     self._trouble = ""
                 continue
@@ -250,13 +274,17 @@ class StreamAcquisition(ABC):
                 self.recording.restarted("silent_stream")
 
     def _lost(self, why: str) -> None:
-        self._say(f"no connection to the recorder at {self._where}: {why}")
+        what = (
+            "this recorder cannot be used" if self._is_misfit else "no connection to the recorder"
+        )
+        self._say(f"{what} at {self._where}: {why}")
         self.recording.restarted("disconnected")
 
     def _no_data(self) -> str:
         return f"nothing comes from the recorder at {self._where} yet: is it acquiring?"
 
     def _say(self, trouble: str) -> None:
-        if trouble != self._trouble:
+        if trouble not in (self._trouble, self._warned):
             logger.warning("%s", trouble)
+            self._warned = trouble
         self._trouble = trouble

@@ -10,7 +10,7 @@ from typing import TypeVar
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from rig_client.acquisition.stream import StreamLost
+from rig_client.acquisition.stream import Misfit, StreamLost
 
 T = TypeVar("T")
 CONNECT_S = 1.0
@@ -18,16 +18,23 @@ HEARTBEAT_MS, SILENT_MS = 500, 2000
 """The peer's ZeroMQ answers heartbeats by itself: a cable that was pulled is noticed."""
 
 
-def decoded_or_lost(decoded: Callable[[list[bytes]], T], message: list[bytes], speaker: str) -> T:
+def decoded_or_lost(
+    decoded: Callable[[list[bytes]], T],
+    message: list[bytes],
+    speaker: str,
+    who: Callable[[list[bytes]], str] | None = None,
+) -> T:
     """What `decoded` makes of a message.
 
     Raises:
-        StreamLost: If it can make nothing of it: whoever speaks there is no `speaker`.
+        Misfit: If it can make nothing of it: whoever speaks there is no `speaker`; `who` says who it
+            may be.
     """
     try:
         return decoded(message)
     except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
-        raise StreamLost(f"this is no {speaker}: {message!r:.80} ({error})") from None
+        why = who(message) if who else f"{message!r:.80} ({error})"
+        raise Misfit(f"this is no {speaker}, or one that cannot be read; {why}") from None
 
 
 class Subscriber:

@@ -87,6 +87,11 @@ class Words:
         self._sent.append((mark.marked_s, mark.word))
         self._match()
 
+    def was_sent(self, word: int, now_s: float, wait_s: float) -> bool:
+        """Whether `word` was sent so shortly ago that it may come now."""
+        since_s = now_s - self._limits.word_wait_s - self._extra_s(wait_s)
+        return any(sent_s >= since_s and sent == word for sent_s, sent in self._sent)
+
     def forget(self) -> None:
         """The recorder has a new clock: its words so far mean nothing any more."""
         self._epoch += 1

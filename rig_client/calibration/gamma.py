@@ -7,6 +7,7 @@ Display characterization). The readings themselves say how well that holds.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import DataError
+from protocols.text_files import read_text
 
 LEVELS = (0, 32, 64, 96, 128, 160, 192, 224, 255)
 LEAST_READINGS = 5
@@ -81,11 +83,12 @@ def read_readings(path: Path) -> tuple[list[float], list[float]]:
         DataError: If it is none.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.reader(file) if row]
+        text = read_text(path)
+        delimiter = next((d for d in (";", "\t") if d in text), ",")
+        rows = [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if row]
         if rows and not _is_number(rows[0][0]):
             rows = rows[1:]
-        return [float(row[0]) for row in rows], [float(row[1]) for row in rows]
+        return [_number(row[0]) for row in rows], [_number(row[1]) for row in rows]
     except (OSError, ValueError, IndexError) as error:
         raise DataError(
             "the readings cannot be read",
@@ -121,9 +124,14 @@ def _check(v: NDArray[np.float64], readings: NDArray[np.float64]) -> None:
         )
 
 
+def _number(text: str) -> float:
+    """Decimal commas are read, too: only where cells are not separated by commas can there be any."""
+    return float(text.replace(",", "."))
+
+
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        _number(text)
     except ValueError:
         return False
     return True

@@ -40,38 +40,45 @@ class Aperture(NamedTuple):
 
 
 class Preparation:
-    """Makes images ready for the screen; keeps the aperture for images of the same size.
+    """Makes images ready for the screen; keeps the aperture for each size.
 
     Args:
-        long_side_px: Length of the image's longer side on the screen; None shows pixel for pixel.
+        long_side_px: Length of the image's longer side on the screen, where `aperture` has its size:
+            for an image that is shown smaller or larger, the aperture is so as well.
         aperture: None shows the whole image.
         background: Gray level around it, 0 to 255.
     """
 
-    def __init__(
-        self, long_side_px: int | None, aperture: Aperture | None, background: int
-    ) -> None:
+    def __init__(self, long_side_px: int, aperture: Aperture | None, background: int) -> None:
         self._long_side_px = long_side_px
         self._aperture = aperture
         self._background = background
         self._opacities: dict[tuple[int, int], NDArray[np.float32]] = {}
 
-    def size_px(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """(width, height) on the screen of images `(height, width, 3)`."""
+    def size_px(self, shape: tuple[int, ...], long_side_px: int | None = None) -> tuple[int, int]:
+        """(width, height) on the screen of images `(height, width, 3)`, by their longer side there."""
         height, width = shape[:2]
-        if self._long_side_px is None:
-            return width, height
-        scale = self._long_side_px / max(width, height)
+        scale = (long_side_px or self._long_side_px) / max(width, height)
         return max(1, round(width * scale)), max(1, round(height * scale))
 
-    def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def aperture(self, size_px: tuple[int, int]) -> Aperture | None:
+        """The aperture of an image that is so large on the screen (width, height)."""
+        if self._aperture is None:
+            return None
+        scale = max(size_px) / self._long_side_px
+        return Aperture(self._aperture.diameter_px * scale, self._aperture.edge_px * scale)
+
+    def __call__(
+        self, image: NDArray[np.uint8], size_px: tuple[int, int] | None = None
+    ) -> NDArray[np.uint8]:
         """`(height, width, 3) uint8` as it is to appear: bicubic where scaled, exact where not."""
-        size = self.size_px(image.shape)
+        size = size_px or self.size_px(image.shape)
         shown = image
         if size != (image.shape[1], image.shape[0]):
             resized = Image.fromarray(image).resize(size, Image.Resampling.BICUBIC)
             shown = np.asarray(resized)
-        return shown if self._aperture is None else self._through(self._aperture, shown, size)
+        aperture = self.aperture(size)
+        return shown if aperture is None else self._through(aperture, shown, size)
 
     def _through(
         self, aperture: Aperture, image: NDArray[np.uint8], size: tuple[int, int]

@@ -19,7 +19,36 @@ TOLERANCE = 0.01
 """Relative difference between the measured and the configured refresh rate that is accepted."""
 STEADY_FRACTION = 0.9
 """Of the measured intervals, how many must lie within 20 % of their median."""
+SPARE_S = 0.004
+"""What is left of a frame, at most a quarter of it, when a wait for its end returns."""
 N_WARM_UP, N_MEASURED = 20, 120
+
+
+def nearest_frames(duration_s: float, refresh_hz: float) -> int:
+    """The whole number of frames nearest to a duration."""
+    return round(duration_s * refresh_hz)
+
+
+class FrameClock:
+    """Virtual time of a screen: each flip begins a frame, at the end of the one before."""
+
+    def __init__(self, refresh_hz: float) -> None:
+        self._refresh_hz = refresh_hz
+        self._n_flips = 0
+        self._is_over = False
+
+    def __call__(self) -> float:
+        """Seconds; they stand still within a frame."""
+        return (self._n_flips + self._is_over) / self._refresh_hz
+
+    def flip(self) -> None:
+        """The next frame begins."""
+        self._n_flips += 1
+        self._is_over = False
+
+    def end(self) -> None:
+        """The frame that stands is over."""
+        self._is_over = True
 
 
 class Frames:
@@ -55,7 +84,7 @@ class Frames:
 
     def count(self, duration_s: float) -> int:
         """Frames nearest to `duration_s`; says once if they last 1 % longer or shorter."""
-        n = round(duration_s * self.refresh_hz)
+        n = nearest_frames(duration_s, self.refresh_hz)
         lasting_s = n / self.refresh_hz
         if abs(lasting_s - duration_s) > 0.01 * duration_s and duration_s not in self._told:
             self._told.add(duration_s)
@@ -72,16 +101,29 @@ class Frames:
         """One flip; returns how many frames were missed before it."""
         self._await_turn()
         before_s = self.last_s
-        self._flip()
+        self._flipped()
         self.last_s = self.clock()
         return self._missed(self.last_s - before_s)
 
     def first(self, at_flip: Callable[[], float]) -> float:
         """One flip that begins something; `at_flip` has been called by it and knows its time."""
         self._await_turn()
-        self._flip()
+        self._flipped()
         self.last_s = at_flip()
         return self.last_s
+
+    def await_end(self) -> None:
+        """Wait until the frame that stands is almost over; drawing the next one needs the rest.
+
+        Virtual time needs no rest.
+        """
+        if isinstance(self.clock, FrameClock):
+            self.clock.end()
+        elif self._real or self._paced:
+            spare_s = min(SPARE_S, 0.25 / self.refresh_hz)
+            left_s = self.last_s + 1 / self.refresh_hz - spare_s - self.clock()
+            if left_s > 0:
+                self._wait(left_s)
 
     def intervals_s(self, n: int = N_MEASURED) -> NDArray[np.float64]:
         """Times between `n` flips and the flips before them, `(n,)` seconds."""
@@ -92,6 +134,16 @@ class Frames:
             self.next()
             times.append(self.last_s)
         return np.diff(times)
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether frames pass as fast as they can be drawn, in a time of their own."""
+        return isinstance(self.clock, FrameClock)
+
+    def _flipped(self) -> None:
+        if isinstance(self.clock, FrameClock):
+            self.clock.flip()  # before: what is called at the flip asks for its time
+        self._flip()
 
     def _await_turn(self) -> None:
         """Paced frames lie on a grid, as a screen's do: one that is late delays no other."""

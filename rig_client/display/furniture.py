@@ -8,10 +8,12 @@ import numpy as np
 
 from protocols.errors import SettingsError
 from rig_client.display.aperture import Aperture
-from rig_client.display.geometry import Box, Geometry, photodiode_box
+from rig_client.display.geometry import Box, Geometry, Point, photodiode_box
 from rig_client.display.psychopy_settings import PsychoPySettings
 
 LINES_ON_SCREEN = 36
+POINT_DEG = 0.3
+"""Of a point to look at while an eye tracker is calibrated, if the spot is smaller."""
 
 
 class Furniture:
@@ -27,16 +29,17 @@ class Furniture:
         self._window = window
         self._geometry = geometry
         self.patch: Box | None = None
-        self._dark = self._lit = self._spot = None
+        self._dark = self._lit = None
+        self._spot_deg = settings.fixation_spot_deg
         if settings.photodiode != "none":
             self.patch = photodiode_box(
                 settings.photodiode, settings.photodiode_px, geometry.window_px
             )
             self._dark, self._lit = (self._shape(self.patch, level) for level in (0, 255))
-        if settings.fixation_spot_deg:
-            size = max(1, round(geometry.length_px(settings.fixation_spot_deg)))
-            box = geometry.box((0, 0), (size, size))
-            self._spot = self._shape(box, settings.fixation_spot, mask="circle")
+        self._level = settings.fixation_spot
+        self.is_spot_on = bool(settings.fixation_spot_deg)
+        self._spot = self._disc(settings.fixation_point_deg, settings.fixation_spot_deg)
+        self._point: Any = None
         self._text = self._line(0 if settings.background > 140 else 255)
 
     def draw(self, *, lit: bool) -> None:
@@ -44,8 +47,9 @@ class Furniture:
         patch = self._lit if lit else self._dark
         if patch is not None:
             patch.draw()
-        if self._spot is not None:
-            self._spot.draw()
+        spot = self._point or (self._spot if self.is_spot_on else None)
+        if spot is not None:
+            spot.draw()
 
     def write(self, text: str) -> None:
         """The dark patch and a message, into the next frame."""
@@ -54,22 +58,31 @@ class Furniture:
         self._text.setText(text, log=False)
         self._text.draw()
 
-    def check_clear(self, box: Box, aperture: Aperture | None) -> None:
-        """Nothing of an image in `box` may shine on the photodiode.
+    def point(self, point_deg: Point | None) -> None:
+        """From now on a disc there, in place of the spot; None: as before."""
+        size_deg = max(self._spot_deg, POINT_DEG)
+        self._point = None if point_deg is None else self._disc(point_deg, size_deg)
 
-        Raises:
-            SettingsError: If something does.
-        """
+    def is_clear(self, box: Box, aperture: Aperture | None) -> bool:
+        """Whether nothing of an image in `box` shines on the photodiode."""
         radius_px = aperture.diameter_px / 2 if aperture else np.inf
         patch = self.patch
-        if patch and patch.overlaps(box) and patch.reaches(box.centre, radius_px):
+        return not (patch and patch.overlaps(box) and patch.reaches(box.centre, radius_px))
+
+    def _disc(self, centre_deg: Point, size_deg: float) -> Any:
+        """Of the spot's gray level; None if it has no size."""
+        if not size_deg:
+            return None
+        size = max(1, round(self._geometry.length_px(size_deg)))
+        box = self._geometry.box(centre_deg, (size, size))
+        if not self._geometry.contains(box):
             raise SettingsError(
-                "the image touches the photodiode's patch",
-                where="display options photodiode, photodiode_px",
-                expected=f"nothing of the image within {patch}",
-                got=f"image within {box}",
-                remedy="choose another corner, a smaller patch, or another place for the image",
+                "the fixation spot does not lie in the window",
+                where="display options fixation_point_deg, fixation_spot_deg",
+                expected=f"within {self._geometry.window_px[0]} × {self._geometry.window_px[1]} px",
+                got=f"{size} px around {centre_deg[0]:g}°, {centre_deg[1]:g}°",
             )
+        return self._shape(box, self._level, mask="circle")
 
     def _shape(self, box: Box, level: int, mask: str | None = None) -> Any:
         from psychopy import visual

@@ -5,8 +5,6 @@ from __future__ import annotations
 from math import atan, degrees, radians, tan
 from typing import NamedTuple
 
-from protocols.errors import SettingsError
-
 Point = tuple[float, float]
 
 
@@ -79,29 +77,26 @@ class Geometry(NamedTuple):
         return degrees(atan(x / self.distance_cm)), degrees(atan(y / self.distance_cm))
 
     def box(self, centre_deg: Point, size_px: tuple[int, int]) -> Box:
-        """Whole pixels for an image of `size_px`, as near to `centre_deg` as they can be.
-
-        Raises:
-            SettingsError: If it does not lie in the window.
-        """
+        """Whole pixels for an image of `size_px`, as near to `centre_deg` as they can be."""
         x, y = self.point_px(centre_deg)
         width, height = size_px
-        box = Box(round(x - width / 2), round(y - height / 2), width, height)
-        window = Box(0, 0, *self.window_px)
-        if (
-            box.left < 0
-            or box.top < 0
-            or box.left + width > window.width
-            or box.top + height > window.height
-        ):
-            raise SettingsError(
-                "the image does not fit into the window",
-                where="display options: position_deg, size_deg or size_px",
-                expected=f"within {window.width} × {window.height} px",
-                got=f"{width} × {height} px around x {x:.0f}, y {y:.0f}",
-                remedy="make it smaller or move it; see docs/how-to/calibrate-the-display.md",
-            )
-        return box
+        return Box(round(x - width / 2), round(y - height / 2), width, height)
+
+    def contains(self, box: Box) -> bool:
+        """Whether all of a box lies in the window."""
+        width, height = self.window_px
+        return (
+            box.left >= 0
+            and box.top >= 0
+            and box.left + box.width <= width
+            and box.top + box.height <= height
+        )
+
+    def edges_deg(self, box: Box) -> tuple[float, float, float, float]:
+        """Left, bottom, right and top of a box, in degrees from straight ahead."""
+        left, top = self.point_deg((box.left, box.top))
+        right, bottom = self.point_deg((box.left + box.width, box.top + box.height))
+        return left, bottom, right, top
 
 
 def photodiode_box(corner: str, size_px: int, window_px: tuple[int, int]) -> Box:

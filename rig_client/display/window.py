@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import DisplayError, InstallationError, SettingsError, StimloopError
+from protocols.text_files import read_text
 from rig_client.display.psychopy_settings import PsychoPySettings
+from rig_client.display.scaling import check_scaling
 from rig_client.display.virtual_screen import VirtualScreen, has_screen
 
 SYSTEM_PACKAGES = (
@@ -48,6 +51,7 @@ def open_window(settings: PsychoPySettings) -> Any:
         raise _cannot_open(error) from error
     try:
         _check_screen(window, settings.screen)
+        check_scaling(window)
         set_gamma(window, settings.gamma, table)
     except StimloopError:
         window.close()
@@ -68,7 +72,9 @@ def read_gamma_table(path: Path) -> NDArray[np.float64]:
         SettingsError: If it is none.
     """
     try:
-        table = np.loadtxt(path, delimiter="," if "," in path.read_text("utf-8") else None)
+        text = read_text(path)
+        rows = io.StringIO(text)
+        table = np.loadtxt(rows, delimiter=next((d for d in (",", ";") if d in text), None))
     except (OSError, ValueError) as error:
         raise _no_gamma_table(path, str(error)) from error
     if table.ndim != 2 or table.shape[1] != 3 or len(table) < 256:

@@ -25,8 +25,9 @@ from protocols.rig_interfaces import (
     Trigger,
 )
 from protocols.vocabulary import Block, Outcome, Presentation, Role, Timing
-from rig_client.apparatus import Apparatus
+from rig_client.apparatus import Apparatus, check_is_seen
 from rig_client.display.frames import LATE_FRAMES
+from rig_client.display.in_words import in_words
 from rig_client.fixation.none import NoFixation
 from rig_client.presenter import Presenter
 from rig_client.reward import NoReward
@@ -54,6 +55,8 @@ class Equipment:
     acquisition: Acquisition | None = None
     trigger: Trigger | None = None
     reward: Reward | None = None
+    n_sent: int = 0
+    n_found: int = 0
     parts: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def make(self, group: str, choice: Any) -> Any:
@@ -64,13 +67,19 @@ class Equipment:
 
 
 def window(of: Equipment) -> Finding:
-    """The display opens; a real one checks its refresh rate itself."""
+    """The display opens, and says what it is; a real recorder needs one that shows something."""
     of.display = of.make("stimloop.displays", of.rig.display)
-    size = getattr(getattr(of.display, "geometry", None), "window_px", None)
-    if size is None:
-        detail = f"{of.rig.display.name}: no window, clock {of.display.clock}"
+    if of.acquisition is not None:
+        check_is_seen(of.rig, of.display, of.acquisition)
+    detail = in_words(of.display.describe())
+    if not getattr(of.display, "is_simulated", False):
         return Finding(name="window", status="pass", detail=detail)
-    return Finding(name="window", status="pass", detail=f"open, {size[0]} × {size[1]} px")
+    return Finding(
+        name="window",
+        status="warn" if hasattr(of.display, "window") else "pass",
+        detail=f"SIMULATED, clock {of.display.clock}; {detail}",
+        remedy="before a subject: a screen with check_refresh = true",
+    )
 
 
 def refresh(of: Equipment) -> Finding:
@@ -161,6 +170,7 @@ def words(of: Equipment, n_words: int = 20) -> Finding:
     shown = _presented(apparatus, of.rig.word_bits, n_words)
     faults = Counter(one.fault or str(one.outcome) for one in shown if one.spike_counts is None)
     n_back = sum(one.onset_clock == "recorder" for one in shown)
+    of.n_sent, of.n_found = n_words, n_back
     if faults:
         return Finding(
             name=name,
@@ -266,10 +276,12 @@ def _presented(apparatus: Apparatus, word_bits: int, n: int) -> tuple[Presentati
     def between_trials() -> bool:
         return bool(apparatus.acquisition.trouble())
 
-    with tempfile.TemporaryDirectory() as folder:
-        with contextlib.closing(Spool(Path(folder), SESSION.session_id)) as spool:
-            presenter = Presenter(apparatus, word_bits=word_bits)
-            responses = presenter.present(block, spool.journal(block), between_trials)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.closing(Spool(Path(folder), SESSION.session_id)) as spool,
+    ):
+        presenter = Presenter(apparatus, word_bits=word_bits)
+        responses = presenter.present(block, spool.journal(block), between_trials)
     shown = responses.presentations
     missing = [cue.presentation(onset_s=0, outcome=Outcome.ABORTED, fault="silent_stream")
                for cue in list(block.cues())[len(shown):]]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from protocols.checkup import Finding, tried
-from rig_client.doctor import equipment, surroundings
+from rig_client.doctor import equipment, stream, surroundings
 from rig_client.settings import RigSettings
 
 
@@ -35,6 +35,10 @@ def examine(
         "eye tracker": lambda: equipment.eye(of),
         "words arrive": lambda: equipment.words(of),
         "clock": lambda: equipment.clock(of),
+        "units": lambda: stream.units(of),
+        "event channels": lambda: stream.channels(of),
+        "stragglers": lambda: stream.stragglers(of),
+        "counts": lambda: stream.verdict(of),
         "photodiode": lambda: equipment.photodiode(of, photodiode_site),
     }
     with of.parts:

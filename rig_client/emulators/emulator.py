@@ -6,6 +6,7 @@ import heapq
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
@@ -43,6 +44,7 @@ class EmulatorSettings(Frozen):
         restart_after_s: The recorder restarts once, so long after the first word; 0: never.
         away_s: How long a restart takes.
         seed: Of jitter and loss; spikes are seeded by the session.
+        ideal: Everything in the order of time, as no recorder sends it; for tests of single steps.
     """
 
     neurons: PluginChoice = PluginChoice(name="simulated")
@@ -57,6 +59,7 @@ class EmulatorSettings(Frozen):
     restart_after_s: float = Field(default=0, ge=0)
     away_s: float = Field(default=0.5, ge=0, le=3600)
     seed: int = Field(default=0, ge=0)
+    ideal: bool = False
 
 
 class Lines(NamedTuple):
@@ -159,6 +162,7 @@ class Emulator:
         self._restart_at_s = float("inf") if not settings.restart_after_s else None
         self._back_at_s = float("inf")
         self._asked_to_restart = threading.Event()
+        self._injected: deque[Event] = deque()
         self._last_lines = Lines(-1, 0, 0)
         self._queue: list[tuple[float, int, Event]] = []
         self._start_clock(FIRST_SAMPLE_S)
@@ -183,6 +187,10 @@ class Emulator:
     def restart(self) -> None:
         """As if somebody switched the recorder off and on; callable from any thread."""
         self._asked_to_restart.set()
+
+    def inject(self, event: Event) -> None:
+        """Say this too, as soon as may be, however late it is; callable from any thread."""
+        self._injected.append(event)
 
     def close(self) -> None:
         """Release everything; not while it runs."""
@@ -263,6 +271,8 @@ class Emulator:
         while self._queue and self._queue[0][0] <= now_s:
             due_s, _, event = heapq.heappop(self._queue)
             due.append((due_s, event))
+        while self._injected:
+            due.append((now_s, self._injected.popleft()))
         latency_s = self._settings.latency_ms / 1000
         while True:
             tick = Tick(self._ticked + self._speaker.tick_samples)

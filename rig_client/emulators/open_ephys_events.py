@@ -10,13 +10,13 @@ from pydantic import Field
 
 from rig_client.acquisition.open_ephys_events import Spike, Ttl, encoded
 from rig_client.emulators import emulator as emulated
-from rig_client.emulators.emulator import EmulatorSettings
+from rig_client.emulators.blocks import GuiBlocks, OpenEphysEmulatorSettings
 from rig_client.emulators.sockets import bound
 
 STREAM, BACKGROUND = "Emulator", "background"
 
 
-class OpenEphysEventsEmulatorSettings(EmulatorSettings):
+class OpenEphysEventsEmulatorSettings(OpenEphysEmulatorSettings):
     """Settings of the emulated Event Broadcaster.
 
     Attributes:
@@ -39,18 +39,39 @@ class OpenEphysEventsSpeaker:
         self._site_ids = site_ids
         self._rate_hz = settings.sample_rate_hz
         self._has_background = settings.background_hz > 0
-        self.tick_samples = max(1, int(self._rate_hz / (settings.background_hz or 100)))
+        tick_s = 1 / (settings.background_hz or 100) if settings.ideal else settings.block_ms / 1000
+        self.tick_samples = max(1, int(self._rate_hz * tick_s))
+        self._blocks = GuiBlocks()
         self.is_lost = emulated.never_lost
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._port = 0 if settings.any_port else settings.port
         self.come_back()
 
     def speak(self, events: Sequence[emulated.Event]) -> None:
-        """A message for each line that changes, and for each spike."""
+        """A message for each line that changes, and for each spike; a block at a time."""
         for event in events:
-            for message in self._messages(event):
-                if not self.is_lost(event):
-                    self._socket.send_multipart(encoded(message))
+            if self._settings.ideal:
+                self._send(event, self._messages(event))
+            elif isinstance(event, emulated.Tick):
+                self._send(event, self._background(event.sample))
+                for one in self._blocks.flush(event):
+                    self._send(one, self._messages(one))
+            else:
+                self._blocks.add(event)
+
+    def _send(self, event: emulated.Event, messages: Sequence[Ttl | Spike]) -> None:
+        for message in messages:
+            if not self.is_lost(event):
+                self._socket.send_multipart(encoded(message))
+
+    def _background(self, end: int) -> list[Spike]:
+        """The first electrode's spikes of the block: evenly, the last of them near its end."""
+        if not self._has_background:
+            return []
+        step = max(1, int(self._rate_hz / self._settings.background_hz))
+        begin = end - self.tick_samples
+        samples = range(begin + (-begin) % step, end, step)
+        return [Spike(STREAM, self._rate_hz, sample, BACKGROUND, 0) for sample in samples]
 
     def _messages(self, event: emulated.Event) -> list[Ttl | Spike]:
         at = (STREAM, self._rate_hz, event.sample)
@@ -65,6 +86,7 @@ class OpenEphysEventsSpeaker:
 
     def hang_up(self) -> None:
         """Close the port."""
+        self._blocks.clear()
         self._socket.close(0)
 
     def come_back(self) -> None:

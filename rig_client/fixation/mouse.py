@@ -6,8 +6,9 @@ from typing import Any
 
 from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import Display
+from rig_client.fixation.settings import FixationWindowSettings
 from rig_client.fixation.tracker import Gaze, point_deg, window_and_geometry
-from rig_client.fixation.window import FixationWindow, FixationWindowSettings
+from rig_client.fixation.window import FixationWindow, memory_of
 from rig_client.installed import imported
 
 
@@ -50,5 +51,7 @@ class MouseFixation(FixationWindow):
 
     Settings = FixationWindowSettings
 
-    def __init__(self, settings: FixationWindowSettings, session: SessionInfo) -> None:  # noqa: ARG002
-        super().__init__(settings, MouseEye())
+    is_simulated = True
+
+    def __init__(self, settings: FixationWindowSettings, session: SessionInfo) -> None:
+        super().__init__(settings, MouseEye(), memory_of(settings, session))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from protocols.errors import DisplayError
 from protocols.rig_interfaces import Display
+
+Point: TypeAlias = tuple[float, float]
+"""Right of and above straight ahead, degrees."""
 
 
 class Gaze(NamedTuple):
@@ -37,6 +41,24 @@ class EyeTracker(Protocol):
 
     def close(self) -> None:
         """Release it; also called if it was never opened."""
+        ...
+
+
+@runtime_checkable
+class SamplingTracker(EyeTracker, Protocol):
+    """An `EyeTracker` that keeps its samples until they are asked for."""
+
+    def samples(self) -> Sequence[Gaze]:
+        """All since this was last asked, in order, their times on the display's clock."""
+        ...
+
+
+@runtime_checkable
+class NotingTracker(EyeTracker, Protocol):
+    """An `EyeTracker` with a file of its own."""
+
+    def note(self, text: str) -> None:
+        """Write a message of up to 128 characters into it, at this moment; returns at once."""
         ...
 
 

@@ -1,11 +1,16 @@
 """Words through Open Ephys' Network Events plug-in: strings over ZeroMQ, no cable.
 
 The GUI stamps an event when it comes to it, between two of its buffers: good for rehearsals and for
-a rig without a digital line. For images' onsets to a millisecond, take a real line.
+a rig without a digital line. For images' onsets to a millisecond, take a real line. Every data stream
+gets the event with the first stream's sample number (GUI issue 274): record the first stream.
+
+It answers what it has understood, and that is read: version 0.2 takes `TTL Word=5` for a command
+without arguments, clears line 1 and says so; older ones know `Channel` in place of `Line`.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import zmq
@@ -69,16 +74,18 @@ class NetworkEventsTrigger(WordLines):
     def _put(self, levels: int) -> None:
         """Lines that fall before those that rise, each group beginning with the highest."""
         if self._whole_words:
-            self._ask(f"TTL Word={levels}")
+            self._ask(f"TTL Word={levels}", None)
             return
         before = ~levels if self._levels is None else self._levels
         self._levels = None  # not known until all answers are there
         changed = [line for line in self._lines if (levels ^ before) >> line & 1]
         for line in sorted(changed, key=lambda line: (levels >> line & 1, -line)):
-            self._ask(f"TTL Line={line + 1} State={levels >> line & 1}")
+            state = levels >> line & 1
+            self._ask(f"TTL Line={line + 1} State={state}", (line + 1, state))
         self._levels = levels
 
-    def _ask(self, text: str) -> None:
+    def _ask(self, text: str, line: tuple[int, int] | None) -> None:
+        """Ask, and read the answer: of one `line` and its state, or of a whole word."""
         try:
             self._socket.send(text.encode())
             answered = self._socket.poll(self._timeout_ms)
@@ -92,4 +99,23 @@ class NetworkEventsTrigger(WordLines):
                 got="none",
                 remedy="start the GUI with the plug-in Network Events, and check its port",
             )
-        self._socket.recv()
+        answer = self._socket.recv().decode("utf-8", "replace")
+        if not is_done(answer, line):
+            raise RigError(
+                "Open Ephys has not done what the trigger asked for",
+                where=self._address,
+                expected=f"{text!r} answered by TTLHandled, and the same line or word",
+                got=repr(answer)[:80],
+                remedy='update the plug-in Network Events; before version 0.3, message = "lines"; '
+                "see that this port is that plug-in's",
+            )
+
+
+def is_done(answer: str, line: tuple[int, int] | None) -> bool:
+    """Whether the plug-in's answer says that it has set this line, or (None) the whole word."""
+    if not answer.startswith("TTLHandled"):
+        return False
+    said = re.search(r"Line=(\d+) State=(\d+)", answer)
+    if line is None:
+        return said is None and "Channel=" not in answer
+    return said is not None and (int(said[1]), int(said[2])) == line

@@ -116,6 +116,10 @@ def _add_documents(app: FastAPI, watcher: Watcher) -> None:
     def block(index: int, site: str = "") -> Response:
         return _document(watcher.block(index, site))
 
+    @app.get("/blocks/{index}/gaze")
+    def gaze(index: int) -> Response:
+        return _document(watcher.gaze(index))
+
     @app.get("/images/{digest}.png")
     def image(digest: str) -> Response:
         return Response(png(watcher.path, digest), media_type="image/png", headers=FOREVER)

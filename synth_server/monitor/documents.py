@@ -10,10 +10,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from protocols.rig_description import Edges
 from protocols.settings import Frozen
-from protocols.vocabulary import RecorderClock
+from protocols.vocabulary import Placement, RecorderClock
 from protocols.wire.messages import SessionState
 from synth_server.readers.gains import ControlSummary
+from synth_server.readers.rig_record import AtRig
 from synth_server.readers.stability import SiteStability
 from synth_server.readers.summary import Scores
 from synth_server.session.products import Progress
@@ -29,11 +31,13 @@ class Link(Frozen):
     Attributes:
         state: `over`: nobody is asked, since the session has ended; `looking`: nobody was yet.
         rig_id: The rig that serves the session, by what the server says.
+        rig_says: What the rig's own screen says now, such as that it rests; empty: all is well.
         said: What is wrong, in words.
     """
 
     state: LinkState = "looking"
     rig_id: str = ""
+    rig_says: str = ""
     said: str = ""
 
 
@@ -100,6 +104,7 @@ class ThreadLine(Frozen):
 
     Attributes:
         revision: Grows with everything that changes the thread's document.
+        n_generations: How many there will be; None if the protocol has none.
         evolved: Of the last measured generation, objective scores.
         reference: The same of the references among them.
     """
@@ -109,17 +114,24 @@ class ThreadLine(Frozen):
     protocol: str
     revision: int
     generation: int | None = None
+    n_generations: int | None = None
     evolved: Scores | None = None
     reference: Scores | None = None
     warnings: tuple[str, ...] = ()
 
 
 class Note(Frozen):
-    """What somebody wrote into the log, or which button was pressed."""
+    """What somebody wrote into the log, which button was pressed, or what happened at the rig.
+
+    Attributes:
+        unix_s: Of what happened at the rig: by its clock, as if its responses had come at once.
+        at_rig: Whether it is one of the rig's events; `command` is its kind then.
+    """
 
     unix_s: float
     command: str
     text: str
+    at_rig: bool = False
 
 
 class Overview(Frozen):
@@ -128,6 +140,8 @@ class Overview(Frozen):
     Attributes:
         reading: The log is still being read from its beginning.
         problem: Why it cannot be read, in words; empty if it can.
+        simulated: What stands on the page if not all of the rig was real; else empty.
+        at_rig: Juice, misses, rests, warnings, up to the last answered block.
         on_screen: The first block without responses.
         computing: What the server computes between two blocks, if that takes long.
     """
@@ -137,6 +151,8 @@ class Overview(Frozen):
     state: SessionState
     reading: bool
     problem: str = ""
+    simulated: str = ""
+    at_rig: AtRig = AtRig()
     started_unix_s: float
     ended_unix_s: float | None
     n_sites: int
@@ -159,7 +175,8 @@ class GenerationDocument(Frozen):
         evolved: Objective scores over its evolved images; of an objective that is one site's count,
             these are spikes.
         reference: Of the references shown among them.
-        best_id: The image with the highest score.
+        best_id: The stimulus with the highest score.
+        best_image: Its pixels' hash.
         block: Index of the block that showed it first.
     """
 
@@ -167,6 +184,7 @@ class GenerationDocument(Frozen):
     evolved: Scores
     reference: Scores
     best_id: str | None
+    best_image: str | None
     block: int
 
 
@@ -191,12 +209,14 @@ class ThreadDocument(Frozen):
     Attributes:
         unit: Of the scores: `spikes`, or `score`.
         count_window_ms: `[start, stop)` after onset.
+        best_reference: Score of the reference image that is highest over all its showings so far.
         stability: See `synth_server.readers.stability`.
     """
 
     name: str
     protocol: str
     phase: Phase
+    best_reference: float | None = None
     revision: int
     unit: str
     count_window_ms: tuple[float, float]
@@ -209,10 +229,11 @@ class ThreadDocument(Frozen):
 
 
 class KindOfImage(Frozen):
-    """Images of one kind at one site: each one's id and mean count."""
+    """Images of one kind at one site: each one's id, its pixels' hash and its mean count."""
 
     role: str
     ids: tuple[str, ...]
+    images: tuple[str, ...]
     counts: tuple[float, ...]
 
 
@@ -240,11 +261,15 @@ class ShownDocument(Frozen):
     """An image of a block.
 
     Attributes:
+        image: Its pixels' hash.
+        place: Where it was shown, if the block says so; else where the display shows images.
         count: Mean over its completed showings, at the site asked for; None if there are none.
         n: How many these are.
     """
 
     id: str
+    image: str
+    place: Placement | None
     role: str
     label: str
     targets: tuple[str, ...]
@@ -262,3 +287,37 @@ class BlockDocument(Frozen):
     block: BlockLine
     at: str
     images: tuple[ShownDocument, ...]
+
+
+class PlacedImage(Frozen):
+    """An image where it was shown."""
+
+    image: str
+    place: Placement
+
+
+class GazeDocument(Frozen):
+    """Where the subject looked while the images of a block were on.
+
+    Attributes:
+        points: `(x, y)` in degrees from the screen's centre; the valid samples, or an even choice.
+        n_samples: All while images were on, valid or not.
+        share_valid: Of these.
+        share_on_image: Of the valid ones, those within the image that was on; None if its place is
+            not known.
+        while_on: False if nothing ties the recorder's onsets to the tracker's clock: then samples are
+            those of the whole block.
+        images: One at each place, the first that was shown there.
+        fixation_point_deg: On the screen.
+        bounds_deg: Edges of the screen, if they are known.
+    """
+
+    block: int
+    points: tuple[tuple[float, float], ...] = ()
+    n_samples: int = 0
+    share_valid: float | None = None
+    share_on_image: float | None = None
+    while_on: bool = True
+    images: tuple[PlacedImage, ...] = ()
+    fixation_point_deg: tuple[float, float] = (0, 0)
+    bounds_deg: Edges | None = None

@@ -123,5 +123,7 @@ def expected_duration_s(block: Mapping[str, Any]) -> float:
     timing = Timing.model_validate(block["timing"])
     n_showings = len(block["order"])
     n_trials = -(-n_showings // timing.presentations_per_trial)
-    shown_ms = n_showings * (timing.on_ms + timing.off_ms)
-    return (shown_ms + n_trials * float(np.mean(timing.inter_trial_ms))) / 1000
+    apart_ms = timing.on_ms + timing.off_ms
+    pause_ms = float(np.mean(timing.inter_trial_ms))
+    last_ms = max(1000 * timing.kept_span_s[1], max(apart_ms, timing.count_stop_ms) + pause_ms)
+    return ((n_showings - n_trials) * apart_ms + n_trials * last_ms) / 1000

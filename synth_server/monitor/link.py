@@ -45,7 +45,7 @@ class ServerLink:
         """Ask for the session's status; nothing is raised."""
         try:
             (status,) = ask("status", self.address, self._session, self._keys)
-            self._link = Link(state="connected", rig_id=status.rig_id)
+            self._link = Link(state="connected", rig_id=status.rig_id, rig_says=status.rig_says)
         except LinkLost as error:
             self._link = Link(state="silent", said=error.what)
         except StimloopError as error:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from protocols.documents import Control, Event, EventKind
 from protocols.errors import DataError
 from protocols.experiments.normalisation import mean_of_measured
+from protocols.rig_description import DisplayDescription
 from protocols.vocabulary import BlockResponses, Role
 from protocols.wire.messages import SessionState
 from synth_server.monitor.documents import (
@@ -28,6 +29,7 @@ from synth_server.monitor.health import NS, HealthRecord
 from synth_server.readers.control import AIMS
 from synth_server.readers.evolution import EvolutionRecord
 from synth_server.readers.evolved_thread import EvolvedThread
+from synth_server.readers.rig_record import COUNTED, stamp
 from synth_server.readers.stability import warnings
 from synth_server.readers.summary import scores
 from synth_server.session.products import Progress
@@ -44,6 +46,7 @@ class LoggedBlock:
         counts: Mean `(n_sites,)` over the evolved images or, where there are none, over all;
             None until answered, NaN where nothing was counted.
         reference_counts: The same over the references.
+        display: See `readers.rig_record.RigRecord.shown_on`.
     """
 
     line: BlockLine
@@ -51,6 +54,7 @@ class LoggedBlock:
     answered_seq: int | None = None
     counts: NDArray[np.float64] | None = None
     reference_counts: NDArray[np.float64] | None = None
+    display: DisplayDescription | None = None
 
 
 class MonitorRecord:
@@ -110,6 +114,8 @@ class MonitorRecord:
     def _answer(self, event: Event, responses: BlockResponses) -> None:
         block = self.blocks[responses.block_index]
         block.answered_seq = event.seq
+        block.display = self.evolution.at_rig.shown_on
+        self._notes += rig_notes(responses, event.t_wall_ns / NS)
         block.line = block.line.model_copy(update={"answered": True})
         stimuli = self._stimuli.pop(responses.block_index)
         means = responses.mean_by_stimulus([each["id"] for each in stimuli])
@@ -187,6 +193,8 @@ class MonitorRecord:
             state=self._state,
             reading=reading,
             problem=problem,
+            simulated=stamp(record.at_rig.simulated),
+            at_rig=record.at_rig.counted,
             started_unix_s=record.started_ns / NS,
             ended_unix_s=record.last_ns / NS if self.has_ended else None,
             n_sites=len(record.rig.site_ids) if record.rig else 0,
@@ -207,6 +215,13 @@ class MonitorRecord:
             self._lines[name] = self._made_line(name)
         return self._lines[name]
 
+    def _n_generations(self, name: str) -> int | None:
+        start = self.evolution.start
+        for thread in start.settings.threads if start else ():
+            if thread.name == name and "n_generations" in thread.settings:
+                return int(thread.settings["n_generations"])
+        return None
+
     def _made_line(self, name: str) -> ThreadLine:
         thread = self.thread(name)
         line = ThreadLine(
@@ -214,6 +229,7 @@ class MonitorRecord:
             phase=self.phase(name),
             protocol=thread.protocol,
             revision=self.revisions[name],
+            n_generations=self._n_generations(name),
         )
         if not thread.measured:
             return line
@@ -226,6 +242,26 @@ class MonitorRecord:
                 "warnings": warnings(thread),
             }
         )
+
+
+def rig_notes(responses: BlockResponses, answered_unix_s: float) -> list[Note]:
+    """What happened at the rig while a block was shown, but for juice and misses.
+
+    The last thing on the rig's clock is taken to have happened when the responses came.
+    """
+    times_s = [event.at_s for event in responses.events]
+    times_s += [one.onset_s for one in responses.presentations if one.onset_clock != "recorder"]
+    last_s = max(times_s, default=0.0)
+    return [
+        Note(
+            unix_s=answered_unix_s - (last_s - event.at_s),
+            command=event.kind,
+            text=event.text,
+            at_rig=True,
+        )
+        for event in responses.events
+        if event.kind not in COUNTED
+    ]
 
 
 CONTROL_PROTOCOLS = tuple(role.value for role in AIMS)

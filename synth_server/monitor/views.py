@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -28,7 +28,7 @@ from synth_server.readers.evolved_thread import EvolvedThread
 from synth_server.readers.gains import summary_of
 from synth_server.readers.stability import stabilities
 from synth_server.readers.summary import scores
-from synth_server.session.log import SessionLog
+from synth_server.session.log import SessionLog, image_of
 
 SPIKES = ("site", "mean_of_sites")
 """Objectives whose score is a mean count."""
@@ -48,16 +48,26 @@ def thread_document(record: MonitorRecord, name: str) -> ThreadDocument:
         name=name,
         protocol=thread.protocol,
         phase=record.phase(name),
+        best_reference=_best_reference(thread),
         revision=record.revisions[name],
         unit="spikes" if _objective(record, name) in SPIKES else "score",
         count_window_ms=thread.count_window_ms,
         sites=thread.sites,
         recorded=thread.site_ids,
-        generations=_generations(thread, blocks),
+        generations=_generations(thread, blocks, record.evolution.images),
         stability=stabilities(thread),
         heat=_heat(thread, blocks),
         blocks=tuple(block.line for block in blocks),
     )
+
+
+def _best_reference(thread: EvolvedThread) -> float | None:
+    """By the objective, of mean counts over all showings; None without references."""
+    names, counts = thread.mean_counts(Role.REFERENCE)
+    if not names or thread.objective is None:
+        return None
+    found = thread.objective(counts, thread.site_ids)
+    return known(float(np.nanmax(found))) if np.isfinite(found).any() else None
 
 
 def _objective(record: MonitorRecord, name: str) -> str:
@@ -68,7 +78,7 @@ def _objective(record: MonitorRecord, name: str) -> str:
 
 
 def _generations(
-    thread: EvolvedThread, blocks: Sequence[LoggedBlock]
+    thread: EvolvedThread, blocks: Sequence[LoggedBlock], images: Mapping[str, str]
 ) -> tuple[GenerationDocument, ...]:
     first_block: dict[int, int] = {}
     for block in blocks:
@@ -79,7 +89,8 @@ def _generations(
             generation=number,
             evolved=scores(thread.generations[number].evolved),
             reference=scores(thread.generations[number].reference),
-            best_id=thread.generations[number].best_id,
+            best_id=(best := thread.generations[number].best_id),
+            best_image=None if best is None else images[best],
             block=first_block[number],
         )
         for number in thread.measured
@@ -160,7 +171,10 @@ def _target(thread: ControlThread, aim: Role, site: str) -> TargetDocument:
 def _kind(name: str, images: Sequence[ShownImage], column: int) -> KindOfImage:
     means = [float(np.concatenate(image.counts)[:, column].mean()) for image in images]
     return KindOfImage(
-        role=name, ids=tuple(image.id for image in images), counts=tuple(round(m, 3) for m in means)
+        role=name,
+        ids=tuple(image.id for image in images),
+        images=tuple(image.image for image in images),
+        counts=tuple(round(m, 3) for m in means),
     )
 
 
@@ -217,6 +231,8 @@ def _shown(
 ) -> ShownDocument:
     return ShownDocument(
         id=stimulus["id"],
+        image=image_of(stimulus),
+        place=stimulus.get("place"),
         role=stimulus["role"],
         label=stimulus["label"],
         targets=tuple(stimulus.get("targets", ())),

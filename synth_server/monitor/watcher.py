@@ -20,10 +20,12 @@ from synth_server.monitor.documents import (
     BlockDocument,
     Disk,
     DistributionsDocument,
+    GazeDocument,
     Link,
     Overview,
     ThreadDocument,
 )
+from synth_server.monitor.gaze_view import gaze_document
 from synth_server.monitor.link import ServerLink
 from synth_server.monitor.record import MonitorRecord
 from synth_server.monitor.views import block_document, distributions, thread_document
@@ -124,6 +126,11 @@ class Watcher:
         """See `block_document`."""
         with self._log() as log, self._guard:
             return block_document(self._record, log, index, site)
+
+    def gaze(self, index: int) -> GazeDocument:
+        """See `gaze_document`."""
+        with self._log() as log, self._guard:
+            return gaze_document(self._record, log, index)
 
     def _take(self, log: SessionLog, n: int) -> int:
         """Take in up to `n` new events; returns how many there were."""

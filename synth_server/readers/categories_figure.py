@@ -14,7 +14,11 @@ MAX_SITES, N_COLUMNS = 24, 4
 
 
 def draw_categories(
-    found: Sequence[CategoryResponse], file: Path, *, formats: Sequence[str] = ("png",)
+    found: Sequence[CategoryResponse],
+    file: Path,
+    *,
+    formats: Sequence[str] = ("png",),
+    simulated: bool = False,
 ) -> None:
     """Draw `file` with each of `formats`: mean ± SEM over the images of a category."""
     mpl.use("Agg")
@@ -40,6 +44,6 @@ def draw_categories(
             axes.set_ylabel("mean spikes", fontsize=8)
             axes.tick_params(axis="y", labelsize=7, colors=INK)
             axes.spines[["top", "right"]].set_visible(False)
-        save(figure, file, formats)
+        save(figure, file, formats, simulated=simulated)
     finally:
         plt.close(figure)

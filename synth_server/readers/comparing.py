@@ -19,7 +19,6 @@ class Candidate(NamedTuple):
     """A natural image: the counts that may choose it, and those that then score it."""
 
     id: str
-    label: str
     role: Role
     choosing: Floats
     scoring: Floats
@@ -64,8 +63,9 @@ class Comparing:
             evolved=estimate(ours),
             other_natural=estimate(self._mean_count(others, "natural images")),
             best_natural=estimate(_average([self._count(each) for each in rivals])),
+            best_of=len({each.id for each in self._thread.natural} | natural.keys()),
             best_natural_ids=tuple(dict.fromkeys(each.id for each in best)),
-            best_natural_names=tuple(dict.fromkeys(each.label for each in best)),
+            best_natural_names=tuple(dict.fromkeys(self._thread.labels[each.id] for each in best)),
             chosen_by=how if best else "",
             gain=estimate(ratio(ours, _average([self._count(each) for each in rivals]))),
             gain_over_highest=_quotient(ours, max(means, default=0.0)),

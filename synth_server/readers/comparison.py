@@ -28,6 +28,7 @@ class Comparison(Frozen):
         evolved: Mean over the evolved images.
         other_natural: Mean over the natural images that were not put into the test for being best.
         best_natural: Mean count of the best natural image, on counts that it was not chosen by.
+        best_of: Natural images from which the best was chosen: all that the thread ever showed.
         best_natural_ids: Which: one, or two if halves of the counts disagree.
         gain: `evolved / best_natural`.
         gain_over_highest: Evolved ÷ the natural image that came out highest: errs low.
@@ -46,6 +47,7 @@ class Comparison(Frozen):
     evolved: Estimate
     other_natural: Estimate
     best_natural: Estimate
+    best_of: int
     best_natural_ids: tuple[str, ...]
     best_natural_names: tuple[str, ...]
     chosen_by: str

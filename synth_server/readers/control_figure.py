@@ -28,6 +28,7 @@ def draw_control(
     out: Path,
     *,
     formats: Sequence[str] = ("png",),
+    simulated: bool = False,
 ) -> None:
     """Draw `out`, with each of `formats` at its end: a row a site.
 
@@ -55,16 +56,19 @@ def draw_control(
             else:
                 _draw_counts(axes, site, last=number == len(sites) - 1)
             _draw_images(right, site, shown, Role(thread.aim), log, first=number == 0)
-        save(figure, out, formats)
+        save(figure, out, formats, simulated=simulated)
     finally:
         log.close()
         plt.close(figure)
 
 
 def _headline(thread: ControlSummary) -> str:
-    said = f"Synthesised ÷ best natural image, median over sites: {_text(thread.median_gain)}"
+    said = (
+        f"Gain: synthesised ÷ best natural image (best of {thread.best_of}), median over sites: "
+        f"{_text(thread.median_gain)}"
+    )
     if thread.aim == Role.ONE_HOT_POPULATION:
-        said += f"; softmax score ÷ the best natural image's: {_text(thread.median_score_ratio)}"
+        said += f".  Softmax score ÷ the best natural image's: {_text(thread.median_score_ratio)}"
     return said
 
 
@@ -135,12 +139,19 @@ def _draw_population(axes: Any, site: SiteControl, *, first: bool) -> None:
     _plain(axes)
 
 
+def _of_the_same(natural: Sequence[ShownImage], enhanced: Sequence[ShownImage]) -> list[ShownImage]:
+    """The contrast-raised version of the photograph that is shown beside it."""
+    return [each for each in enhanced if natural and each.label.endswith(f": {natural[0].label}")][
+        :1
+    ]
+
+
 def _draw_images(
     panel: Any, site: SiteControl, shown: ControlThread, aim: Role, log: SessionLog, *, first: bool
 ) -> None:
     column = shown.site_ids.index(site.site)
     natural = _ranked(shown.images(Role.BEST_NATURAL, site.site), column)[:1]
-    enhanced = _ranked(shown.images(Role.CONTRAST_ENHANCED, site.site), column)[:1]
+    enhanced = _of_the_same(natural, shown.images(Role.CONTRAST_ENHANCED, site.site))
     noise = shown.images(Role.NOISE, site.site)[:1]
     made = shown.images(aim, site.site)[:N_SYNTHETIC]
     first_of = {each.targets: each for each in reversed(shown.images(aim))}
@@ -169,7 +180,7 @@ def _draw_images(
 
 
 def _draw_image(axis: Any, image: ShownImage, column: int, log: SessionLog, colour: str) -> None:
-    axis.imshow(log.array(image.id), interpolation="lanczos")
+    axis.imshow(log.array(image.image), interpolation="lanczos")
     axis.set_title(f"{_mean(image, column):.1f}", fontsize=7, color=colour, pad=2)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from rich.console import Console
 from rich.table import Table
 
 from protocols.vocabulary import Role
 from synth_server.readers.bootstrap import Estimate
 from synth_server.readers.gains import ControlSummary
+from synth_server.readers.learning import LearningSummary
 
 MAX_ROWS = 40
 
@@ -34,6 +37,30 @@ def print_control(thread: ControlSummary, console: Console) -> None:
     console.print(_sentence(thread, is_one_hot=is_one_hot), highlight=False)
 
 
+def print_learning(thread: LearningSummary, console: Console) -> None:
+    """A row a round: what its images drew, against what was predicted and the best natural image."""
+    table = Table(box=None, header_style="dim", title="Rounds", title_justify="left")
+    names = ("round", "presentations", "predicted", "measured", "÷ natural, median")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in thread.rounds:
+        predicted = [site.predicted for site in each.sites if site.predicted is not None]
+        measured = [site.measured for site in each.sites if site.measured is not None]
+        table.add_row(
+            str(each.round),
+            f"{each.n_presentations:,}",
+            _median(predicted),
+            _median(measured),
+            "–" if each.median_gain is None else f"× {each.median_gain:.2f}",
+        )
+    console.print()
+    console.print(table)
+
+
+def _median(values: list[float]) -> str:
+    return f"{median(values):.1f}" if values else "–"
+
+
 def _table(what: str, names: tuple[str, ...]) -> Table:
     table = Table(box=None, header_style="dim", title=what, title_justify="left")
     table.add_column("site", no_wrap=True)
@@ -46,8 +73,8 @@ def _sentence(thread: ControlSummary, *, is_one_hot: bool) -> str:
     n_above = sum((site.gain.value or 0) > 1 for site in thread.sites)
     median = _interval(thread.median_gain)
     said = (
-        f"Synthesised ÷ best natural image: median [bold]{median}[/]; "
-        f"above 1 at {n_above} of {len(thread.sites)} sites."
+        f"Gain, synthesised ÷ best natural image (best of {thread.best_of}): median "
+        f"[bold]{median}[/]; above 1 at {n_above} of {len(thread.sites)} sites."
     )
     if is_one_hot:
         ratio = _interval(thread.median_score_ratio)

@@ -88,6 +88,7 @@ def draw_masks(
     out: Path,
     *,
     formats: Sequence[str] = ("png",),
+    simulated: bool = False,
 ) -> None:
     """Draw all spatial masks with receptive fields to `out`, with each of `formats` at its end.
 
@@ -96,6 +97,7 @@ def draw_masks(
         shape_px: Height and width of the images that it was fitted to.
         out: The file, without `.png`.
         formats: In which it is saved.
+        simulated: Whether it was fitted to a session that was not all real.
 
     Raises:
         DataError: If the encoder has no masks.
@@ -110,7 +112,7 @@ def draw_masks(
     try:
         fields = estimated_fields(encoder, shape_px, None)
         _draw_masks(figure, masks, fields, shape_px, None)
-        save(figure, out, formats)
+        save(figure, out, formats, simulated=simulated)
     finally:
         plt.close(figure)
 

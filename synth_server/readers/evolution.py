@@ -5,6 +5,7 @@ Fed with a live session's events or with a finished log's; the result is the sam
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,13 +18,22 @@ from protocols.settings import PluginChoice
 from protocols.vocabulary import BlockResponses
 from synth_server.readers.control import ControlRecord
 from synth_server.readers.evolved_thread import EvolvedThread, Generation
+from synth_server.readers.rig_record import RigRecord
+from synth_server.readers.shown import Shown
 from synth_server.readers.tally import Tally
+from synth_server.session.log import check_log_version, image_of
 
 __all__ = ["EvolutionRecord", "EvolvedThread", "Generation"]
 
 
 class EvolutionRecord:
-    """Everything that the events so far say about a session's evolutions, and its `control`."""
+    """Everything that the events so far say about a session's evolutions, its `control`, its rig.
+
+    Attributes:
+        images: Stimulus id → hash of its pixels, under which the log has them.
+        shown: By thread: how long and where its images were shown.
+        at_rig: What the rig said of itself, and what happened at it.
+    """
 
     def __init__(self) -> None:
         self.start: SessionStarted | None = None
@@ -35,6 +45,9 @@ class EvolutionRecord:
         self.started_ns = self.last_ns = 0
         self._blocks: dict[int, Mapping[str, Any]] = {}
         self.control = ControlRecord()
+        self.images: dict[str, str] = {}
+        self.at_rig = RigRecord()
+        self.shown: dict[str, Shown] = defaultdict(Shown)
 
     @property
     def started(self) -> SessionStarted:
@@ -51,7 +64,10 @@ class EvolutionRecord:
     def feed(self, event: Event) -> None:
         """Take in the next event of the log."""
         self.last_ns = event.t_wall_ns
+        if event.kind is EventKind.SESSION_STARTED:
+            check_log_version(event)
         self.control.feed(event)
+        self.at_rig.feed(event)
         match event.kind:
             case EventKind.SESSION_STARTED:
                 self.started_ns = event.t_wall_ns
@@ -65,6 +81,8 @@ class EvolutionRecord:
                 self.rig = RigAttached.model_validate(event.document)
             case EventKind.BLOCK_PROPOSED:
                 self._blocks[event.document["index"]] = event.document
+                for stimulus in event.document["stimuli"]:
+                    self.images[stimulus["id"]] = image_of(stimulus)
             case EventKind.RESPONSES_RECEIVED:
                 self._take(BlockResponses.model_validate(event.document))
             case EventKind.SESSION_ENDED:
@@ -75,6 +93,7 @@ class EvolutionRecord:
         self.digests.append((block, document_digest(dict(block)), responses.digest))
         self.tally.add(responses, n_asked=len(block["order"]))
         self.threads[block["thread"]].add(block, responses)
+        self.shown[block["thread"]].add(block, responses, self.at_rig.shown_on)
 
 
 def _objective(settings: Mapping[str, Any]) -> Objective | None:

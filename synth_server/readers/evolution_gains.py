@@ -93,4 +93,4 @@ def _by_image(showings: Sequence[Showing], roles: Sequence[Role]) -> list[tuple[
 
 
 def _candidate(first: Showing, choosing: Floats, scoring: Floats) -> Candidate:
-    return Candidate(first.id, first.label, first.role, choosing, scoring)
+    return Candidate(first.id, first.role, choosing, scoring)

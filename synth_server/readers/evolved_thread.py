@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from protocols.interfaces import Objective
 from protocols.vocabulary import BlockResponses, Role
+from synth_server.readers.names import Names
 
 Scores = NDArray[np.float64]
 NATURAL_ROLES = (Role.REFERENCE, Role.NATURAL, Role.BEST_NATURAL)
@@ -53,7 +54,6 @@ class Showing:
 
     id: str
     role: Role
-    label: str
     phase: int | str
     counts: Scores
 
@@ -66,6 +66,7 @@ class EvolvedThread:
         objective: Scores counts; the same that the optimizer was told.
 
     Attributes:
+        labels: Stimulus id → its name for people.
         natural: Every showing of a natural image, in the order of the blocks.
         tested: Every showing in the test at the end.
     """
@@ -76,7 +77,7 @@ class EvolvedThread:
         self.objective = objective
         self.generations: dict[int, Generation] = defaultdict(Generation)
         self.counts: dict[Role, dict[str, list[Scores]]] = defaultdict(lambda: defaultdict(list))
-        self.labels: dict[str, str] = {}
+        self.labels = Names()
         self.natural: list[Showing] = []
         self.tested: list[Showing] = []
         self.site_ids: tuple[str, ...] = ()
@@ -91,7 +92,7 @@ class EvolvedThread:
         counts = responses.counts_by_stimulus([stimulus["id"] for stimulus in stimuli])
         by_role: dict[Role, list[tuple[str, Scores]]] = defaultdict(list)
         for stimulus, repeats in zip(stimuli, counts, strict=True):
-            self.labels[stimulus["id"]] = stimulus["label"]
+            self.labels.add(stimulus)
             if len(repeats):
                 by_role[Role(stimulus["role"])].append((stimulus["id"], repeats))
         self._add_showings(block, by_role)
@@ -126,8 +127,7 @@ class EvolvedThread:
         phase = phase_of(block)
         for role, measured in by_role.items():
             shown = [
-                Showing(stimulus_id, role, self.labels[stimulus_id], phase, repeats)
-                for stimulus_id, repeats in measured
+                Showing(stimulus_id, role, phase, repeats) for stimulus_id, repeats in measured
             ]
             if role in NATURAL_ROLES:
                 self.natural += shown

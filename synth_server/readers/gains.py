@@ -71,11 +71,14 @@ class ControlSummary(Frozen):
     """What synthesis gained in a thread.
 
     Attributes:
+        best_of: Natural images from which the best of each site were chosen; of the mapping, or all
+            that were shown.
         share_above_1: Of the sites with a gain.
     """
 
     thread: str
     aim: str
+    best_of: int
     median_gain: Estimate
     share_above_1: float | None
     median_score_ratio: Estimate
@@ -131,6 +134,9 @@ class _Gains:
         return ControlSummary(
             thread=self._thread.name,
             aim=self._aim.value,
+            best_of=len(
+                self._thread.images(Role.NATURAL) or self._thread.images(Role.BEST_NATURAL)
+            ),
             median_gain=estimate(median_over(gains, random)),
             share_above_1=float(np.mean([g.value > 1 for g in gains])) if gains else None,
             median_score_ratio=estimate(_median([s.score_ratio for s in sites], random)),
@@ -209,7 +215,7 @@ class _Gains:
 
     def _best_name(self, natural: Sequence[ShownImage], column: int) -> str:
         ranked = sorted(natural, key=lambda image: -self._sample(image).mean[column])
-        return ranked[0].label if ranked else ""
+        return self._thread.names[ranked[0].id] if ranked else ""
 
     def _population(
         self,

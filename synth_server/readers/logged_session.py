@@ -9,10 +9,12 @@ from typing import Any
 
 from protocols.documents import Event, EventKind, RigAttached, SessionEnded, SessionStarted
 from protocols.errors import LogCorrupted, LogError
+from protocols.rig_description import DisplayDescription
 from protocols.settings import validated
-from protocols.vocabulary import BlockResponses, Outcome
+from protocols.vocabulary import BlockResponses, Outcome, Timing
+from synth_server.readers.rig_record import RigRecord
 from synth_server.readers.timeline import Placed, TimedBlock, placed
-from synth_server.session.log import SessionLog, chained_events
+from synth_server.session.log import SessionLog, chained_events, image_of
 from synth_server.session.recovery import read_start
 
 
@@ -23,6 +25,7 @@ class LoggedBlock:
     Attributes:
         document: As it was logged.
         proposed_ns: Unix time.
+        display: See `RigRecord.shown_on`.
         responses: None if the session ended before.
         answered_ns: Unix time; 0 without responses.
     """
@@ -31,6 +34,12 @@ class LoggedBlock:
     proposed_ns: int
     responses: BlockResponses | None = None
     answered_ns: int = 0
+    display: DisplayDescription | None = None
+
+    @property
+    def timing(self) -> Timing:
+        """When things happened in its trials."""
+        return Timing.model_validate(self.document["timing"])
 
 
 @dataclass
@@ -39,14 +48,15 @@ class LoggedSession:
 
     Attributes:
         started_ns: Unix time of the first event.
+        at_rig: What its rig said of itself.
         remarks: Controls, restarts, rigs and the end: the events that are about no block.
-        shapes: Image id → (height, width, 3), in the order of first proposal.
+        shapes: Hash of an image's pixels → (height, width, 3), in the order of first proposal.
     """
 
     path: Path
     start: SessionStarted
     started_ns: int
-    rig: RigAttached | None = None
+    at_rig: RigRecord = field(default_factory=RigRecord)
     end: SessionEnded | None = None
     n_events: int = 0
     last_ns: int = 0
@@ -59,6 +69,16 @@ class LoggedSession:
     def state(self) -> str:
         """As the last event says; `running` without one."""
         return self.end.state if self.end else "running"
+
+    @property
+    def rig(self) -> RigAttached | None:
+        """As it attached last; None before one came."""
+        return self.at_rig.attached[-1] if self.at_rig.attached else None
+
+    @property
+    def simulated(self) -> tuple[str, ...]:
+        """Parts of the rig that were not real at one attach or another."""
+        return self.at_rig.simulated
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -79,15 +99,17 @@ class LoggedSession:
         return placed([self._timed(block) for block in self.answered])
 
     def _timed(self, block: LoggedBlock) -> TimedBlock:
-        timing = block.document["timing"]
+        timing = block.timing
         responses = block.responses
         shown = responses.presentations if responses else ()
         unfinished = shown and shown[-1].outcome is not Outcome.COMPLETED
-        tail_ms = 0.0 if unfinished else max(timing["on_ms"], timing["count_stop_ms"])
+        tail_s = 0.0 if unfinished else max(timing.on_ms / 1000, timing.count_window_s[1])
+        if shown and shown[-1].times is not None:
+            tail_s = max(tail_s, timing.kept_span_s[1])
         return TimedBlock(
             proposed_s=self.session_s(block.proposed_ns),
             answered_s=self.session_s(block.answered_ns),
-            tail_s=tail_ms / 1000,
+            tail_s=tail_s,
             shown=shown,
             clock=responses.clock if responses else None,
         )
@@ -130,16 +152,18 @@ def read_session(
 def _take(session: LoggedSession, event: Event) -> None:
     session.n_events += 1
     session.last_ns, session.last_hash = event.t_wall_ns, event.hash
+    session.at_rig.feed(event)
     match event.kind:
         case EventKind.BLOCK_PROPOSED:
             session.blocks.append(LoggedBlock(event.document, event.t_wall_ns))
             height, width, depth = event.document["image_shape"]
             for stimulus in event.document["stimuli"]:
-                session.shapes.setdefault(stimulus["id"], (height, width, depth))
+                session.shapes.setdefault(image_of(stimulus), (height, width, depth))
         case EventKind.RESPONSES_RECEIVED:
             responses = BlockResponses.model_validate(event.document)
             block = session.blocks[responses.block_index]
             block.responses, block.answered_ns = responses, event.t_wall_ns
+            block.display = session.at_rig.shown_on
         case EventKind.SESSION_STARTED:
             pass
         case _:
@@ -149,7 +173,5 @@ def _take(session: LoggedSession, event: Event) -> None:
 def _take_remark(session: LoggedSession, event: Event) -> None:
     where = f"{session.path}, event {event.seq}"
     session.remarks.append(event)
-    if event.kind is EventKind.RIG_ATTACHED:
-        session.rig = validated(RigAttached, event.document, where=where)
-    elif event.kind is EventKind.SESSION_ENDED:
+    if event.kind is EventKind.SESSION_ENDED:
         session.end = validated(SessionEnded, event.document, where=where)

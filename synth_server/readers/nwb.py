@@ -1,7 +1,7 @@
 """A session as one file of Neurodata Without Borders (NWB 2), for archives and for other tools.
 
-What stands where is described in `docs/how-to/export-to-nwb.md`. The file holds counts as they were
-reported; spike times, of which a session log knows nothing, are not made up.
+What stands where is described in `docs/how-to/export-to-nwb.md`. The file holds counts and spike times
+as they were reported; of recorders that only count, no spike times are made up.
 """
 
 from __future__ import annotations
@@ -18,13 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.digests import canonical_json
+from protocols.names import nwb_name
+from protocols.rig_description import DisplayDescription
 from synth_server.readers import nwb_tables
 from synth_server.readers.export_libraries import nwb
 from synth_server.readers.logged_session import LoggedSession, read_session
 from synth_server.readers.new_file import new_file
+from synth_server.readers.nwb_gaze import eye_tracking
 from synth_server.readers.nwb_images import SEPARATE_AT_MOST, ImageStore
 from synth_server.readers.nwb_subject import SubjectSettings
+from synth_server.readers.nwb_units import units
 from synth_server.readers.presentations import PresentationTable, presentation_table
+from synth_server.readers.rig_record import SIMULATED, stamp
+from synth_server.readers.said_of_rig import part, said_of_display
 from synth_server.session.log import SessionLog
 
 REGULAR_DECIMALS = 9
@@ -101,14 +107,19 @@ def _assembled(
     recording = nwbfile.create_processing_module(
         "ecephys", "Recorded sites, and the clocks that their counts were taken by."
     )
+    behavior = nwbfile.create_processing_module("behavior", "Where the subject looked.")
+    _add_displays(nwbfile, session)
     synthesis = nwbfile.create_processing_module(
         "misc", "Images, the codes that they were made from, and their scores."
     )
     if session.site_ids:
         _add_electrodes(nwbfile, session, subject)
         recording.add(nwb_tables.sites(session, nwbfile.electrodes))
+        nwbfile.units = units(session, timeline, log, nwbfile.electrodes)
     if (clocks := nwb_tables.clocks(session, timeline)) is not None:
         recording.add(clocks)
+    if (gaze := eye_tracking(session, timeline, log, _timing)) is not None:
+        behavior.add(gaze)
     store = ImageStore(session, separate_at_most=separate_at_most)
     images = store.add_to(nwbfile, synthesis)
     if len(shown):
@@ -119,12 +130,13 @@ def _assembled(
         nwb_tables.images(session, store.labels, shown) if session.shapes else None,
         nwb_tables.scores(session),
         nwb_tables.events(session),
+        nwb_tables.rig_events(session, timeline),
         *nwb_tables.codes(session, log),
     ):
         if table is not None:
             synthesis.add(table)
     _add_configuration(nwbfile, session)
-    for module in (recording, synthesis):
+    for module in (recording, behavior, synthesis):
         if not module.data_interfaces:
             nwbfile.processing.pop(module.name)
     return nwbfile, store
@@ -138,8 +150,11 @@ def _empty_file(session: LoggedSession, subject: SubjectSettings | None) -> Any:
         named = ("institution", "lab", "experimenter", "related_publications")
         about = {name: getattr(subject, name) for name in named if getattr(subject, name)}
     described = subject.experiment_description if subject else ""
+    mark = stamp(session.simulated)
     return nwb("pynwb.file").NWBFile(
-        session_description=f"stimloop session {settings.session_id} ({protocols}), "
+        session_description=f"{mark}. "
+        * bool(mark)
+        + f"stimloop session {settings.session_id} ({protocols}), "
         f"{len(settings.threads)} threads, {session.state}",
         identifier=f"{settings.session_id} {session.last_hash}",
         session_start_time=_utc(session.started_ns),
@@ -147,14 +162,22 @@ def _empty_file(session: LoggedSession, subject: SubjectSettings | None) -> Any:
         experiment_description=described
         or "Closed-loop stimulus synthesis: images are generated, shown, and improved by the "
         f"spike counts that they draw. Protocols: {protocols}.",
-        keywords=(subject.keywords if subject else ())
-        or ("closed-loop stimulus synthesis", *sorted({t.protocol for t in settings.threads})),
+        keywords=(
+            *((SIMULATED,) if mark else ()),
+            *((subject.keywords if subject else ()) or _keywords(session)),
+        ),
+        **({"notes": mark} if mark else {}),
         source_script=f"stimloop {version('stimloop')}, synth-server export-nwb; "
         f"log written by stimloop {session.start.versions.get('stimloop', 'unknown')}",
         source_script_file_name="synth_server/readers/nwb.py",
         subject=None if subject is None else _subject(subject),
         **about,
     )
+
+
+def _keywords(session: LoggedSession) -> tuple[str, ...]:
+    protocols = {thread.protocol for thread in session.start.settings.threads}
+    return ("closed-loop stimulus synthesis", *sorted(protocols))
 
 
 def _subject(subject: SubjectSettings) -> Any:
@@ -168,10 +191,12 @@ def _subject(subject: SubjectSettings) -> Any:
 def _add_electrodes(nwbfile: Any, session: LoggedSession, subject: SubjectSettings | None) -> None:
     area = subject.brain_area if subject else "unknown"
     rig = session.rig
-    recorder = (subject.recorder if subject else "") or "not described"
+    recorder = (subject.recorder if subject else "") or _recorder(session)
+    mark = stamp(session.simulated)
     device = nwbfile.create_device(
-        name=rig.rig_id.replace("/", "-") if rig else "rig",
-        description=f"Recorder: {recorder}. Rig software: {rig.software if rig else 'unknown'}.",
+        name=nwb_name(rig.rig_id) if rig else "rig",
+        description=f"Recorder: {recorder}. Rig software: {rig.software if rig else 'unknown'}."
+        + f" {mark}." * bool(mark),
     )
     group = nwbfile.create_electrode_group(
         name="sites",
@@ -182,6 +207,25 @@ def _add_electrodes(nwbfile: Any, session: LoggedSession, subject: SubjectSettin
     nwbfile.add_electrode_column("site_id", "Name of the site that is recorded there.")
     for site in session.site_ids:
         nwbfile.add_electrode(location=area, group=group, site_id=site)
+
+
+def _recorder(session: LoggedSession) -> str:
+    """The recorder's plug-in, as the rig's settings name it."""
+    return (part(session.rig.rig, "acquisition") if session.rig else "") or "not described"
+
+
+def _add_displays(nwbfile: Any, session: LoggedSession) -> None:
+    """The display as a device; several, if the experimenter accepted that it changed."""
+    found = [rig.rig.display for rig in session.at_rig.attached if rig.rig.display is not None]
+    distinct: list[DisplayDescription] = []
+    for display in found:
+        if not distinct or distinct[-1].differences(display):
+            distinct.append(display)
+    for number, display in enumerate(distinct, start=1):
+        nwbfile.create_device(
+            name="display" if number == 1 else f"display_{number}",
+            description=said_of_display(display),
+        )
 
 
 def _shown_when(shown: PresentationTable, images: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from protocols.errors import LogCorrupted
 from synth_server.readers.export_libraries import nwb
 from synth_server.readers.logged_session import LoggedSession
-from synth_server.session.log import SessionLog
+from synth_server.session.log import SessionLog, image_of
 
 SEPARATE_AT_MOST = 2_000
 """Images; of 10,000 separate ones a file takes half a minute to open. More are stacked."""
@@ -128,5 +128,5 @@ def _first_labels(session: LoggedSession) -> Mapping[str, str]:
     labels: dict[str, str] = {}
     for block in session.blocks:
         for stimulus in block.document["stimuli"]:
-            labels.setdefault(stimulus["id"], stimulus["label"])
+            labels.setdefault(image_of(stimulus), stimulus["label"])
     return labels

@@ -82,3 +82,9 @@ class SubjectSettings(Frozen):
         if self.age is None and self.date_of_birth is None:
             raise ValueError("age or date_of_birth is needed; age as ISO 8601: P7Y, P90D")
         return self
+
+
+def still_wanted() -> tuple[str, ...]:
+    """What an archive wants to know that no session log can tell: first what it insists on."""
+    needed = [name for name, field in SubjectSettings.model_fields.items() if field.is_required()]
+    return (*needed, "age or date_of_birth", "brain_area", "experimenter", "institution", "lab")

@@ -18,8 +18,9 @@ from protocols.settings import PluginChoice
 from synth_server.readers.export_libraries import nwb
 from synth_server.readers.logged_session import LoggedBlock, LoggedSession
 from synth_server.readers.presentations import COLUMNS, PresentationTable
+from synth_server.readers.rig_record import stamp
 from synth_server.readers.timeline import Placed
-from synth_server.session.log import SessionLog
+from synth_server.session.log import SessionLog, image_of
 
 logger = logging.getLogger(__name__)
 Columns = Mapping[str, tuple[str, NDArray[Any]]]
@@ -32,7 +33,7 @@ def presentations(table: PresentationTable) -> Any:
     described = {
         name: (meaning, table.columns[name])
         for name, meaning in COLUMNS.items()
-        if name not in ("session_s", "on_s")
+        if name != "session_s"
     }
     described["spike_counts"] = (
         "Spikes in the count window [count_start_s, count_stop_s) after onset, a column a row of "
@@ -41,12 +42,18 @@ def presentations(table: PresentationTable) -> Any:
     )
     return _intervals(
         "presentations",
-        "One row a showing of an image, whatever came of it. stop_time is onset plus the planned "
-        "duration; the image goes sooner if fixation is broken.",
+        "One row a showing of an image, whatever came of it. stop_time is onset plus shown_ms or, "
+        "where the display does not know, plus the planned duration on_s.",
         start_s,
-        start_s + table.columns["on_s"],
+        start_s + shown_s(table),
         described,
     )
+
+
+def shown_s(table: PresentationTable) -> NDArray[np.float64]:
+    """How long each image was on the screen, `(n,)` s; as planned where the display does not know."""
+    measured_s: NDArray[np.float64] = table.columns["shown_ms"] / 1000
+    return np.where(np.isnan(measured_s), table.columns["on_s"], measured_s)
 
 
 def trials(table: PresentationTable) -> Any:
@@ -56,7 +63,7 @@ def trials(table: PresentationTable) -> Any:
     rows: dict[tuple[int, int], list[int]] = defaultdict(list)
     for row, key in enumerate(keys):
         rows[key].append(row)
-    ends_s = columns["session_s"] + columns["on_s"]
+    ends_s = columns["session_s"] + shown_s(table)
     completed = columns["outcome"] == "completed"
     members = list(rows.values())
     first = np.array([each[0] for each in members], dtype=np.int64)
@@ -81,13 +88,13 @@ def trials(table: PresentationTable) -> Any:
 
 
 def sites(session: LoggedSession, electrodes: Any) -> Any:
-    """The recorded sites; no `Units`, since those are spike times, and the log holds counts."""
+    """The recorded sites, in the order of the counts; their spike times are in `Units`."""
     n_sites = len(session.site_ids)
     return nwb("hdmf.common").DynamicTable(
         name="sites",
         description="The recorded sites, in the order of the columns of spike_counts. What a site "
-        "is (a channel's threshold crossings, a sorted unit) was set at the recorder. stimloop "
-        "logs spike counts in a window, not spike times; so there is no table of units.",
+        "is (a channel's threshold crossings, a sorted unit) was set at the recorder. Where spike "
+        "times were kept, row for row the table of units holds them.",
         columns=[
             _vector("site_id", "Name of the site.", np.array(session.site_ids, dtype=object)),
             nwb("hdmf.common").DynamicTableRegion(
@@ -107,8 +114,9 @@ def clocks(session: LoggedSession, timeline: list[Placed]) -> Any:
         "block_index": (COLUMNS["block_index"], _block_indices(session.answered)),
         "session_offset_s": (
             "Session's time minus display's clock; not exact to better than the time from a "
-            "block's end to the arrival of its responses.",
-            np.array([when.offset_s for when in timeline]),
+            "block's end to the arrival of its responses. NaN if all onsets are on a recorder's clock "
+            "that nothing ties to the display's.",
+            np.array([np.nan if when.clock == "recorder" else when.offset_s for when in timeline]),
         ),
     }
     fits = [block.responses.clock if block.responses else None for block in session.answered]
@@ -181,8 +189,9 @@ def scores(session: LoggedSession) -> Any:
             "role": (COLUMNS["role"], np.array(cells["role"], dtype=object)),
             "image_index": (
                 "Row of the table 'images'.",
-                _integers([image_index[each] for each in cells["id"]]),
+                _integers([image_index[each] for each in cells["image"]]),
             ),
+            "stimulus_id": (COLUMNS["stimulus_id"], np.array(cells["id"], dtype=object)),
             "n_counted": ("Completed presentations in the block.", _integers(cells["n_counted"])),
             "score": ("Of the objective.", np.array(cells["score"], dtype=np.float64)),
         },
@@ -203,7 +212,7 @@ def codes(session: LoggedSession, log: SessionLog) -> Iterator[Any]:
         each = [log.array(block.document["codes_digest"]) for block in blocks]
         lengths = [len(values) for values in each]
         made = [
-            image_index[stimulus["id"]]
+            image_index[image_of(stimulus)]
             for block, n in zip(blocks, lengths, strict=True)
             for stimulus in block.document["stimuli"][:n]
         ]
@@ -250,10 +259,54 @@ def _sentence(event: Event) -> str:
         case EventKind.CONTROL:
             return f"{document['command']}: {document['text']}".rstrip(": ")
         case EventKind.RIG_ATTACHED:
-            return f"rig {document['rig_id']}"
+            said = [f"rig {document['rig_id']}", stamp(document["rig"]["simulated"])]
+            if document["display_change_accepted"]:
+                said.append("its display may differ from before, by the experimenter's leave")
+            return "; ".join(part for part in said if part)
         case EventKind.SESSION_ENDED:
             return str(document["state"])
     return event.kind.value.replace("_", " ")
+
+
+def rig_events(session: LoggedSession, timeline: list[Placed]) -> Any:
+    """What happened at the rig besides showing images."""
+    cells: dict[str, list[Any]] = defaultdict(list)
+    session_s = []
+    for block, when in zip(session.answered, timeline, strict=True):
+        events = block.responses.events if block.responses else ()
+        session_s.append(when.on_session(np.array([event.at_s for event in events], np.float64)))
+        for event in events:
+            cells["block_index"].append(block.document["index"])
+            cells["trial"].append(-1 if event.trial is None else event.trial)
+            for name in ("kind", "at_s", "ms", "ml", "text"):
+                cells[name].append(getattr(event, name))
+    return table(
+        "rig_events",
+        "Rewards, misses, rests, calibrations, warnings of display and recorder, as the rig told.",
+        {
+            "session_s": (
+                "Seconds since the session's start; NaN if nothing ties the clock of at_s to it.",
+                np.concatenate([np.empty(0), *session_s]),
+            ),
+            "at_s": ("Seconds on the display's clock.", np.array(cells["at_s"], np.float64)),
+            "block_index": (COLUMNS["block_index"], _integers(cells["block_index"])),
+            "trial": (
+                "Trial within the block; -1 if it belongs to none.",
+                _integers(cells["trial"]),
+            ),
+            "kind": ("What happened.", np.array(cells["kind"], dtype=object)),
+            "ms": (
+                "Duration of a reward in milliseconds; else 0.",
+                np.array(cells["ms"], np.float64),
+            ),
+            "ml": (
+                "Millilitres given by this rig since it was started, this reward included; 0 if it "
+                "does not know.",
+                np.array(cells["ml"], np.float64),
+            ),
+            "text": ("In words.", np.array(cells["text"], dtype=object)),
+        },
+    )
 
 
 def table(name: str, description: str, columns: Columns) -> Any:
@@ -311,6 +364,7 @@ def _scored(block: LoggedBlock, objective: Objective | None) -> Iterator[dict[st
             "generation": -1 if document["generation"] is None else document["generation"],
             "role": stimulus["role"],
             "id": stimulus["id"],
+            "image": image_of(stimulus),
             "n_counted": len(repeats),
             "score": float(value),
         }

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth_server.readers.bootstrap import Estimate
-from synth_server.readers.figure import EVOLVED, INK
+from synth_server.readers.figure import EVOLVED, INK, mark_simulated
 
 WIDTH_IN = 7.2
 """Two columns of a journal, 183 mm."""
@@ -81,7 +81,7 @@ class Page:
 
 
 @contextmanager
-def page(height_in: float, out: Path) -> Iterator[Page]:
+def page(height_in: float, out: Path, *, simulated: bool = False) -> Iterator[Page]:
     """A page that is drawn on and then saved: `out` with `.png` and with `.svg`.
 
     A session's log always gives the same files.
@@ -93,6 +93,7 @@ def page(height_in: float, out: Path) -> Iterator[Page]:
         made = Page(height_in)
         try:
             yield made
+            mark_simulated(made.figure, simulated)
             made.figure.savefig(out.with_name(out.name + ".png"), dpi=DPI)
             made.figure.savefig(out.with_name(out.name + ".svg"), metadata={"Date": None})
         finally:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.vocabulary import Placement
 from synth_server.readers.logged_session import LoggedBlock, LoggedSession
+from synth_server.readers.rig_record import stamp
 from synth_server.readers.timeline import Placed
+from synth_server.session.log import image_of
 
 COLUMNS: dict[str, str] = {
     "session_s": "Onset, in seconds since the session's first event; see aligned_by.",
@@ -25,6 +29,12 @@ COLUMNS: dict[str, str] = {
     "label": "The image's name for people; may be empty.",
     "image_index": "Image, counted in the order of first proposal from 0.",
     "image_sha256": "SHA-256 of the image's shape and pixels; stimloop's name of the image.",
+    "stimulus_id": "What the log calls the image at its place: image_sha256 if the block gave it no "
+    "place, else a hash of both. One image at two places is two stimuli.",
+    "x_deg": "Image's centre, right of the screen's centre, degrees; NaN (in CSV: empty) if unknown.",
+    "y_deg": "Image's centre, above the screen's centre, degrees; NaN (in CSV: empty) if unknown.",
+    "size_deg": "Image's width and height, degrees; NaN (in CSV: empty) if unknown.",
+    "place_from": "Who gave the place: block; display (the rig's own, as it attached); or unknown.",
     "onset_s": "Onset as it was reported, in seconds on onset_clock.",
     "onset_clock": "Clock of onset_s: rig (display), recorder, or virtual (dry run).",
     "aligned_by": "What brought onset_s to session_s: rig, virtual, recorder, recorder fit, or order.",
@@ -35,6 +45,12 @@ COLUMNS: dict[str, str] = {
     "count_start_s": "Start of the count window, in seconds after onset (included).",
     "count_stop_s": "Stop of the count window, in seconds after onset (excluded).",
     "on_s": "Planned duration of the image in seconds; it goes sooner if fixation is broken.",
+    "shown_ms": "Milliseconds that the image was on the screen by the display's flips; NaN (in CSV: "
+    "empty) if the display does not know.",
+    "has_times": "1 if spike times were kept around the onset, else 0.",
+    "kept_start_s": "Start of the span whose spike times were asked for, in seconds after onset.",
+    "kept_stop_s": "Stop of that span, in seconds after onset (excluded).",
+    "simulated": "Which parts of the rig were not real; else 'none' (in CSV: empty).",
 }
 """Name → meaning; the order of the columns in every export."""
 
@@ -62,11 +78,13 @@ def presentation_table(
 ) -> PresentationTable:
     """Every presentation that a log has responses of."""
     image_index = {image: place for place, image in enumerate(session.shapes)}
+    simulated = stamp(session.simulated) or "none"
     cells: dict[str, list[Any]] = defaultdict(list)
     counts: list[tuple[float, ...]] = []
     unmeasured = (float("nan"),) * len(session.site_ids)
     for block, when in zip(session.answered, timeline or session.timeline(), strict=True):
         _add_block(cells, block, when, image_index)
+        cells["simulated"] += [simulated] * len(when.onset_s)
         shown = block.responses.presentations if block.responses else ()
         counts += [each.spike_counts or unmeasured for each in shown]
     columns = {name: _column(name, cells[name]) for name in COLUMNS}
@@ -80,7 +98,8 @@ def presentation_table(
 def _add_block(
     cells: dict[str, list[Any]], block: LoggedBlock, when: Placed, image_index: dict[str, int]
 ) -> None:
-    document, timing = block.document, block.document["timing"]
+    document, timing = block.document, block.timing
+    window_s, kept_s = timing.count_window_s, timing.kept_span_s
     stimuli = {stimulus["id"]: stimulus for stimulus in reversed(document["stimuli"])}
     generation = -1 if document["generation"] is None else document["generation"]
     shown = block.responses.presentations if block.responses else ()
@@ -97,8 +116,10 @@ def _add_block(
             "attempt": each.attempt,
             "role": stimulus["role"],
             "label": stimulus["label"],
-            "image_index": image_index[each.stimulus_id],
-            "image_sha256": each.stimulus_id,
+            "image_index": image_index[image_of(stimulus)],
+            "image_sha256": image_of(stimulus),
+            "stimulus_id": each.stimulus_id,
+            **_where(stimulus, block),
             "onset_s": each.onset_s,
             "onset_clock": each.onset_clock,
             "aligned_by": aligned_by,
@@ -106,19 +127,32 @@ def _add_block(
             "word": each.word,
             "fault": each.fault or "none",
             "dropped_frames": each.dropped_frames,
-            "count_start_s": timing["count_start_ms"] / 1000,
-            "count_stop_s": timing["count_stop_ms"] / 1000,
-            "on_s": timing["on_ms"] / 1000,
+            "count_start_s": window_s[0],
+            "count_stop_s": window_s[1],
+            "on_s": timing.on_ms / 1000,
+            "shown_ms": each.shown_ms or float("nan"),
+            "has_times": int(each.times is not None),
+            "kept_start_s": kept_s[0],
+            "kept_stop_s": kept_s[1],
         }
         for name, value in row.items():
             cells[name].append(value)
 
 
+def _where(stimulus: Mapping[str, Any], block: LoggedBlock) -> dict[str, Any]:
+    """Where the image was shown, and who says so."""
+    if (given := stimulus.get("place")) is not None:
+        return {**given, "place_from": "block"}
+    if block.display is None:
+        return {**dict.fromkeys(Placement.model_fields, float("nan")), "place_from": "unknown"}
+    return {**block.display.place.model_dump(), "place_from": "display"}
+
+
 def _column(name: str, values: list[Any]) -> NDArray[Any]:
-    if name.endswith("_s"):
+    if name.endswith(("_s", "_deg", "_ms")):
         return np.array(values, dtype=np.float64)
     if name in ("block_index", "generation", "trial", "repetition", "attempt", "image_index"):
         return np.array(values, dtype=np.int64)
-    if name in ("word", "dropped_frames"):
+    if name in ("word", "dropped_frames", "has_times"):
         return np.array(values, dtype=np.int64)
     return np.array(values, dtype=object)

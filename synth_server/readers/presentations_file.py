@@ -15,6 +15,10 @@ from synth_server.readers.presentations import COLUMNS, PresentationTable
 
 COUNT = "count_"
 """What a column of counts is called before its site's name."""
+WORDS = ("fault", "simulated")
+"""Columns in which "none" is an empty cell,"""
+MEASURED = ("x_deg", "y_deg", "size_deg", "shown_ms")
+"""and those in which NaN is."""
 PARQUET, CSV = (".parquet", ".pq"), (".csv",)
 
 
@@ -48,7 +52,11 @@ def _write_csv(table: PresentationTable, path: Path) -> None:
 
 
 def _cell(name: str, value: Any) -> Any:
-    nothing = (name == "generation" and value == -1) or (name == "fault" and value == "none")
+    nothing = (
+        (name == "generation" and value == -1)
+        or (name in WORDS and value == "none")
+        or (name in MEASURED and math.isnan(value))
+    )
     return "" if nothing else value
 
 
@@ -66,7 +74,7 @@ def _write_parquet(table: PresentationTable, path: Path) -> None:
         values = table.columns[name]
         kind = arrow.string() if values.dtype == object else arrow.from_numpy_dtype(values.dtype)
         nothing = np.array([_cell(name, each) == "" for each in values.tolist()], dtype=bool)
-        mask = nothing if name in ("generation", "fault") else None
+        mask = nothing if nothing.any() else None
         columns[name] = arrow.array(values, type=kind, mask=mask)
     for place, site in enumerate(table.site_ids):
         counts = table.counts[:, place]

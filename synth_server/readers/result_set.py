@@ -10,6 +10,7 @@ from PIL import Image
 
 from protocols.errors import SettingsError
 from synth_server.readers.evolution import EvolutionRecord
+from synth_server.readers.names import logged_images
 from synth_server.readers.network_features import FeatureSettings, NetworkFeatures
 from synth_server.readers.results import Results, results_of
 from synth_server.readers.results_overview import draw_overview
@@ -50,7 +51,7 @@ def write_result_set(
     features_of = None if features is None else NetworkFeatures(features)
     log = SessionLog(log_path)
     try:
-        image_of: ImageOf = lru_cache(N_IMAGES_KEPT)(log.array)
+        image_of: ImageOf = lru_cache(N_IMAGES_KEPT)(logged_images(log, record.images))
         results = results_of(record, image_of, features, features_of)
         (folder / "threads").mkdir(parents=True, exist_ok=True)
         (folder / "results.json").write_text(results.model_dump_json(indent=2) + "\n", "utf-8")

@@ -22,6 +22,7 @@ class Results(Frozen):
     """All evolutions of a session.
 
     Attributes:
+        simulated: Parts of the rig that were not real; empty: all were.
         features: Where images were compared; None: pixels only.
         median_gain: Over threads, which are resampled; each thread's from the test if it had one.
         n_gains: Threads with a gain.
@@ -34,6 +35,7 @@ class Results(Frozen):
     seed: int
     state: str
     stimloop: str
+    simulated: tuple[str, ...] = ()
     features: FeatureSettings | None
     median_gain: Estimate
     n_gains: int
@@ -84,6 +86,7 @@ def results_of(
         seed=settings.seed,
         state=record.end.state if record.end else "running",
         stimloop=record.started.versions.get("stimloop", ""),
+        simulated=record.at_rig.simulated,
         features=features,
         median_gain=_median(known, random_stream(settings.seed, "report", "threads")),
         n_gains=len(known),

@@ -39,7 +39,7 @@ def _draw_page(
 ) -> None:
     top = HEAD_IN + SUMMARY_IN * first
     n_rows = -(-len(threads) // N_COLUMNS)
-    with page(top + n_rows * ROW_IN, out) as sheet:
+    with page(top + n_rows * ROW_IN, out, simulated=bool(results.simulated)) as sheet:
         _head(sheet, results)
         if first:
             sheet.panel("A", 0.1, HEAD_IN + 0.1, "Evolved against the best natural image, 95 % CI")

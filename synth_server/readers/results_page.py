@@ -26,7 +26,7 @@ def draw_thread(
     results: Results, result: ThreadResult, thread: EvolvedThread, image_of: ImageOf, out: Path
 ) -> None:
     """Draw a thread's page to `out` with `.png` and `.svg`."""
-    with page(HEIGHT_IN, out) as sheet:
+    with page(HEIGHT_IN, out, simulated=bool(results.simulated)) as sheet:
         _head(sheet, results, result)
         sheet.panel("A", 0.1, 0.85, "Evolved and reference images, mean ± SEM over images")
         draw_curve(sheet.axes(LEFT_IN, 0.98, 2.72, 1.85), result)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from synth_server.readers.bootstrap import Estimate
 from synth_server.readers.comparison import Comparison
 from synth_server.readers.results import Results
+from synth_server.readers.rig_record import stamp
 from synth_server.readers.thread_result import ThreadResult
 
 Row: TypeAlias = dict[str, Any]
@@ -18,12 +19,16 @@ Row: TypeAlias = dict[str, Any]
 def write_tables(results: Results, folder: Path) -> list[Path]:
     """Write a CSV file for each of `TABLES` that has rows; what is not known is an empty cell.
 
+    Of a session that was not all real, each row says so in a last column, `simulated`.
+
     Returns:
         The files.
     """
     written = []
     for name, rows_of in TABLES.items():
         rows = [{"thread": each.thread} | row for each in results.threads for row in rows_of(each)]
+        if mark := stamp(results.simulated):
+            rows = [row | {"simulated": mark} for row in rows]
         if rows:
             written.append(folder / f"{name}.csv")
             with written[-1].open("w", encoding="utf-8", newline="") as file:
@@ -76,7 +81,7 @@ def _gains(result: ThreadResult) -> Iterator[Row]:
 
 
 def _sizes(found: Comparison) -> Row:
-    names = ("n_evolved", "n_evolved_showings", "n_natural", "n_best_natural_showings")
+    names = ("n_evolved", "n_evolved_showings", "n_natural", "best_of", "n_best_natural_showings")
     sizes = {name: getattr(found, name) for name in names}
     best = "; ".join(found.best_natural_names)
     return {**sizes, "best_natural_names": best, "chosen_by": found.chosen_by}

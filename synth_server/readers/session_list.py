@@ -9,7 +9,7 @@ from statistics import median
 from protocols.errors import LogError, SettingsError, StimloopError
 from protocols.settings import Frozen
 from synth_server.readers.evolution import EvolutionRecord
-from synth_server.readers.summary import Summary, read_record, summarize
+from synth_server.readers.summary import Summary, evolution_gains, read_record, summarize
 from synth_server.session.log import is_being_written
 
 LOGS = "*.sqlite"
@@ -22,8 +22,8 @@ class Gain(Frozen):
         median: Of each one's gain: response to made images ÷ to the best natural image.
         n: How many have a gain.
         n_above_1: How many of these are above 1.
-        measured_in: `test` (at an evolution's end), `generations` (its last ones against the best
-            reference), or `comparison` (of synthesised with natural images).
+        measured_in: `test` (at an evolution's end), `generations` (its last ones, without a test), or
+            `comparison` (of synthesised with natural images).
     """
 
     median: float
@@ -40,6 +40,7 @@ class ListedSession(Frozen):
             `finished`, `stopped`, `aborted`; or `broken`, and `problem` says why.
         generations: Measured in the thread that came furthest.
         presentations: Showings, whatever came of them.
+        simulated: Parts of the rig that were not real; empty: all were.
     """
 
     path: str
@@ -52,6 +53,7 @@ class ListedSession(Frozen):
     generations: int = 0
     blocks: int = 0
     presentations: int = 0
+    simulated: tuple[str, ...] = ()
     gain: Gain | None = None
     started_unix_s: float | None = None
     duration_s: float = 0.0
@@ -111,6 +113,7 @@ def _told(path: Path, size_bytes: int, record: EvolutionRecord) -> ListedSession
         generations=max((len(thread.generations) for thread in summary.threads), default=0),
         blocks=record.n_answered,
         presentations=record.tally.n_presentations,
+        simulated=summary.simulated,
         gain=_gain(summary),
         started_unix_s=summary.started_unix_s,
         duration_s=summary.duration_s,
@@ -119,10 +122,11 @@ def _told(path: Path, size_bytes: int, record: EvolutionRecord) -> ListedSession
 
 def _gain(summary: Summary) -> Gain | None:
     """Of the strictest comparison that the session has."""
+    # The same numbers as in results and report.
     sources = {
-        "test": [each.in_test.gain.value for each in summary.evolution if each.in_test],
+        "test": evolution_gains(summary, "test"),
         "comparison": [site.gain.value for thread in summary.control for site in thread.sites],
-        "generations": [site.gain for site in summary.sites],
+        "generations": evolution_gains(summary, "generations"),
     }
     for name, values in sources.items():
         known = [value for value in values if value is not None]

@@ -117,16 +117,14 @@ def _natural(thread: EvolvedThread) -> dict[str, NaturalImage]:
     """Every natural image, with its mean count over the driven sites and all its showings."""
     columns = [thread.site_ids.index(site) for site in thread.sites]
     counts: dict[str, list[Floats]] = {}
-    names: dict[str, str] = {}
     started = {each.id for each in thread.natural if each.phase == START}
     for each in thread.natural:
         if each.role in NATURAL_ROLES:
             counts.setdefault(each.id, []).append(each.counts[:, columns].mean(axis=1))
-            names.setdefault(each.id, each.label)
     return {
         stimulus_id: NaturalImage(
             id=stimulus_id,
-            name=names[stimulus_id],
+            name=thread.labels[stimulus_id],
             natural_set="start" if stimulus_id in started else "references",
             n_showings=len(shown := np.concatenate(blocks)),
             mean_count=float(shown.mean()),

@@ -17,6 +17,8 @@ from synth_server.readers.evolution_gains import (
     compare_in_test,
 )
 from synth_server.readers.gains import ControlSummary, summaries
+from synth_server.readers.learning import LearningSummary, learned
+from synth_server.readers.rig_record import AtRig
 from synth_server.readers.stability import SiteStability, stabilities
 from synth_server.session.log import SessionLog
 
@@ -54,7 +56,8 @@ class SiteGain(Frozen):
     Attributes:
         evolved: Mean count over all images of the last generations.
         best_reference: Mean count of the best reference image, over all its showings.
-        gain: `evolved / best_reference`; None where the reference drew no spikes.
+        over_best_reference: `evolved / best_reference`; None where the reference drew no spikes. Not
+            the gain: the best of many references is high by luck, and the images may be too.
     """
 
     thread: str
@@ -62,7 +65,7 @@ class SiteGain(Frozen):
     evolved: float
     best_reference: float
     best_reference_name: str
-    gain: float | None
+    over_best_reference: float | None
 
 
 class EvolutionGain(Frozen):
@@ -76,6 +79,11 @@ class EvolutionGain(Frozen):
     thread: str
     in_test: Comparison | None
     in_generations: Comparison | None
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """Behind the thread's gain: the test's, if there was one."""
+        return self.in_test or self.in_generations
 
 
 class BlockSummary(Frozen):
@@ -100,18 +108,26 @@ class Presentations(Frozen):
 
 
 class Summary(Frozen):
-    """A session in figures."""
+    """A session in figures.
+
+    Attributes:
+        simulated: Parts of the rig that were not real; empty: all were.
+        at_rig: What happened besides showing images.
+    """
 
     summary_version: int = SUMMARY_VERSION
     session_id: str
     seed: int
     state: str
+    simulated: tuple[str, ...] = ()
     threads: tuple[ThreadSummary, ...]
     sites: tuple[SiteGain, ...]
     evolution: tuple[EvolutionGain, ...]
     control: tuple[ControlSummary, ...]
+    learning: tuple[LearningSummary, ...] = ()
     stability: tuple[SiteStability, ...]
     presentations: Presentations
+    at_rig: AtRig = AtRig()
     blocks: tuple[BlockSummary, ...]
     session_digest: str
     started_unix_s: float
@@ -138,14 +154,17 @@ def summarize(record: EvolutionRecord) -> Summary:
         DataError: If the record holds no session.
     """
     start, counted = record.started, record.tally.outcomes
+    control = summaries(record.control)
     return Summary(
         session_id=start.settings.session_id,
         seed=start.settings.seed,
         state=record.end.state if record.end else "running",
+        simulated=record.at_rig.simulated,
         threads=tuple(_thread(thread) for thread in record.threads.values()),
         sites=tuple(gain for thread in record.threads.values() for gain in _gains(thread, record)),
         evolution=_evolution(record),
-        control=summaries(record.control),
+        control=control,
+        learning=learned(record.control, control),
         stability=tuple(site for thread in record.threads.values() for site in stabilities(thread)),
         presentations=Presentations(
             completed=counted[Outcome.COMPLETED],
@@ -155,6 +174,7 @@ def summarize(record: EvolutionRecord) -> Summary:
             reshown=record.tally.n_shown_again,
             unmeasured=record.tally.n_unmeasured,
         ),
+        at_rig=record.at_rig.counted,
         blocks=tuple(
             BlockSummary(
                 index=block["index"],
@@ -170,6 +190,16 @@ def summarize(record: EvolutionRecord) -> Summary:
         duration_s=(record.last_ns - record.started_ns) / 1e9,
         versions=start.versions,
     )
+
+
+def evolution_gains(summary: Summary, measured_in: str = "") -> list[float | None]:
+    """Each evolution's gain: the test's, or that of the generations if there was none.
+
+    Args:
+        measured_in: `test` or `generations`: of these only.
+    """
+    found = [each.comparison for each in summary.evolution if each.comparison]
+    return [each.gain.value for each in found if measured_in in ("", each.measured_in)]
 
 
 def scores(values: NDArray[np.float64]) -> Scores:
@@ -241,5 +271,5 @@ def _gain(
         evolved=float(evolved),
         best_reference=float(reference[best]),
         best_reference_name=thread.labels[names[best]],
-        gain=float(evolved / reference[best]) if reference[best] > 0 else None,
+        over_best_reference=float(evolved / reference[best]) if reference[best] > 0 else None,
     )

@@ -52,11 +52,30 @@ class Placed(NamedTuple):
             `order`, where an onset is on a clock that nothing ties to its neighbours', and is put
             between them.
         offset_s: Session minus clock, of the block's last presentation.
+        clock: Which clock `offset_s` is against: `rig`, `virtual`; or `recorder`, if nothing ties
+            the recorder's clock to the display's.
+        runs_s: Session minus clock, for each run of the clock in the block, in order.
     """
 
     onset_s: Seconds
     aligned_by: list[str]
     offset_s: float
+    clock: str = "rig"
+    runs_s: tuple[float, ...] = ()
+
+    def on_session(self, display_s: Seconds) -> Seconds:
+        """Times `(n,)` on the display's clock, in the order of happening, on the session's axis.
+
+        Where the clock goes back, the rig was started again. NaN where nothing ties the clock to the
+        session: no image was shown in that run of it, or its onsets are on the recorder's alone.
+        """
+        if self.clock == "recorder" or not self.runs_s or not len(display_s):
+            return np.full(len(display_s), np.nan)
+        run = np.concatenate([[0], np.cumsum(np.diff(display_s) < -RESTARTED_S)]).astype(int)
+        from_last = run - run[-1] - 1
+        known = -from_last <= len(self.runs_s)
+        offsets_s = np.array(self.runs_s)[np.where(known, from_last, -1)]
+        return np.where(known, display_s + offsets_s, np.nan)
 
 
 class _Piece(NamedTuple):
@@ -72,7 +91,7 @@ def placed(blocks: Sequence[TimedBlock]) -> list[Placed]:
     """The presentations of `blocks`, in the order of the log, on the session's axis."""
     clocks = _nearest_clocks([block.clock for block in blocks])
     one_clock = [
-        _on_one_clock(block.shown, clock) for block, clock in zip(blocks, clocks, strict=True)
+        on_one_clock(block.shown, clock) for block, clock in zip(blocks, clocks, strict=True)
     ]
     pieces = [
         piece
@@ -80,11 +99,13 @@ def placed(blocks: Sequence[TimedBlock]) -> list[Placed]:
         for piece in _pieces(number, onset_s, kind)
     ]
     result = [
-        Placed(onset_s.copy(), aligned_by, float("nan")) for onset_s, aligned_by, _ in one_clock
+        Placed(onset_s.copy(), aligned_by, float("nan"), kind)
+        for onset_s, aligned_by, kind in one_clock
     ]
     for piece, offset_s in zip(pieces, _offsets(pieces, blocks), strict=True):
         result[piece.block].onset_s[piece.rows] += offset_s
-        result[piece.block] = result[piece.block]._replace(offset_s=offset_s)
+        runs_s = (*result[piece.block].runs_s, offset_s)
+        result[piece.block] = result[piece.block]._replace(offset_s=offset_s, runs_s=runs_s)
     return result
 
 
@@ -98,7 +119,7 @@ def _nearest_clocks(fits: Sequence[RecorderClock | None]) -> list[RecorderClock 
     return found
 
 
-def _on_one_clock(
+def on_one_clock(
     shown: Sequence[Presentation], fit: RecorderClock | None
 ) -> tuple[Seconds, list[str], str]:
     """Onsets on one clock, how each came there, and which clock it is."""

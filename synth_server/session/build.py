@@ -32,7 +32,7 @@ from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Images, Placement
 from protocols.wire import WIRE_VERSION
 from synth_server.session.conductor import Conductor
-from synth_server.session.log import SessionLog
+from synth_server.session.log import SessionLog, remove_log
 from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 from synth_server.synthesis.photographs import load_photographs
@@ -234,9 +234,14 @@ def new_session(settings: SessionSettings, path: Path) -> Session:
         device=device_name(),
     )
     log = SessionLog.create(path, start)
-    session = Session(settings, log, conductor, equipment.objectives)
-    equipment.products.interrupted = session.is_told_to_end
-    session.advance()
+    try:
+        session = Session(settings, log, conductor, equipment.objectives)
+        equipment.products.interrupted = session.is_told_to_end
+        session.advance()
+    except BaseException:
+        log.close()
+        remove_log(path)
+        raise
     return session
 
 

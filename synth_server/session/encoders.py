@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureStore
 from encoders.fitting import FitSettings, fit, published
 from encoders.natural import natural_moments
+from encoders.parallel import n_cores
 from encoders.recording import Recording
 from protocols import plugins
 from protocols.digests import array_digest, combined_digest, document_digest
@@ -32,7 +33,7 @@ from protocols.interfaces import Encoder, SyntheticImages
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import Images, Rates, check_images
 from synth_server.session.products import Products
-from synth_server.synthesis.ascent import synthesize
+from synth_server.synthesis.ascent import improve, synthesize
 from synth_server.synthesis.constraints import NaturalDistance, starting_images
 from synth_server.synthesis.image_space import GeneratorSpace
 from synth_server.synthesis.recipes import recipe_of
@@ -43,8 +44,6 @@ FITS: Mapping[str, Callable[[], FitSettings]] = {
     "published": published,
 }
 """Ways to fit → their settings, which options change."""
-IMAGES_AT_ONCE = 16
-"""Between looks at whether the session was told to end."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +53,18 @@ class SessionEncoder:
     model: TwoStageEncoder | EnsembleEncoder
     digest: str
     products: Products
+    store: FeatureStore | None = None
+    """Features of images that are asked for again; None: they are computed each time."""
 
     @classmethod
-    def of(cls, path: Path, products: Products) -> Self:
+    def of(cls, path: Path, products: Products, store: FeatureStore | None = None) -> Self:
         """The encoder in a file of `synth-server fit`.
 
         Raises:
             DataError: If it is missing, damaged, or of other networks than those installed.
         """
         model = load_encoder(path).encoder
-        return cls(model, hashlib.sha256(path.read_bytes()).hexdigest(), products)
+        return cls(model, hashlib.sha256(path.read_bytes()).hexdigest(), products, store)
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -79,12 +80,14 @@ class SessionEncoder:
         return load_file(made.path)["rates"]
 
     def _predict(self, images: Images, path: Path) -> None:
-        rates = []
-        with one_thread(), self.products.telling("predicting responses to natural images") as tell:
-            for start in range(0, len(images), IMAGES_AT_ONCE):
-                tell(start, len(images), "")
-                rates.append(self.model.predict(images[start : start + IMAGES_AT_ONCE]))
-        save_file({"rates": np.concatenate(rates)}, path)
+        members = self.model.members if isinstance(self.model, EnsembleEncoder) else (self.model,)
+        store = self.store or FeatureStore(workers=n_cores())
+        with one_thread(), self.products.telling("predicting responses") as tell:
+            for member in members:
+                if isinstance(member, TwoStageEncoder):
+                    store.features(member.tap, images, progress=tell)
+            rates = self.model.predict(images, store)
+        save_file({"rates": rates}, path)
 
 
 class SessionFit:
@@ -110,7 +113,7 @@ class SessionFit:
         base = FITS[choice.name]().model_dump()
         self.settings = validated(FitSettings, base | choice.options, where=f"fit {choice.name}")
         self._products = products
-        self._store = FeatureStore()
+        self._store = FeatureStore(workers=n_cores())
 
     @property
     def digest(self) -> str:
@@ -119,23 +122,39 @@ class SessionFit:
         return combined_digest([document_digest(self.settings.model_dump(mode="json")), *networks])
 
     def __call__(
-        self, images: Images, responses: NDArray[np.float64], site_ids: Sequence[str]
+        self,
+        images: Images,
+        responses: NDArray[np.float64],
+        site_ids: Sequence[str],
+        emphasis: NDArray[np.float64] | None = None,
     ) -> Encoder:
         """See `protocols.interfaces.EncoderFit`."""
-        recording = _usable(Recording.of(images, responses, site_ids))
-        key = combined_digest([self.digest, recording.digest])
+        recording = Recording.of(images, responses, site_ids)
+        usable = _usable(recording)
+        parts = [self.digest, usable.digest]
+        if emphasis is not None:
+            columns = [recording.site_ids.index(site) for site in usable.site_ids]
+            emphasis = np.ascontiguousarray(emphasis[columns].T)
+            parts.append(array_digest(emphasis))
+        key = combined_digest(parts)
         made = self._products.file(
-            f"encoder-{key[:32]}.safetensors", lambda path: self._fit(recording, path)
+            f"encoder-{key[:32]}.safetensors", lambda path: self._fit(usable, emphasis, path)
         )
         _tell_scores(made.path)
-        return SessionEncoder.of(made.path, self._products)
+        return SessionEncoder.of(made.path, self._products, self._store)
 
-    def _fit(self, recording: Recording, path: Path) -> None:
+    def _fit(self, recording: Recording, emphasis: NDArray[np.float64] | None, path: Path) -> None:
         with one_thread(), self._products.telling("fitting") as tell:
             for tap in self.settings.taps:
                 self._store.features(tap, recording.images, progress=tell)
-            found = fit(recording, self.settings, self._store, tell)
-        self._store.forget()
+            found = fit(
+                recording,
+                self.settings,
+                self._store,
+                tell,
+                emphasis=emphasis,
+                workers=n_cores(),
+            )
         about = Provenance(
             data_digest=recording.digest,
             split=Split(train=tuple(range(recording.n_images))),
@@ -187,6 +206,25 @@ class SessionSynthesis:
         self, encoder: Encoder, objectives: Mapping[str, PluginChoice], seeds: Sequence[int]
     ) -> SyntheticImages:
         """See `protocols.interfaces.Synthesis`."""
+        return self._made(encoder, objectives, seeds, None)
+
+    def improved(
+        self,
+        encoder: Encoder,
+        objectives: Mapping[str, PluginChoice],
+        starts: Mapping[str, Images],
+        seeds: Sequence[int],
+    ) -> SyntheticImages:
+        """See `protocols.interfaces.Synthesis`."""
+        return self._made(encoder, objectives, seeds, starts)
+
+    def _made(
+        self,
+        encoder: Encoder,
+        objectives: Mapping[str, PluginChoice],
+        seeds: Sequence[int],
+        starts: Mapping[str, Images] | None,
+    ) -> SyntheticImages:
         if not isinstance(encoder, SessionEncoder):
             raise DataError(
                 "this encoder cannot be climbed",
@@ -195,10 +233,13 @@ class SessionSynthesis:
             )
         wanted = {name: choice.model_dump(mode="json") for name, choice in objectives.items()}
         asked = document_digest([list(wanted.items()), [int(seed) for seed in seeds]])
-        key = combined_digest([self.digest, encoder.digest, asked])
+        parts = [self.digest, encoder.digest, asked]
+        if starts is not None:
+            parts += [array_digest(np.ascontiguousarray(starts[name])) for name in objectives]
+        key = combined_digest(parts)
         made = self._products.file(
             f"images-{key[:32]}.safetensors",
-            lambda path: self._ascend(encoder, objectives, seeds, path),
+            lambda path: self._ascend(encoder, objectives, seeds, starts, path),
         )
         return _read_images(made.path, list(objectives), seeds)
 
@@ -212,22 +253,24 @@ class SessionSynthesis:
         encoder: SessionEncoder,
         objectives: Mapping[str, PluginChoice],
         seeds: Sequence[int],
+        starts: Mapping[str, Images] | None,
         path: Path,
     ) -> None:
         space, settings = self._recipe
         needs_natural = bool(settings.penalties.unnaturalness)
-        natural = NaturalDistance(self._natural) if needs_natural else None
-        n_images = len(objectives) * len(seeds)
+        goals = {n: plugins.create("stimloop.objectives", c) for n, c in objectives.items()}
+        names = [int(seed) for seed in seeds]
+        n_images = len(objectives) * len(names)
         with one_thread(), self._products.telling(f"synthesising {n_images} images") as tell:
-            made = synthesize(
-                encoder.model,
-                {n: plugins.create("stimloop.objectives", c) for n, c in objectives.items()},
-                space,
-                settings,
-                [int(seed) for seed in seeds],
-                natural=natural,
-                progress=lambda done, total: tell(done, total, ""),
-            )
+            how: dict[str, Any] = {
+                "natural": NaturalDistance(self._natural) if needs_natural else None,
+                "progress": lambda done, total: tell(done, total, ""),
+                "workers": n_cores(),
+            }
+            if starts is None:
+                made = synthesize(encoder.model, goals, space, settings, names, **how)
+            else:
+                made = improve(encoder.model, goals, settings, starts, names, **how)
         save_file({"images": made.images, "predicted": made.predicted}, path)
 
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from protocols.digests import array_digest, canonical_json, document_digest
-from protocols.documents import Event, EventKind, SessionStarted
+from protocols.documents import LOG_VERSION, Event, EventKind, SessionStarted
 from protocols.errors import LogCorrupted, LogError
+from protocols.replacing import replace_file
 from protocols.vocabulary import Block, BlockResponses
 
 GENESIS = "0" * 64
@@ -96,7 +97,7 @@ class SessionLog:
             log.append(EventKind.SESSION_STARTED, start)
             log.close()
             _lock_path(unfinished).unlink(missing_ok=True)
-            unfinished.replace(path)
+            replace_file(unfinished, path)
         except (OSError, sqlite3.Error) as error:
             raise LogError("the session log cannot be made", where=str(path), got=error) from None
         return cls(path, writable=True)
@@ -227,7 +228,7 @@ class SessionLog:
         """
         document = event.document
         try:
-            names = [stimulus.get("pixels") or stimulus["id"] for stimulus in document["stimuli"]]
+            names = [image_of(stimulus) for stimulus in document["stimuli"]]
             known = {name: self.array(name) for name in names}
             images = np.stack([known[name] for name in names])
             digest = document["codes_digest"]
@@ -267,6 +268,24 @@ class SessionLog:
             self._db.close()
             if self._lock is not None:
                 self._lock.close()
+
+
+def image_of(stimulus: Mapping[str, Any]) -> str:
+    """Under which digest the pixels of a logged stimulus lie; its id is another if it has a place."""
+    return str(stimulus.get("pixels") or stimulus["id"])
+
+
+def check_log_version(start: Event, where: str = "") -> None:
+    """Raise `LogError` unless the log whose first event this is has today's version."""
+    version = start.document.get("log_version")
+    if version != LOG_VERSION:
+        raise LogError(
+            "the log was written by another version of stimloop",
+            where=where,
+            expected=f"log version {LOG_VERSION}",
+            got=version,
+            remedy=f"use stimloop {start.document.get('versions', {}).get('stimloop', '?')}",
+        )
 
 
 def fold(path: Path) -> None:
@@ -341,6 +360,20 @@ def _event(row: tuple[Any, ...], path: Path) -> Event:
 
 def _corrupted(path: Path, seq: int, error: Exception) -> LogCorrupted:
     return LogCorrupted(f"event {seq} cannot be read", where=str(path), got=error)
+
+
+def remove_log(path: Path) -> None:
+    """Remove a log that this process made and nobody was shown anything of, with what lies beside.
+
+    A start that failed leaves nothing: the same command works once its cause is mended. Folders go
+    only if they are empty by then.
+    """
+    sidecars = [path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".new")]
+    for file in (*sidecars, _lock_path(path)):
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
 
 
 def is_being_written(path: Path) -> bool:

@@ -6,7 +6,7 @@ they propose must be what was logged, or the session is not the one that the log
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import numpy as np
 
 from protocols.digests import array_digest
 from protocols.documents import (
-    LOG_VERSION,
     Event,
     EventKind,
     ServerResumed,
@@ -32,7 +31,7 @@ from synth_server.session.build import (
     places_of,
 )
 from synth_server.session.conductor import Conductor
-from synth_server.session.log import SessionLog, verify_chain
+from synth_server.session.log import SessionLog, check_log_version, image_of, verify_chain
 from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 
@@ -55,7 +54,7 @@ class LoggedImages:
             if digest is not None:
                 codes, stimuli = log.array(digest), event.document["stimuli"]
                 for code, stimulus in zip(codes, stimuli, strict=False):
-                    self._image_of[array_digest(code)] = stimulus["id"]
+                    self._image_of[array_digest(code)] = image_of(stimulus)
 
     @property
     def code_dim(self) -> int:
@@ -118,14 +117,7 @@ def read_start(log: SessionLog) -> SessionStarted:
         raise LogError("the session log is empty", where=str(log.path))
     if first.kind is not EventKind.SESSION_STARTED:
         raise LogCorrupted("the first event is not the session's start", where=str(log.path))
-    if first.document.get("log_version") != LOG_VERSION:
-        raise LogError(
-            "the log was written by another version of stimloop",
-            where=str(log.path),
-            expected=f"log version {LOG_VERSION}",
-            got=first.document.get("log_version"),
-            remedy=f"use stimloop {first.document.get('versions', {}).get('stimloop', '?')}",
-        )
+    check_log_version(first, str(log.path))
     return validated(SessionStarted, first.document, where=f"{log.path}, event 0")
 
 
@@ -212,7 +204,11 @@ class Verification:
 
 
 def verify_replay(
-    path: Path, tolerance: int = PIXEL_TOLERANCE, *, products: bool = True
+    path: Path,
+    tolerance: int = PIXEL_TOLERANCE,
+    *,
+    products: bool = True,
+    step: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Verification:
     """Check the log's hashes, then draw the whole session anew and compare.
 
@@ -225,6 +221,7 @@ def verify_replay(
         products: Whether fits and syntheses that lie beside the log are taken from there. If not,
             or if they are gone, they are computed anew: minutes, and other hardware may come to
             other images.
+        step: Told of (events done, events in all).
 
     Raises:
         LogCorrupted: If the log was altered; names the event.
@@ -241,6 +238,7 @@ def verify_replay(
         session = Session(start.settings, log, conductor)
         last_block = _last_block(log)
         for event in log.events(after=0):
+            step(event.seq, log.last_seq)
             if event.seq < last_block or event.kind is not EventKind.RESPONSES_RECEIVED:
                 for logged, proposed in driven(conductor, event, log):
                     _compare(event, logged, proposed, tolerance, report)

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from protocols.errors import DataError, ResponsesRefused
-from protocols.spike_times import counts_in
 from protocols.vocabulary import Block, BlockResponses, Outcome, Presentation
 
 
@@ -71,11 +70,10 @@ def _check_times(block: Block, responses: BlockResponses, shown: Presentation, w
             raise ResponsesRefused("spike times are required, and none were sent", where=where)
         return
     try:
-        ticks = responses.ticks(shown)
+        given = responses.counts_by_times(shown, block.timing.count_window_s)
     except DataError as error:
         raise ResponsesRefused(error.what, where=where, got=error.got) from None
-    given = counts_in(ticks or (), block.timing.count_window_s, responses.tick_hz)
-    if given.tolist() != list(shown.spike_counts):
+    if given is not None and given.tolist() != list(shown.spike_counts):
         site = int(np.flatnonzero(given != np.array(shown.spike_counts))[0])
         raise ResponsesRefused(
             "the spike counts are not those that the spike times give in the count window",

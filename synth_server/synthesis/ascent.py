@@ -11,7 +11,9 @@ all constraints, and not moved.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,14 +21,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from encoders.backbones import pixels_of
 from encoders.encoder import DifferentiableEncoder
+from encoders.parallel import in_parallel
 from protocols.errors import SettingsError
 from protocols.interfaces import Objective
-from protocols.vocabulary import Images, Rates
+from protocols.vocabulary import Images, Rates, check_images
 from synth_server.synthesis.ascent_settings import AscentSettings
 from synth_server.synthesis.climb import Climb, Goal, Job, rows_by_target
 from synth_server.synthesis.constraints import NaturalDistance
-from synth_server.synthesis.image_space import ImageSpace
+from synth_server.synthesis.image_space import ImageSpace, free_fourier_space
 from synth_server.synthesis.refinement import refined
 from synth_server.synthesis.starts import Starts
 
@@ -59,6 +63,7 @@ def synthesize(
     *,
     natural: NaturalDistance | None = None,
     progress: Progress | None = None,
+    workers: int = 1,
 ) -> Synthesized:
     """One image for each target and seed.
 
@@ -70,6 +75,8 @@ def synthesize(
         seeds: One image of each target for each; the same seed starts all targets alike.
         natural: Needed if `settings.penalties.unnaturalness` is above 0.
         progress: Told of every step, and between the batches that starts are chosen from.
+        workers: Batches that climb at a time, each on one torch thread; the images do not depend on
+            it.
 
     Raises:
         SettingsError: If a target's site is not predicted, or there is nothing to do.
@@ -77,20 +84,77 @@ def synthesize(
     """
     _check(encoder, objectives, settings, seeds, natural)
     jobs = [Job(name, seed) for name in objectives for seed in seeds]
-    done, total = 0, len(jobs) * (settings.n_steps + settings.refinement.n_steps)
     goal = Goal(encoder, objectives, natural)
-    found: list[_Found] = []
+    tell = _Told(len(jobs) * (settings.n_steps + settings.refinement.n_steps), progress)
+    starts = Starts(goal, space, settings, tell, workers)
 
-    def tell(n_climbed: int = 0) -> None:
-        nonlocal done
-        done += n_climbed
-        if progress is not None:
-            progress(done, total)
+    def climbed(batch: list[Job]) -> _Found:
+        return _climbed(Climb(goal, space, settings, batch, starts.of(batch)), tell)
 
-    starts = Starts(goal, space, settings, tell)
-    for batch in _batches(jobs, settings, len(seeds)):
-        found.append(_climbed(Climb(goal, space, settings, batch, starts.of(batch)), tell))
-    return _collected(goal, jobs, found, settings.batch_size)
+    starts.screen(seeds)
+    batches = [partial(climbed, batch) for batch in _batches(jobs, settings, len(seeds))]
+    return _collected(goal, jobs, in_parallel(batches, workers), settings.batch_size)
+
+
+def improve(
+    encoder: DifferentiableEncoder,
+    objectives: Mapping[str, Objective],
+    settings: AscentSettings,
+    starts: Mapping[str, Images],
+    seeds: Sequence[int],
+    *,
+    natural: NaturalDistance | None = None,
+    progress: Progress | None = None,
+    workers: int = 1,
+) -> Synthesized:
+    """Images that climb from given ones, in Fourier space, `settings.n_steps` steps.
+
+    Args:
+        encoder: As in `synthesize`.
+        objectives: As in `synthesize`.
+        settings: How they climb; `n_candidates` and `refinement` are of no use here.
+        starts: Target → `(len(seeds), size, size, 3) uint8`, where its images begin.
+        seeds: Of the random movements; the n-th is that of every target's n-th image.
+        natural: As in `synthesize`.
+        progress: Told of every step.
+        workers: As in `synthesize`.
+
+    Raises:
+        SettingsError: As `synthesize`; or if there are other targets in `starts`, or not one start a
+            seed.
+        DataError: If the encoder's gradient is wrong.
+    """
+    _check(encoder, objectives, settings, seeds, natural)
+    _check_starts(objectives, starts, len(seeds))
+    jobs = [Job(name, seed) for name in objectives for seed in seeds]
+    images = np.concatenate([starts[name] for name in objectives])
+    goal, space = Goal(encoder, objectives, natural), free_fourier_space(images.shape[1])
+    parameters = space.parameters(pixels_of(images, torch.device("cpu")))
+    tell = _Told(len(jobs) * settings.n_steps, progress)
+
+    def climbed(rows: slice) -> _Found:
+        climb = Climb(goal, space, settings, jobs[rows], parameters[rows])
+        climb.climb(tell)
+        return _Found(climb.best().cpu(), climb.restarts)
+
+    size = settings.batch_size
+    batches = [slice(at, at + size) for at in range(0, len(jobs), size)]
+    found = in_parallel([partial(climbed, rows) for rows in batches], workers)
+    return _collected(goal, jobs, found, size)
+
+
+class _Told:
+    """Adds up what all batches have climbed, and says so."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+        self._lock = threading.Lock()
+
+    def __call__(self, n_climbed: int = 0) -> None:
+        with self._lock:
+            self._done += n_climbed
+            if self._progress is not None:
+                self._progress(self._done, self._total)
 
 
 class _Found(NamedTuple):
@@ -158,3 +222,18 @@ def _check(
             "penalties.unnaturalness needs natural images",
             remedy="give natural=NaturalDistance(images), or set it to 0",
         )
+
+
+def _check_starts(
+    objectives: Mapping[str, Objective], starts: Mapping[str, Images], n_seeds: int
+) -> None:
+    for name in objectives:
+        given = starts.get(name)
+        if given is None or len(given) != n_seeds:
+            raise SettingsError(
+                "every image needs a start of its own",
+                where=f"starts of {name}",
+                expected=f"{n_seeds} images",
+                got="none" if given is None else f"{len(given)}",
+            )
+        check_images(given, where=f"starts of {name}")

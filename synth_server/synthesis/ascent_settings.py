@@ -43,6 +43,10 @@ class AscentSettings(Frozen):
         description="weight of an image's mean similarity (-1..1) to those of "
         "the same target, in the objective's unit",
     )
+    networks: Literal["together", "in_turn"] = Field(
+        default="together",
+        description="'in_turn': each step asks one network of an ensemble, the next step the next",
+    )
     evaluate_every: int = Field(default=10, ge=1, description="steps between looks at the image")
     max_restarts: int = Field(default=3, ge=0, description="new starts for a diverged image")
     n_candidates: int = Field(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from encoders.encoder import DifferentiableEncoder
+from encoders.ensemble import EnsembleEncoder
 from protocols.errors import DataError
 from protocols.interfaces import Objective
 from synth_server.synthesis.ascent_settings import AscentSettings
@@ -79,7 +80,7 @@ class Climb:
         self._constraints = Constraints(settings.constraints, space.size_px)
         self._streams = [image_stream(job.seed, "transforms") for job in jobs]
         device = device_of(goal.encoder, settings)
-        self._leaf = starts.to(device).requires_grad_()
+        self._leaf = starts.detach().to(device, copy=True).requires_grad_()
         kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
         self._optimizer = kind([self._leaf], lr=settings.learning_rate, maximize=True)
         self._fresh = torch.ones(len(jobs), dtype=torch.bool, device=device)
@@ -113,14 +114,17 @@ class Climb:
         seen = transformed(images, moves, settings.transforms)
         if number == 0:
             self._check_gradient(seen.detach())
-        value = self._value(images, seen)
+        value = self._value(images, seen, number)
         (gradient,) = torch.autograd.grad(value.sum(), self._leaf)
         self._move(gradient, _rate(settings, number))
         self._restart(~self._sound(gradient))
 
-    def _value(self, images: Tensor, seen: Tensor) -> Tensor:
-        """`(n,)`: the objective on what is `seen`, less the penalties on `images`."""
-        value, penalties = self._scores(seen), self.settings.penalties
+    def _value(self, images: Tensor, seen: Tensor, step: int | None = None) -> Tensor:
+        """`(n,)`: the objective on what is `seen`, less the penalties on `images`.
+
+        `step`: asks only the network whose turn it is, if networks take turns.
+        """
+        value, penalties = self._scores(seen, step), self.settings.penalties
         if penalties.total_variation:
             value = value - penalties.total_variation * total_variation(images)
         if penalties.unnaturalness and self.goal.natural is not None:
@@ -131,10 +135,17 @@ class Climb:
             value = value - self.settings.diversity * torch.cat(alike)
         return value
 
-    def _scores(self, seen: Tensor) -> Tensor:
-        rates = self.goal.encoder.rates(seen).to(seen.device)
+    def _scores(self, seen: Tensor, step: int | None = None) -> Tensor:
+        rates = self._rates(seen, step).to(seen.device)
         names = self.goal.encoder.site_ids
         return torch.cat([score(rates[rows], names) for score, rows in self._groups])
+
+    def _rates(self, seen: Tensor, step: int | None) -> Tensor:
+        encoder = self.goal.encoder
+        takes_turns = step is not None and self.settings.networks == "in_turn"
+        if takes_turns and isinstance(encoder, EnsembleEncoder):
+            return encoder.rates_of_part(seen, step or 0)
+        return encoder.rates(seen)
 
     def _check_gradient(self, seen: Tensor) -> None:
         """A small step must change the scores as the gradient says.

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import logging
 import re
 import zipfile
 import zlib
@@ -37,10 +38,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from protocols.errors import DataError, InstallationError, SettingsError
+from protocols.errors import DataError, InstallationError, SettingsError, StimloopError
 from protocols.interfaces import PhotographSet
 from protocols.seeds import random_stream
+from synth_server.synthesis.pixels_of_files import check_whole, in_srgb
 
+logger = logging.getLogger(__name__)
 EMBEDDED = "embedded"
 MAX_EMBEDDED = 5000
 """With those drawn at random; more would hardly be different."""
@@ -49,6 +52,10 @@ LEAST_SIDE_PX = 80
 LEAST_CONTRAST = 15
 """Of a crop drawn at random: standard deviation over pixels and channels, of 255."""
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+NAMED = 6
+"""Files in a message."""
 
 
 class Crop(NamedTuple):
@@ -123,9 +130,9 @@ def load_photographs(source: str | Path, n: int | None, size_px: int) -> Photogr
     else:
         raise SettingsError(
             "the photographs are not there",
-            where=str(source),
+            where=str(Path(source).absolute()),
             expected=f"{EMBEDDED!r}, a folder of images, or a zip of images",
-            remedy="check the path",
+            remedy="check the path; a relative one is looked for where the program was started",
         )
     named = [(name, _resized(picture, size_px)) for name, picture in loaded]
     images = np.array([image for _, image in named], np.uint8).reshape(-1, size_px, size_px, 3)
@@ -170,7 +177,7 @@ def _cut(picture: Image.Image, crop: Crop) -> Image.Image:
 
 def _from_folder(folder: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
     files = [entry for entry in folder.rglob("*") if entry.is_file()]
-    names = _image_names([file.relative_to(folder).as_posix() for file in files])
+    names = _image_names([file.relative_to(folder).as_posix() for file in files], str(folder))
     for name in names[: _how_many(n, len(names), str(folder))]:
         yield name, _from_file(folder / name)
 
@@ -178,7 +185,8 @@ def _from_folder(folder: Path, n: int | None) -> Iterator[tuple[str, Image.Image
 def _from_zip(path: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = _image_names(archive.namelist())
+            members = [info.filename for info in archive.infolist() if not info.is_dir()]
+            names = _image_names(members, str(path))
             for name in names[: _how_many(n, len(names), str(path))]:
                 yield name, _opened(archive.read(name), f"{path}: {name}")
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
@@ -198,13 +206,21 @@ def _from_file(path: Path) -> Image.Image:
         raise DataError("a photograph cannot be read", where=str(path), got=error) from None
 
 
-def _image_names(names: list[str]) -> list[str]:
-    wanted = (name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES)
-    return sorted((name for name in wanted if not _is_hidden(name)), key=_natural_order)
+def _image_names(names: list[str], where: str) -> list[str]:
+    """Those that are images, sorted; what is left unread is named in the program's output."""
+    seen = sorted((name for name in names if not _is_hidden(name)), key=_natural_order)
+    wanted = [name for name in seen if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+    if left := [name for name in seen if name not in set(wanted)]:
+        said = ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" * (len(left) > NAMED))
+        logger.warning("%s: %d files are no images that can be read: %s", where, len(left), said)
+    return wanted
 
 
 def _is_hidden(name: str) -> bool:
-    return any(part.startswith((".", "__MACOSX")) for part in Path(name).parts)
+    path = Path(name)
+    return path.name.casefold() in SYSTEM_FILES or any(
+        part.startswith((".", "__MACOSX")) for part in path.parts
+    )
 
 
 def _natural_order(name: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -235,7 +251,10 @@ def _opened(content: bytes, where: str) -> Image.Image:
     """Decode an image file to RGB; transparent parts become mid-gray."""
     try:
         with Image.open(io.BytesIO(content)) as encoded:
-            picture = ImageOps.exif_transpose(encoded)
+            check_whole(encoded, where)
+            picture = in_srgb(ImageOps.exif_transpose(encoded), where)
+    except StimloopError:
+        raise
     except Exception as error:  # Pillow's decoders raise what they please
         raise DataError(
             "a photograph cannot be read",
@@ -244,14 +263,6 @@ def _opened(content: bytes, where: str) -> Image.Image:
             got=error,
             remedy="copy it again, or remove it from the set",
         ) from None
-    if picture.mode.startswith(("I", "F")):
-        raise DataError(
-            "a photograph has more than 8 bits a channel",
-            where=where,
-            expected="8-bit gray or colour",
-            got=f"Pillow mode {picture.mode}",
-            remedy="convert it to 8 bits first, so that the scaling is yours",
-        )
     if picture.has_transparency_data:
         ground = Image.new("RGBA", picture.size, (128, 128, 128, 255))
         picture = Image.alpha_composite(ground, picture.convert("RGBA"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from encoders.parallel import in_parallel
 from synth_server.synthesis.ascent_settings import AscentSettings
 from synth_server.synthesis.climb import Goal, Job, device_of
 from synth_server.synthesis.constraints import Constraints
@@ -17,12 +19,23 @@ class Starts:
     """Where images begin: of each seed's candidates, the one that scores highest for the target."""
 
     def __init__(
-        self, goal: Goal, space: ImageSpace, settings: AscentSettings, tell: Callable[[], None]
+        self,
+        goal: Goal,
+        space: ImageSpace,
+        settings: AscentSettings,
+        tell: Callable[[], None],
+        workers: int = 1,
     ) -> None:
         self._encoder, self._space, self._settings = goal.encoder, space, settings
-        self._tell = tell
+        self._tell, self._workers = tell, workers
         self._scores = {name: goal.score(name) for name in goal.objectives}
         self._best: dict[int, dict[str, Tensor]] = {}
+
+    def screen(self, seeds: Sequence[int]) -> None:
+        """Choose the starts of all `seeds` now, some at a time; without, each when it is asked for."""
+        if self._settings.n_candidates > 1:
+            found = in_parallel([partial(self._screened, seed) for seed in seeds], self._workers)
+            self._best |= zip(seeds, found, strict=True)
 
     def of(self, jobs: Sequence[Job]) -> Tensor:
         """`(len(jobs), …)` on the CPU, each job's own."""

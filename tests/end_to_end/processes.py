@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import tomli_w
 
 from protocols.documents import EventKind, SessionEnded, SessionSettings
+from protocols.spike_times import counts_in
 from protocols.vocabulary import Block, BlockResponses
 from synth_server.endpoint import Endpoint
 from synth_server.session.build import new_session
@@ -31,6 +32,8 @@ from synth_server.session.log import SessionLog, verify_chain
 from synth_server.session.recovery import verify_replay
 
 DEADLINE_S = 150.0
+PLACE = {"x_deg": -2.5, "y_deg": 1.0, "size_deg": 3.0}
+"""Of the last thread's images; the others are shown where the display shows images."""
 PROGRESS = (EventKind.BLOCK_PROPOSED, EventKind.RESPONSES_RECEIVED)
 T = TypeVar("T")
 
@@ -157,6 +160,7 @@ class Recipe:
         """`session.toml`."""
         settings = {
             "n_generations": self.generations,
+            "test_repetitions": 0,
             "generator": {"name": "pixels", "options": {"size_px": self.size_px, "grid": 8}},
             "optimizer": {
                 "name": "genetic",
@@ -169,6 +173,8 @@ class Recipe:
                 "off_ms": self.image_ms,
                 "count_start_ms": 0,
                 "count_stop_ms": 2 * self.image_ms,
+                "keep_start_ms": -self.image_ms,
+                "keep_stop_ms": 3 * self.image_ms,
                 "presentations_per_trial": 3,
                 "max_attempts": 100,
             },
@@ -180,6 +186,7 @@ class Recipe:
                 {
                     "name": site,
                     "protocol": "evolve",
+                    **({"place": PLACE} if site == self.threads[-1] else {}),
                     "settings": {
                         **settings,
                         "objective": {"name": "site", "options": {"site": site}},
@@ -188,6 +195,10 @@ class Recipe:
                 for site in self.threads
             ],
         }
+
+    def fixation(self) -> dict[str, Any]:
+        """Breaks come with the image: on a real clock a later moment is not the same twice."""
+        return {"break_rate": self.break_rate, "within_ms": 0}
 
     def rig(self, server: str) -> dict[str, Any]:
         """`rig.toml`."""
@@ -202,6 +213,7 @@ class Recipe:
                 "options": {
                     "clock": "real" if self.real_clock else "virtual",
                     "dropped_frame_rate": self.drop_rate,
+                    "refresh_hz": 1000,
                 },
             },
             "acquisition": {
@@ -214,7 +226,7 @@ class Recipe:
                     "drop_rate": self.drop_rate,
                 },
             },
-            "fixation": {"name": "simulated", "options": {"break_rate": self.break_rate}},
+            "fixation": {"name": "simulated", "options": self.fixation()},
         }
 
 
@@ -356,10 +368,7 @@ def blocks_and_responses(path: Path) -> list[tuple[Block, BlockResponses]]:
     with opened(path) as log:
         verify_chain(log)
         blocks = [log.block(event) for event in log.events(EventKind.BLOCK_PROPOSED)]
-        answers = [
-            BlockResponses.model_validate(event.document)
-            for event in log.events(EventKind.RESPONSES_RECEIVED)
-        ]
+        answers = [log.responses(event) for event in log.events(EventKind.RESPONSES_RECEIVED)]
     assert [block.index for block in blocks] == list(range(len(blocks)))
     assert [answer.block_index for answer in answers] == [block.index for block in blocks]
     return list(zip(blocks, answers, strict=True))
@@ -371,6 +380,11 @@ def check_finished(lab: Lab, digest: str) -> None:
         asked = Counter((cue.stimulus_id, cue.repetition) for cue in block.cues())
         counted = Counter((shown.stimulus_id, shown.repetition) for shown in responses.completed())
         assert counted == asked, f"block {block.index}"
+        for shown in responses.completed():
+            ticks = responses.ticks(shown)
+            assert ticks is not None, "spike times are kept, and are those that were named"
+            given = counts_in(ticks, block.timing.count_window_s, responses.tick_hz)
+            assert tuple(given) == shown.spike_counts
     assert ended(lab.log).session_digest == digest
     report = verify_replay(lab.log)
     assert report.end == "finished"

@@ -34,6 +34,10 @@ SMALL = (
     "comparison.repetitions=2",
     "comparison.best_natural=1",
     "synthesis.options.n_steps=3",
+    "learning.rounds=2",
+    "learning.n_images=2",
+    "learning.from_scratch.options.n_steps=3",
+    "learning.from_best.options.n_steps=2",
     "fit.options.max_sweeps=2",
     "fit.options.penalties=[{ spatial = 0.1, mixing = 0.1, smoothness = 1.0 }]",
     "fit.options.taps=[{ backbone = 'efficientnet_lite0', layer = 'blocks.0', input_px = 32, "
@@ -70,6 +74,12 @@ def check_left(folder: Path, stdout: str, aim: str) -> None:
             assert estimate.value is not None
     left = {path.name for path in folder.iterdir()}
     assert {"summary.json", f"{aim}.png", "responses.png", "session.products"} <= left
+    assert "learning.png" in left
+    (learning,) = summary.learning
+    assert [each.round for each in learning.rounds] == [1, 2]
+    assert [each.n_presentations for each in learning.rounds] == [48, 56]
+    assert all(site.n_images == 2 for each in learning.rounds for site in each.sites)
+    assert learning.test_gain == control.median_gain.value
     said = (folder / "server.log").read_text("utf-8")
     assert "fitting …" in said
     assert "synthesising 4 images: done" in said
@@ -121,15 +131,16 @@ def test_what_cannot_be_run_is_said(tmp_path: Path, options: tuple[str, ...], me
 
 @dataclass(frozen=True)
 class StretchRecipe(Recipe):
-    """Four blocks of mapping, six of test."""
+    """Four blocks of mapping, two for each round, six of test."""
 
     n_mapping: int = 4
+    n_rounds: int = 0
     n_test: int = 6
     n_steps: int = 3
 
     @property
     def n_blocks(self) -> int:
-        return self.n_mapping + self.n_test
+        return self.n_mapping + 2 * self.n_rounds + self.n_test
 
     def session(self) -> dict[str, Any]:
         settings = {
@@ -139,6 +150,13 @@ class StretchRecipe(Recipe):
             "mapping": {"repetitions": 2, "images_per_block": 10},
             "fit": {"name": "two_stage", "options": FIT},
             "synthesis": {"name": "stimloop", "options": {"n_steps": self.n_steps}},
+            "learning": {
+                "rounds": self.n_rounds,
+                "n_images": 2,
+                "repetitions": 2,
+                "from_scratch": {"name": "quick", "options": {"n_steps": self.n_steps}},
+                "from_best": {"name": "short", "options": {"n_steps": self.n_steps}},
+            },
             "comparison": {
                 "repetitions": self.n_test,
                 "best_natural": 1,
@@ -180,6 +198,27 @@ def test_a_server_that_is_killed_in_the_test_goes_on_with_the_same_images(
         if stimulus.role is Role.STRETCH
     ]
     assert sorted(aims) == [("site-00",)] * 2 + [("site-01",)] * 2
+
+
+def test_a_server_that_is_killed_within_a_round_goes_on_with_the_same_images(
+    new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]
+) -> None:
+    """What was fitted and made in the rounds before is there; the log is as if nothing had been."""
+    recipe = StretchRecipe(n_rounds=3)
+    lab = new_lab(recipe)
+    server, rig = lab.serve(), lab.rig()
+    eventually(
+        lambda: lab.count(EventKind.RESPONSES_RECEIVED) > recipe.n_mapping + 2,
+        "the second round began",
+        alive=[server, rig],
+    )
+    server.kill9()
+    kept = {path.name for path in products_folder(lab.log).iterdir()}
+    assert len([name for name in kept if name.startswith("encoder-")]) >= 2
+    server = lab.serve()
+    assert rig.ended() == 0, rig.output
+    assert server.ended() == 0, server.output
+    check_finished(lab, undisturbed(recipe))
 
 
 def synthesising(lab: Lab, server: Process, rig: Process) -> None:

@@ -206,3 +206,89 @@ def test_the_lectures_table_of_vgg16() -> None:
     assert done.returncode == 0, done.stderr
     assert "138.4 M parameters" in done.stdout
     assert "efficientnet_lite0" in command("backbones").stdout
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 photographs, five trials each as 300 rows; counts that have nothing to do with them."""
+    folder = tmp_path_factory.mktemp("noise")
+    different = load_photographs("embedded", 60, 64).images
+    random = np.random.default_rng(0)
+    mean = random.gamma(2.0, 3.0, 60)
+    rows = random.permutation(np.repeat(np.arange(60), 5))
+    np.save(folder / "images.npy", different[rows])
+    np.save(folder / "responses.npy", random.poisson(mean[rows])[None].astype(float))
+    return folder
+
+
+def test_rows_of_one_image_are_never_both_trained_on_and_held_out(noise: Path) -> None:
+    data = ["--images", noise / "images.npy", "--responses", noise / "responses.npy"]
+    network = ["--backbone", "efficientnet_lite0", "--layer", "blocks.2"]
+    out = noise / "encoder.safetensors"
+    done = command("fit", *data, *network, "--held-out", "0.3", "--out", out)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(done.stderr.split())
+    assert "1 sites (0); 60 images; 5 repetitions of each; 240 equal images taken as" in told
+    assert "18 held-out images" in told
+    about = read_checkpoint(out)[0].provenance
+    assert about.scores is not None
+    r = about.scores.sites[0].r
+    assert r is not None
+    assert abs(r) < 0.45, "the truth is 0; of 18 images, |r| is above 0.45 in 6 % of all cases"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--layer", "blocks.2"], "--layer need a network"),
+        (["--weights", "robust"], "--weights need a network"),
+        (["--figure", "fit.pdf"], "a name that ends with .png"),
+        (["--window-ms", "170,70"], "this is no window"),
+        (["--axes", "images,sides"], "this is no axis of responses"),
+        (["--site-names", "a,a"], "two sites have the same name"),
+        (["--site-names", "a,b,c"], "no axis is as long as there are names"),
+        (["--session", "s.sqlite"], "a recording is one file"),
+    ],
+)
+def test_options_that_would_be_ignored_or_cannot_be_meant(
+    recorded: Path, tmp_path: Path, options: list[str], says: str
+) -> None:
+    data = ["--images", recorded / "images.npy", "--responses", recorded / "responses.npy"]
+    done = command("fit", *data, *options, "--out", tmp_path / "e.safetensors")
+    assert done.returncode == 1
+    assert says in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_are_checked_before_the_work(encoder: Path, recorded: Path, tmp_path: Path) -> None:
+    """A fit of minutes, or a synthesis, never ends in a place that can't be written."""
+    data = ["--images", recorded / "none.npy", "--responses", recorded / "none.npy"]
+    (tmp_path / "file").write_text("mine")
+    for out, says in (
+        (encoder, "--overwrite"),
+        (tmp_path, "this is a folder"),
+        (tmp_path / "file" / "e.safetensors", "this place cannot be written"),
+    ):
+        done = command("fit", *data, "--out", out)
+        assert says in done.stderr, done.stderr
+        assert "none.npy" not in done.stderr, "refused before the images are even looked for"
+    before = encoder.read_bytes()
+    assert encoder.read_bytes() == before
+    done = command("synthesize", encoder, "--out", tmp_path / "file")
+    assert "this is a file" in done.stderr
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_images_of_two_syntheses_are_never_mixed(encoder: Path, tmp_path: Path) -> None:
+    few = ["--set", "n_steps=2", "--set", "refinement={n_steps=1}", "--size-px", "64"]
+    assert command("synthesize", encoder, "--seeds", 2, *few, "--out", tmp_path).returncode == 0
+    (tmp_path / "notes.txt").write_text("mine")
+    refused = command("synthesize", encoder, "--seeds", 1, *few, "--out", tmp_path)
+    assert "the folder holds earlier results" in refused.stderr
+    assert len(list(tmp_path.glob("*.png"))) == 4
+    done = command("synthesize", encoder, "--seeds", 1, *few, "--out", tmp_path, "--overwrite")
+    assert done.returncode == 0, done.stderr
+    named = {row["file"] for row in json.loads((tmp_path / "index.json").read_text())}
+    assert named == {path.name for path in tmp_path.glob("*.png")}
+    assert len(named) == 2
+    assert (tmp_path / "notes.txt").read_text() == "mine"

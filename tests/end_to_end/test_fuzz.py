@@ -18,6 +18,7 @@ import zmq
 
 from protocols.documents import EventKind
 from protocols.errors import MalformedMessage
+from protocols.rig_description import RigDescription
 from protocols.vocabulary import BlockResponses, Outcome, Presentation
 from protocols.wire import messages as msg
 from protocols.wire.codec import MAX_FRAME_BYTES, MAX_HEADER_BYTES, decode, encode
@@ -48,7 +49,7 @@ def requests() -> list[list[bytes]]:
     responses = BlockResponses(block_index=3, site_ids=("a", "b"), presentations=(shown,))
     bodies: list[msg.Body] = [
         msg.Hello(),
-        msg.Attach(rig_id="intruder", site_ids=("a",)),
+        msg.Attach(rig_id="intruder", site_ids=("a",), rig=RigDescription()),
         msg.NextBlock(block_index=0),
         msg.SubmitResponses(responses=responses),
         msg.Goodbye(),
@@ -84,7 +85,7 @@ def strange(dice: random.Random) -> list[bytes]:
         lambda: [b'{"wire":3,"kind":"hello","body":' + b'{"a":' * 300 + b"1" + b"}" * 301],
         lambda: [b'{"wire":3,"kind":"hello","id":"\\ud800","\\udfff":1}'],
         lambda: [b'{"wire":%d,"kind":"hello"}' % dice.randint(-(10**30), 10**30)],
-        lambda: [json.dumps({"wire": 3, "kind": dice.choice(["", "block", "x" * 99])}).encode()],
+        lambda: [json.dumps({"wire": 4, "kind": dice.choice(["", "block", "x" * 99])}).encode()],
         lambda: [b'{"wire":3,"kind":"next_block","body":{"block_index":1e400}}'],
         lambda: [b'{"wire":3,"kind":"hello","session":"../../etc/passwd"}'],
         lambda: [b'{"wire":3,"kind":"hello"}'] + [b"x"] * 5000,

@@ -38,6 +38,7 @@ protocol = "evolve"
 
 [threads.settings]
 n_generations = 3
+test_repetitions = 0
 n_references = 0
 repetitions = 2
 generator = { name = "pixels", options = { size_px = 8, grid = 2 } }
@@ -69,7 +70,7 @@ def new_id():
     return "request-%d" % n_requests
 
 
-def send(socket, kind, body, session="plain", wire=3, id=None, frames=()):
+def send(socket, kind, body, session="plain", wire=4, id=None, frames=()):
     id = id or new_id()
     header = {"wire": wire, "kind": kind, "id": id, "session": session, "body": body}
     socket.send_multipart([json.dumps(header).encode("utf-8"), *frames])
@@ -79,7 +80,7 @@ def send(socket, kind, body, session="plain", wire=3, id=None, frames=()):
 def receive(socket, id):
     header, *frames = socket.recv_multipart()
     header = json.loads(header)
-    assert header["wire"] == 3 and header["reply_to"] == id, header
+    assert header["wire"] == 4 and header["reply_to"] == id, header
     return header["kind"], header["body"], frames
 
 
@@ -119,6 +120,25 @@ def cues(block):
         seen[name] = seen.get(name, 0) + 1
 
 
+def spikes(timing):
+    """A site's spikes around an onset, in ticks; and how many of them are in the count window."""
+    low, high = (int(timing[name] * TICKS_A_MS) for name in ("keep_start_ms", "keep_stop_ms"))
+    start, stop = (int(timing[name] * TICKS_A_MS) for name in ("count_start_ms", "count_stop_ms"))
+    ticks = sorted(chance.randrange(low, high) for _ in range(chance.randrange(30)))
+    return ticks, sum(start <= tick < stop for tick in ticks)
+
+
+def packed(trains):
+    """Each site's ticks as one array: where each site's end, then all of them."""
+    ends = [sum(len(train) for train in trains[: place + 1]) for place in range(len(trains))]
+    numbers = ends + [tick for train in trains for tick in train]
+    frame = struct.pack("<%di" % len(numbers), *numbers)
+    head = "%d int32\\n" % len(numbers)
+    digest = hashlib.sha256(head.encode("ascii") + frame).hexdigest()
+    arrays[digest] = {"digest": digest, "dtype": "int32", "shape": [len(numbers)]}, frame
+    return digest
+
+
 def show(block, fate):
     """Show a block trial by trial; what fails is shown again at the end."""
     timing = block["timing"]
@@ -126,25 +146,39 @@ def show(block, fate):
     shown, trial = [], 0
     while queue:
         now, queue = queue[: timing["presentations_per_trial"]], queue[timing["presentations_per_trial"] :]
-        over = False
-        for name, repetition, attempt in now:
-            outcome = "aborted" if over else fate(trial, repetition, attempt)
-            over = outcome != "completed"
+        for n_shown, (name, repetition, attempt) in enumerate(now, 1):
+            outcome = fate(trial, repetition, attempt)
             shown.append({
                 "stimulus_id": name, "repetition": repetition, "attempt": attempt, "trial": trial,
                 "onset_s": 0.25 * len(shown), "onset_clock": "rig", "outcome": outcome,
             })
             if outcome == "completed":
-                shown[-1]["spike_counts"] = [chance.randrange(20) for _ in sites]
-            elif attempt + 1 < timing["max_attempts"]:
+                trains, counts = zip(*[spikes(timing) for _ in sites])
+                shown[-1].update(spike_counts=counts, times=packed(trains), shown_ms=100.0)
+                continue
+            if attempt + 1 < timing["max_attempts"]:
                 queue.append((name, repetition, attempt + 1))
+            if outcome == "fixation_break":  # what was not shown yet goes back to the front
+                queue = now[n_shown:] + queue
+                break
         trial += 1
     return shown
 
 
-def responses(block, shown):
-    body = {"block_index": block["index"], "site_ids": sites, "presentations": shown}
-    return {"responses": body}
+def submit(block, shown, id=None):
+    """Hand responses in, with the arrays that they name; returns the request's id."""
+    named = list(dict.fromkeys(one["times"] for one in shown if "times" in one))
+    body = {"block_index": block["index"], "site_ids": sites, "presentations": shown,
+            "tick_hz": 1000.0 * TICKS_A_MS,
+            "events": [{"kind": "reward", "at_s": 0.5, "ms": 80.0, "ml": 0.1}]}
+    body = {"responses": body, "arrays": [arrays[name][0] for name in named]}
+    return send(work, "submit_responses", body, id=id, frames=[arrays[name][1] for name in named])
+
+
+def not_accepted(block, shown):
+    answer, body, _ = receive(work, submit(block, shown))
+    assert answer == "refused", answer
+    refusals.append(body["reason"])
 
 
 def answered(id):
@@ -217,7 +251,10 @@ def ask_encoders():
     return {"pixels": [frame.hex() for frame in pixels], "rates": rates, "about": about}
 
 
-chance = random.Random(1)
+TICKS_A_MS = 40
+RIG = {"settings": {}, "tick_hz": 40000.0, "simulated": ["acquisition: plain"], "display": {
+    "name": "none", "size_px": [800, 600], "place": {"size_deg": 4.0}}}
+chance, arrays = random.Random(1), {}
 encoders, told = connected(zmq.DEALER, encoders_address), []
 work = connected(zmq.DEALER, work_address)
 control = connected(zmq.DEALER, control_address)
@@ -232,10 +269,15 @@ refused(work, "hello", {"name": "rig"})
 refused(work, "hello", {}, session="another")
 kind, body, _ = ask(work, "hello", {}, session="")
 assert kind == "welcome" and body == {"session_id": "plain", "seed": 3, "state": "running"}, body
-refused(work, "attach", {"rig_id": "plain-rig", "site_ids": ["A-009"]})
-kind, body, _ = ask(work, "attach", {"rig_id": "plain-rig", "site_ids": sites})
+me = {"rig_id": "plain-rig", "site_ids": sites, "rig": RIG}
+refused(work, "attach", dict(me, site_ids=["A-009"]))
+kind, body, _ = ask(work, "attach", me)
 assert kind == "attached" and body["next_block"] == 0
-refused(work, "attach", {"rig_id": "another-rig", "site_ids": sites})
+refused(work, "attach", dict(me, rig_id="another-rig"))
+nearer = dict(RIG, display=dict(RIG["display"], distance_cm=40.0))
+refused(work, "attach", dict(me, rig=nearer))
+kind, body, _ = ask(work, "hello", {"says": "resting"})
+assert kind == "welcome"
 
 # Watch: annotate until the subscription is heard of.
 while not published:
@@ -268,20 +310,21 @@ while True:
                  "fixation_break" if index == 0 and trial == 1 else "completed")
     if index == 0:
         strange = [dict(shown[0], stimulus_id=hashlib.sha256(b"other").hexdigest()), *shown[1:]]
-        refused(work, "submit_responses", responses(block, strange))
-        refused(work, "submit_responses", responses(block, [shown[0], *shown]))
-        refused(work, "submit_responses", responses(dict(block, index=1), shown))
-    id = send(work, "submit_responses", responses(block, shown))  # the same answer twice
-    send(work, "submit_responses", responses(block, shown), id=id)
+        more = [one + (place == 0) for place, one in enumerate(shown[0]["spike_counts"])]
+        not_accepted(block, strange)
+        not_accepted(block, [shown[0], *shown])
+        not_accepted(dict(block, index=1), shown)
+        not_accepted(block, [dict(shown[0], spike_counts=more), *shown[1:]])
+    id = submit(block, shown)  # the same answer twice
+    submit(block, shown, id=id)
     first, second = receive(work, id)[:2], receive(work, id)[:2]
     assert first[0] == second[0] == "accepted"
     assert [first[1].pop("duplicate"), second[1].pop("duplicate")] == [False, True]
     assert first == second
     reported[index] = {"shown": shown, "digest": first[1]["responses_digest"]}
     if index == 0:
-        others = [dict(one, spike_counts=[0] * len(sites)) if "spike_counts" in one else one
-                  for one in shown]
-        refused(work, "submit_responses", responses(block, others))
+        others = [dict(one, dropped_frames=1) for one in shown]
+        not_accepted(block, others)
     index += 1
 
 kind, body, _ = ask(control, "status", {}, session="")
@@ -374,9 +417,11 @@ def test_what_does_not_fit_was_refused_with_its_reason(exchange):
         "unknown_session",
         "unknown_site",
         "other_rig",
+        "other_display",
         "responses_do_not_fit",
         "responses_do_not_fit",
         "out_of_order",
+        "responses_do_not_fit",
         "already_answered",
         "session_over",
     ]
@@ -447,12 +492,13 @@ def test_every_repetition_was_counted_exactly_once(exchange):
 def test_the_broken_trial_was_shown_again_at_the_end(exchange):
     shown = exchange[0]["reported"]["0"]["shown"]
     failed = [one for one in shown if one["outcome"] != "completed"]
-    assert [one["outcome"] for one in failed] == ["fixation_break", "aborted"]
-    again = shown[-2:]
-    assert [(one["stimulus_id"], one["repetition"]) for one in again] == [
-        (one["stimulus_id"], one["repetition"]) for one in failed
-    ]
-    assert [(one["attempt"], one["trial"]) for one in again] == [(1, 3), (1, 3)]
+    assert [one["outcome"] for one in failed] == ["fixation_break"]
+    (broken,), again = failed, shown[-1]
+    assert (again["stimulus_id"], again["repetition"]) == (
+        broken["stimulus_id"],
+        broken["repetition"],
+    )
+    assert (broken["attempt"], again["attempt"]) == (0, 1)
 
 
 def test_published_events_are_those_of_the_log(exchange):

@@ -24,6 +24,7 @@ def settings(generator: str) -> SessionSettings:
             settings={
                 "n_generations": 4,
                 "n_references": 2,
+                "test_repetitions": 0,
                 "generator": GENERATORS[generator],
                 "optimizer": {"name": "genetic", "options": {"preset": "xdream", "population": 6}},
                 "objective": {"name": "site", "options": {"site": "site-00"}},

@@ -13,9 +13,20 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from protocols.digests import array_digest
 from protocols.errors import MalformedMessage
+from protocols.rig_description import RigDescription
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Block, BlockResponses, Outcome, Presentation, Role, Timing
+from protocols.spike_times import packed
+from protocols.vocabulary import (
+    Block,
+    BlockResponses,
+    GazeTrace,
+    Outcome,
+    Presentation,
+    Role,
+    Timing,
+)
 from protocols.wire import encoder_messages as enc
 from protocols.wire import messages as msg
 from protocols.wire.arrays import float_frame, floats_from, images_from
@@ -28,6 +39,8 @@ from protocols.wire.codec import (
     encode,
     image_frames,
     refusal,
+    responses_from,
+    submission,
 )
 
 SOCKETS = (
@@ -54,6 +67,8 @@ json_values = st.recursive(
     max_leaves=12,
 )
 documents = st.dictionaries(words, json_values, max_size=5)
+
+KEPT_S, TICK_HZ = (-0.1, 0.3), 30_000.0
 
 
 @st.composite
@@ -133,7 +148,17 @@ encoder_bodies: st.SearchStrategy[msg.Body] = st.one_of(
 bodies: st.SearchStrategy[msg.Body] = st.one_of(
     encoder_bodies,
     st.just(msg.Hello()),
-    st.builds(msg.Attach, rig_id=st.text(min_size=1, max_size=64), site_ids=sites, software=words),
+    st.builds(
+        msg.Attach,
+        rig_id=st.text(min_size=1, max_size=64),
+        site_ids=sites,
+        software=words,
+        run=names,
+        rig=st.builds(
+            RigDescription, settings=documents, simulated=st.lists(words, max_size=2).map(tuple)
+        ),
+        accept_display_change=st.booleans(),
+    ),
     st.builds(msg.NextBlock, block_index=indices),
     st.builds(msg.SubmitResponses, responses=responses()),
     st.just(msg.Goodbye()),
@@ -183,7 +208,7 @@ def sent(body: msg.Body, **header: Any) -> list[bytes]:
 
 def sent_block(block: Block) -> list[bytes]:
     body = msg.BlockReady(block=block.document())
-    return sent(body, reply_to="1", frames=image_frames(block.images))
+    return sent(body, reply_to="1", frames=image_frames(block.distinct_images().values()))
 
 
 def read(frames: list[bytes]) -> Message | None:
@@ -204,6 +229,9 @@ def read(frames: list[bytes]) -> Message | None:
             if isinstance(found.body, msg.BlockReady):
                 with contextlib.suppress(MalformedMessage):
                     block_from(found)
+            if isinstance(found.body, msg.SubmitResponses):
+                with contextlib.suppress(MalformedMessage):
+                    responses_from(found)
     return found
 
 
@@ -230,6 +258,62 @@ def test_a_block_arrives_whole(block: Block) -> None:
     assert arrived.digest == block.digest
     assert np.array_equal(arrived.images, block.images)
     assert list(arrived.cues()) == list(block.cues())
+
+
+spike_trains = st.lists(st.lists(st.integers(-3000, 8999), max_size=6), min_size=1, max_size=4)
+
+
+def answered(trains: list[list[int]]) -> BlockResponses:
+    """Responses with one completed presentation that has these spike times, and gaze."""
+    times = packed([np.array(each, np.int64) for each in trains], KEPT_S, TICK_HZ)
+    gaze = np.arange(8, dtype=np.float32).reshape(2, 4)
+    arrays = {array_digest(one): one for one in (times, gaze)}
+    shown = Presentation(
+        stimulus_id="0" * 64,
+        repetition=0,
+        attempt=0,
+        trial=0,
+        onset_s=0,
+        outcome=Outcome.COMPLETED,
+        spike_counts=tuple(float(n) for n in range(len(trains))),
+        times=array_digest(times),
+    )
+    return BlockResponses(
+        block_index=0,
+        site_ids=tuple(f"site {n}" for n in range(len(trains))),
+        presentations=(shown,),
+        tick_hz=TICK_HZ,
+        gaze=GazeTrace(digest=array_digest(gaze), start_s=1.5, rate_hz=250),
+        arrays=arrays,
+    )
+
+
+def handed_in(responses: BlockResponses) -> list[bytes]:
+    body, frames = submission(responses)
+    return sent(body, frames=frames)
+
+
+@given(spike_trains)
+def test_spike_times_and_gaze_arrive_to_the_last_bit(trains: list[list[int]]) -> None:
+    sent_out = answered(trains)
+    arrived = responses_from(decode(handed_in(sent_out), msg.WORK_REQUESTS))
+    assert arrived.model_dump() == sent_out.model_dump()
+    ticks = arrived.ticks(arrived.presentations[0])
+    assert ticks is not None
+    assert [each.tolist() for each in ticks] == [sorted(each) for each in trains]
+    assert np.array_equal(arrived.gaze_samples(), sent_out.gaze_samples())
+
+
+@given(spike_trains, st.integers(1, 2), st.integers(0, 10**6))
+def test_a_changed_array_is_refused(trains: list[list[int]], place: int, at: int) -> None:
+    frames = handed_in(answered(trains))
+    changed = bytearray(frames[place])
+    changed[at % len(changed)] ^= 1
+    frames[place] = bytes(changed)
+    with pytest.raises(BadRequest, match="not the arrays"):
+        responses_from(decode(frames, msg.WORK_REQUESTS))
+    with pytest.raises(BadRequest, match="not the arrays"):
+        responses_from(decode(frames[:-1], msg.WORK_REQUESTS))
 
 
 @given(st.lists(finite, min_size=6, max_size=6))

@@ -20,19 +20,29 @@ from pydantic import BaseModel
 import rig_client.cli
 import synth_server.cli
 from protocols import conformance, plugins
-from protocols.digests import image_id
+from protocols.digests import array_digest, image_id
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError
 from protocols.experiments.control import ComparisonSettings, MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
+from protocols.experiments.rounds import LearningSettings
 from protocols.experiments.warm_start import StartSettings
+from protocols.rig_description import RigDescription
 from protocols.settings import PluginChoice, validated
-from protocols.vocabulary import BlockResponses, Outcome, Presentation, Timing
+from protocols.vocabulary import (
+    BlockResponses,
+    GazeTrace,
+    Outcome,
+    Presentation,
+    RecorderClock,
+    RigEvent,
+    Timing,
+)
 from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
-from synth_server.readers import gains, stability, summary
+from synth_server.readers import gains, learning, stability, summary
 from synth_server.readers.bootstrap import N_RESAMPLES, Estimate
 from synth_server.readers.nwb_subject import SubjectSettings
 from synth_server.session.build import Equipment, ThreadApparatus, new_session, resolved
@@ -189,6 +199,25 @@ def test_the_recipe_finds_an_alteration(small_log):
         _run(REFERENCE / "log.md")["verify"](small_log)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
+def test_the_recipe_finds_an_altered_array(small_log, dtype):
+    """A pixel, a spike time, and gaze (or a code)."""
+    import sqlite3
+
+    db = sqlite3.connect(small_log)
+    (n,) = db.execute("SELECT count(*) FROM arrays WHERE dtype = ?", (dtype,)).fetchone()
+    assert n
+    db.execute("UPDATE arrays SET data = zeroblob(length(data)) WHERE dtype = ?", (dtype,))
+    db.commit()
+    with pytest.raises(ValueError, match="was altered"):
+        _run(REFERENCE / "log.md")["verify"](small_log)
+    db.execute("DELETE FROM arrays WHERE dtype = ?", (dtype,))
+    db.commit()
+    db.close()
+    with pytest.raises(ValueError, match="is missing"):
+        _run(REFERENCE / "log.md")["verify"](small_log)
+
+
 # --- the summary -------------------------------------------------------------------------------
 
 
@@ -201,10 +230,14 @@ def test_the_recipe_finds_an_alteration(small_log):
         summary.Scores,
         summary.SiteGain,
         summary.Presentations,
+        summary.AtRig,
         summary.EvolutionGain,
         summary.BlockSummary,
         gains.ControlSummary,
         gains.SiteControl,
+        learning.LearningSummary,
+        learning.RoundSummary,
+        learning.RoundAtSite,
         stability.SiteStability,
         gains.PopulationResponse,
         Estimate,
@@ -231,6 +264,7 @@ def test_every_field_of_the_summary_is_named(model):
         ("normalisation", 3, NormalisationSettings),
         ("mapping", 3, MappingSettings),
         ("comparison", 3, ComparisonSettings),
+        ("learning", 3, LearningSettings),
         ("rig.toml", 2, RigSettings),
     ],
 )
@@ -475,7 +509,7 @@ def small_log(tmp_path: Path) -> Path:
     )
     path = tmp_path / "session.sqlite"
     session = new_session(settings, path)
-    session.attach(msg.Attach(rig_id="rig-ü", site_ids=("a", '"b",')))
+    session.attach(msg.Attach(rig_id="rig-ü", site_ids=("a", '"b",'), rig=RigDescription()))
     session.control("annotate", 'drowsy; "µ" line\n2')
     while not session.is_over:
         _answer(session)
@@ -484,9 +518,14 @@ def small_log(tmp_path: Path) -> Path:
     return path
 
 
+def _times(n_spikes: int) -> Any:
+    """Of two sites: so many spikes at the first, two at the other, within the count window."""
+    return np.array([n_spikes, n_spikes + 2, *range(80, 80 + n_spikes), 90, 100], np.int32)
+
+
 def _answer(session: Any) -> None:
     block = session.block(session.n_answered)
-    shown = []
+    shown, arrays = [], {}
     for place, cue in enumerate(block.cues()):
         common = {"stimulus_id": cue.stimulus_id, "repetition": 0, "trial": place}
         if place == 0:
@@ -500,11 +539,23 @@ def _answer(session: Any) -> None:
                 onset_s=1e17,
                 onset_clock="recorder",
                 outcome=Outcome.COMPLETED,
-                spike_counts=(place, 2.5),
+                spike_counts=(place, 2.0),
+                times=array_digest(times := _times(place)),
+                shown_ms=16.7,
+                word=place + 1,
             )
         )
+        arrays[array_digest(times)] = times
+    gaze = np.ones((3, 4), np.float32)
     responses = BlockResponses(
-        block_index=block.index, site_ids=("a", '"b",'), presentations=tuple(shown)
+        block_index=block.index,
+        site_ids=("a", '"b",'),
+        presentations=tuple(shown),
+        tick_hz=1000,
+        clock=RecorderClock(offset_s=1.5, drift_ppm=2.5, residual_s=1e-5, n_words=2),
+        gaze=GazeTrace(digest=array_digest(gaze), start_s=0.5, rate_hz=250),
+        events=(RigEvent(kind="reward", at_s=3.0, trial=0, ms=40, ml=0.1, text="µ"),),
+        arrays=arrays | {array_digest(gaze): gaze},
     )
     session.record(responses)
     session.learn(responses)

@@ -62,6 +62,10 @@ const mark = (x, c) =>
 
 const wholeAxis = (n) => ({ dtick: n <= 12 ? 1 : n <= 30 ? 5 : n <= 80 ? 10 : undefined, tickformat: "d" });
 
+const bestReference = (thread, c) => thread.best_reference === null ? [] : [{ type: "line", xref: "paper",
+  x0: 0, x1: 1, y0: thread.best_reference, y1: thread.best_reference, line: { color: c.reference, width: 1.5, dash: "dot" },
+  label: { text: "best reference", textposition: "start", yanchor: "bottom", font: { size: 11, color: c.reference } } }];
+
 export function drawEvolution(thread, generation) {
   const c = colours();
   const x = thread.generations.map((each) => each.generation);
@@ -79,7 +83,7 @@ export function drawEvolution(thread, generation) {
     xaxis: { title: { text: "generation", standoff: 4 }, rangemode: "tozero",
       range: [-0.4, Math.max(5, x.length ? x.at(-1) : 0) + 0.4], ...wholeAxis(x.length) },
     yaxis: { title: { text: thread.unit, standoff: 4 }, rangemode: thread.unit === "spikes" ? "tozero" : "normal" },
-    shapes: mark(generation, c),
+    shapes: [...bestReference(thread, c), ...mark(generation, c)],
   }, said);
 }
 
@@ -217,3 +221,44 @@ export function drawPopulation(found) {
 }
 
 export const clear = (...ids) => ids.forEach((id) => draw(id, [], {}, "No data yet"));
+
+// --- gaze --------------------------------------------------------------------------------------
+
+// Draws the samples over the images at their places; returns what to write above.
+export function drawGaze(found) {
+  if (!found || !found.points.length) {
+    draw("figure-gaze", [], {}, "No gaze in this block");
+    return "Gaze";
+  }
+  const c = colours();
+  const [fx, fy] = found.fixation_point_deg;
+  const boxes = found.images.map(({ place }) => {
+    const half = place.size_deg / 2;
+    return { x0: place.x_deg - half, x1: place.x_deg + half, y0: place.y_deg - half, y1: place.y_deg + half };
+  });
+  const reach = (values, at) => [...values].sort((a, b) => a - b)[Math.round(at * (values.length - 1))];
+  const span = (axis, low, high) => {
+    const values = found.points.map((point) => point[axis]);
+    return [Math.min(reach(values, 0.01), ...boxes.map((b) => b[low]), [fx, fy][axis]) - 0.5,
+      Math.max(reach(values, 0.99), ...boxes.map((b) => b[high]), [fx, fy][axis]) + 0.5];
+  };
+  const percent = (share) => `${Math.round(100 * share)} %`;
+  const onImage = found.share_on_image === null ? "" : `${percent(found.share_on_image)} on the image`;
+  const said = [onImage, found.share_valid === null ? "" : `${percent(found.share_valid)} valid`].filter(Boolean).join(", ");
+  draw("figure-gaze", [
+    { x: found.points.map((p) => p[0]), y: found.points.map((p) => p[1]), type: "scatter", mode: "markers",
+      marker: { size: 4, color: c.evolved, opacity: 0.55 }, hoverinfo: "skip" },
+    { x: [fx], y: [fy], type: "scatter", mode: "markers", hoverinfo: "skip",
+      marker: { symbol: "cross-thin", size: 14, line: { width: 2.5, color: c.focus } } },
+  ], {
+    hovermode: false, margin: { l: 2.6 * rem(), b: 2.6 * rem(), r: 4, t: 4 },
+    xaxis: { range: span(0, "x0", "x1"), ticksuffix: "°", nticks: 5, constrain: "domain" },
+    yaxis: { range: span(1, "y0", "y1"), ticksuffix: "°", nticks: 5, scaleanchor: "x", constrain: "domain" },
+    images: found.images.map(({ image, place }) => ({ source: `/images/${image}.png`, xref: "x", yref: "y",
+      x: place.x_deg - place.size_deg / 2, y: place.y_deg + place.size_deg / 2,
+      sizex: place.size_deg, sizey: place.size_deg, sizing: "stretch", opacity: 0.7, layer: "below" })),
+    shapes: boxes.map((box) => ({ type: "rect", ...box, line: { color: c.dim, width: 1 } })),
+  }, `Gaze in block ${found.block}: ${said}`);
+  if (!found.while_on) return "Gaze, whole block";
+  return found.share_on_image === null ? "Gaze" : `Gaze: ${percent(found.share_on_image)} on image`;
+}

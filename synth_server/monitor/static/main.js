@@ -46,13 +46,15 @@ function say(text, level = "") {
 }
 
 function tellProblem() {
-  const { problem, reading, computing, threads, link } = page.overview;
+  const { problem, reading, computing, threads, link, at_rig } = page.overview;
   document.body.classList.toggle("reading", reading);
   const warned = threads.flatMap((thread) => thread.warnings);
   if (problem) say(problem, "bad");
   else if (reading) say("reading the log …");
   else if (computing) say(`${computing.what} … ${Math.floor((100 * computing.done) / Math.max(1, computing.total))} %`);
   else if (link.state === "silent" || link.state === "refused") say(`buttons are off: ${link.said}`, "warn");
+  else if (link.rig_says) say(`rig: ${link.rig_says}`, "warn");
+  else if (at_rig.warnings.length) say(at_rig.warnings.at(-1), "warn");
   else if (warned.length) say(warned[0], "warn");
   else say("");
 }
@@ -137,7 +139,7 @@ function showEvolution() {
   element("main-title").textContent = `${thread.name}`;
   legend([`mean ± SEM${window}`, ""], ["evolved", "var(--evolved)"], ["references", "var(--reference)"]);
   element("strip-title").textContent = "Best image of each generation";
-  element("drift-title").textContent = "Drift: references ÷ their mean";
+  element("drift-title").textContent = "Drift: references ÷ mean";
   panels.showGenerations(thread, (index) => goTo(blocks().findIndex((block) => block.index === index)));
 }
 
@@ -175,7 +177,7 @@ function drawMoving() {
     panels.markGeneration(block?.generation ?? null, page.isLatest);
   }
   const relative = charts.drawHeat(thread, page.isLatest ? null : page.at);
-  element("heat-title").textContent = relative ? "Every site: evolved ÷ references" : "Every site: mean spikes";
+  element("heat-title").textContent = `${thread.name}: ${relative ? "evolved ÷ references at each site" : "mean spikes at each site"}`;
   panels.showPosition(shown, page.at, page.isLatest);
 }
 
@@ -185,8 +187,11 @@ async function showBlock() {
   const key = `${block.index} ${block.answered} ${page.site}`;
   if (key === page.shownBlock) return;
   const found = await get(`/blocks/${block.index}?site=${encodeURIComponent(page.site)}`);
+  const gaze = block.answered ? await get(`/blocks/${block.index}/gaze`).catch(() => null) : null;
   page.shownBlock = key;
   panels.showBlock(found);
+  element("gaze-title").textContent = charts.drawGaze(gaze);
+  element("gaze-title").title = element("figure-gaze").getAttribute("aria-label");
 }
 
 // --- choosing ------------------------------------------------------------------------------------

@@ -35,7 +35,10 @@ export const position = (block) =>
 
 export function showHead(overview) {
   set(element("session"), overview.session_id);
-  document.title = `${overview.state}: ${overview.session_id}`;
+  const simulated = element("simulated");
+  simulated.hidden = !overview.simulated;
+  simulated.title = overview.simulated;
+  document.title = `${overview.simulated ? "SIMULATED " : ""}${overview.state}: ${overview.session_id}`;
   const badge = element("state");
   set(badge, overview.state);
   badge.dataset.state = overview.state;
@@ -47,9 +50,14 @@ const EVENTS = { session_started: "started", block_proposed: "block", responses_
 export function showTimes(overview, now_s) {
   const end = overview.ended_unix_s ?? now_s;
   const blocks = `${count(overview.n_answered)} of ${count(overview.n_proposed)} blocks`;
-  set(element("elapsed"), `${span(end - overview.started_unix_s)}, ${blocks}`);
+  const evolving = overview.threads.filter((thread) => thread.n_generations);
+  const planned = evolving.reduce((sum, thread) => sum + thread.n_generations, 0);
+  const done = evolving.reduce((sum, thread) => sum + (thread.generation === null ? 0 : thread.generation + 1), 0);
+  const left = overview.ended_unix_s === null && done > 0 && done < planned
+    ? `, about ${span((end - overview.started_unix_s) * (planned - done) / done)} left` : "";
+  set(element("elapsed"), `${span(end - overview.started_unix_s)}, ${blocks}${left}`);
   const last = overview.last_event;
-  const late = overview.state === "running" && !overview.reading && overview.health.due_unix_s !== null && now_s > overview.health.due_unix_s;
+  const late = overview.state === "running" && !overview.link.rig_says && !overview.reading && overview.health.due_unix_s !== null && now_s > overview.health.due_unix_s;
   const over = overview.ended_unix_s !== null;
   tile("event", last ? age(now_s - last.unix_s) : "–",
     late ? "ago; responses are late" : last ? `ago: ${EVENTS[last.kind] ?? last.kind}` : "",
@@ -62,7 +70,9 @@ export function showHealth(overview) {
   tile("screen", on ? position(on).replace("generation", "gen.") : "–", on ? `${on.thread}, ${on.n_images} images` : overview.ended_unix_s ? "session over" : "");
   const link = { connected: ["up", "good"], silent: ["silent", "bad"], refused: ["refused", "bad"],
     over: ["–", ""], looking: ["…", ""] }[overview.link.state];
-  tile("link", link[0], overview.link.said || (overview.link.rig_id ? `rig ${overview.link.rig_id}` :
+  const says = overview.link.rig_says;
+  if (says) tile("link", "waits", says, "warn");
+  else tile("link", link[0], overview.link.said || (overview.link.rig_id ? `rig ${overview.link.rig_id}` :
     overview.link.state === "connected" ? "no rig yet" : overview.link.state === "over" ? "session over" : ""), link[1]);
   const share = h.rig_wait_share;
   tile("wait", seconds(h.rig_wait_s), share === null ? "" : `${number(100 * share, share < 0.0995 ? 1 : 0)} % of time`,
@@ -80,6 +90,12 @@ export function showHealth(overview) {
   tile("clock", c ? `${number(c.drift_ppm, 1)} ppm` : "–",
     c ? `offset ${number(c.offset_s, 3)} s ± ${number(c.residual_s * 1000, 2)} ms` : "none of its own",
     c ? (c.residual_s > 0.002 ? "warn" : "good") : "");
+  const r = overview.at_rig;
+  const given = r.rewards + r.free_rewards;
+  const more = [given && r.ml ? `${count(given)} times` : "", r.free_rewards ? `${count(r.free_rewards)} free` : "",
+    r.misses ? `${count(r.misses)} ${r.misses === 1 ? "miss" : "misses"}` : "", r.rests ? `${count(r.rests)} ${r.rests === 1 ? "rest" : "rests"}` : ""];
+  tile("juice", !given ? "–" : r.ml ? `${number(r.ml, r.ml < 99.5 ? 1 : 0)} ml` : count(given),
+    more.filter(Boolean).join(", ") || (given ? "rewards" : "none told"), r.rests ? "warn" : given ? "good" : "");
   const d = overview.disk;
   tile("disk", d ? bytes(d.free_bytes) : "–", d ? `log ${bytes(d.log_bytes)}` : "",
     d ? (d.free_bytes < 2e9 ? "bad" : d.free_bytes < 1e10 ? "warn" : "good") : "");
@@ -107,25 +123,32 @@ export function showThreads(overview, chosen, choose) {
     const selected = thread.name === chosen;
     tab.setAttribute("aria-selected", String(selected));
     tab.tabIndex = selected ? 0 : -1;
-    tab.title = [`${thread.protocol}${thread.generation === null ? "" : `, generation ${thread.generation}`}`, ...thread.warnings].join("\n");
+    tab.title = [`${thread.protocol}${thread.generation === null ? "" : `, generation ${thread.generation + 1} of ${thread.n_generations ?? "?"}`}`, ...thread.warnings].join("\n");
     tab.firstChild.classList.toggle("warned", thread.warnings.length > 0);
     const ratio = thread.evolved?.mean && thread.reference?.mean > 0 ? thread.evolved.mean / thread.reference.mean : null;
-    set(tab.lastChild, ratio === null ? "" : `× ${number(ratio, ratio < 9.95 ? 1 : 0)}`);
+    set(tab.lastChild, ratio === null ? "" : `${number(ratio, ratio < 9.95 ? 1 : 0)} × refs`);
+    tab.lastChild.title = "evolved ÷ mean of all references, last generation; the gain over the best natural image is in the report";
   });
 }
 
+const noted = (note) => note.command === "annotate" ? note.text
+  : note.at_rig ? [note.command.replaceAll("_", " "), note.text].filter(Boolean).join(": ") : note.command;
+
 export function showNotes(overview) {
   const list = element("notes");
-  if (Number(list.dataset.n ?? -1) === overview.notes.length && overview.notes.length < 50) return;
-  list.dataset.n = overview.notes.length;
+  const key = `${overview.notes.length} ${overview.notes.at(-1)?.unix_s}`;
+  if (list.dataset.of === key) return;
+  list.dataset.of = key;
   const lines = overview.notes.map((note) =>
-    make("li", {}, make("time", {}, clock(note.unix_s)), make("span", {}, note.command === "annotate" ? note.text : note.command)));
+    make("li", {}, make("time", {}, clock(note.unix_s)), make("span", note.at_rig ? { class: "dim" } : {}, noted(note))));
   list.replaceChildren(...(lines.length ? lines.reverse() : [make("li", { class: "dim" }, "none yet")]));
 }
 
 // --- images --------------------------------------------------------------------------------------
 
-const CAPTION_PX = 20, GAP_PX = 4, BORDER_PX = 6, LARGEST_PX = 120, SMALLEST_PX = 28;
+const CAPTION_PX = 20, GAP_PX = 4, BORDER_PX = 6, LARGEST_PX = 120, SMALLEST_PX = 64;
+
+const at = (place) => `${place.size_deg}° wide at (${place.x_deg}°, ${place.y_deg}°)`;
 
 // The largest size at which all images of a block can be seen at once.
 function cell(n, width, height) {
@@ -146,9 +169,9 @@ export function showBlock(found) {
   const digits = images.every((image) => Number.isInteger(image.count ?? 0)) ? 0 : 1;
   grid.replaceChildren(...images.map((image) => {
     const text = image.count === null ? (block.answered ? "–" : "") : number(image.count, digits);
-    const title = [image.role.replaceAll("_", " "), image.label, image.targets.join(", ")].filter(Boolean).join(", ");
+    const title = [image.role.replaceAll("_", " "), image.label, image.targets.join(", "), image.place ? at(image.place) : ""].filter(Boolean).join(", ");
     return make("figure", { "data-role": image.role, title: `${title}: ${text || "no count yet"}` },
-      picture(image.id, title, px), make("figcaption", {}, text));
+      picture(image.image, title, px), make("figcaption", {}, text));
   }));
 }
 
@@ -178,7 +201,7 @@ export function showGenerations(thread, goTo) {
   shown.forEach((each, i) => {
     const old = strip.children[i];
     if (old?.dataset.key === each.best_id) return;
-    const made = frame(each.best_id, number(each.evolved.best, digits),
+    const made = frame(each.best_image, number(each.evolved.best, digits),
       `best image of generation ${each.generation}: ${number(each.evolved.best, digits)} ${thread.unit}`, () => goTo(each.block));
     made.dataset.key = each.best_id;
     made.dataset.generation = each.generation;
@@ -215,7 +238,7 @@ export function showTargets(found) {
       const kind = target.kinds.find((each) => each.role === role);
       const order = kind ? kind.counts.map((_, i) => i).sort((a, b) => kind.counts[b] - kind.counts[a]).slice(0, n) : [];
       return order.map((i) => {
-        const made = frame(kind.ids[i], number(kind.counts[i], 1), `${role}, ${target.site}: ${number(kind.counts[i], 1)} spikes`, () => {});
+        const made = frame(kind.images[i], number(kind.counts[i], 1), `${role}, ${target.site}: ${number(kind.counts[i], 1)} spikes`, () => {});
         made.dataset.role = role === "made for it" ? "stretch" : "best_natural";
         return made;
       });

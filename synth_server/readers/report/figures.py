@@ -14,7 +14,9 @@ from synth_server.readers.control_figure import draw_control
 from synth_server.readers.evolution import EvolutionRecord
 from synth_server.readers.figure import draw_responses
 from synth_server.readers.gains import ControlSummary
+from synth_server.readers.learning_figure import draw_learning
 from synth_server.readers.results import Results
+from synth_server.readers.summary import Summary
 from synth_server.session.products import products_folder
 
 FORMATS = ("png", "svg")
@@ -53,13 +55,46 @@ def control_figures(
     for summary in summaries:
         file = folder / f"{summary.aim}-{summary.thread}"
         draw_control(
-            summary, record.control.threads[summary.thread], log_path, file, formats=FORMATS
+            summary,
+            record.control.threads[summary.thread],
+            log_path,
+            file,
+            formats=FORMATS,
+            simulated=bool(record.at_rig.simulated),
         )
         what = "One-hot population" if summary.aim == Role.ONE_HOT_POPULATION else "Stretch"
         yield Figure(
             f"{what}: {summary.thread}",
             "A row a site. Left: mean counts, 95 % confidence intervals (one-hot: z-scored response "
             "of the population, target first). Right: the images and their controls.",
+            file,
+        )
+
+
+def learning_figures(
+    summary: Summary, record: EvolutionRecord, log_path: Path, folder: Path
+) -> Iterator[Figure]:
+    """One for each thread with rounds and a test."""
+    tests = {each.thread: each for each in summary.control}
+    for learning in summary.learning:
+        if learning.thread not in tests:
+            continue
+        file = folder / f"learning-{learning.thread}"
+        shown = record.control.threads[learning.thread]
+        draw_learning(
+            learning,
+            tests[learning.thread],
+            shown,
+            log_path,
+            file,
+            formats=FORMATS,
+            simulated=bool(record.at_rig.simulated),
+        )
+        yield Figure(
+            f"Learning: {learning.thread}",
+            "Left: each round's images ÷ the best natural image, over presentations; the last point "
+            "is the test. Right: in each round the image that did best, above it its mean count (the "
+            "best of several noisy means is high by luck; the test's are fresh).",
             file,
         )
 
@@ -74,24 +109,44 @@ def mapping_figures(record: EvolutionRecord, log_path: Path, folder: Path) -> It
         found = category_responses(thread)
         if found:
             file = folder / f"categories-{thread.name}"
-            draw_categories(found, file, formats=FORMATS)
+            draw_categories(found, file, formats=FORMATS, simulated=bool(record.at_rig.simulated))
             caption = "Mean ± SEM over images, by the folder that an image came from."
             yield Figure(f"Categories: {thread.name}", caption, file)
 
 
-def mask_figures(log_path: Path, folder: Path, size_px: int) -> Iterator[Figure]:
-    """The spatial masks of encoders that were fitted in the session, if they are still there."""
+def mask_figures(
+    log_path: Path, folder: Path, size_px: int, *, simulated: bool
+) -> Iterator[Figure]:
+    """The spatial masks of encoders that were fitted in the session, if they are still there.
+
+    Of the encoders of a thread that learned in rounds, the last.
+    """
     from encoders.checkpoint import load_encoder
     from synth_server.readers.encoder_figure import draw_masks
 
-    for number, path in enumerate(
-        sorted(products_folder(log_path).glob("encoder-*.safetensors")), start=1
-    ):
+    for number, path in enumerate(_last_encoders(log_path), start=1):
         file = folder / f"masks-{number}"
         try:
             encoder = load_encoder(path, device="cpu").encoder
-            draw_masks(encoder, (size_px, size_px), file, formats=FORMATS)
+            draw_masks(encoder, (size_px, size_px), file, formats=FORMATS, simulated=simulated)
         except StimloopError:
             continue
         caption = "Where each site's encoder looks; circles: estimated receptive fields."
         yield Figure("Spatial masks of the encoder", caption, file)
+
+
+def _last_encoders(log_path: Path) -> list[Path]:
+    """Of those for the same sites with the same settings, the one that was fitted to most images."""
+    from encoders.checkpoint import read_checkpoint
+
+    last: dict[tuple[object, ...], tuple[int, Path]] = {}
+    for path in sorted(products_folder(log_path).glob("encoder-*.safetensors")):
+        try:
+            about, _ = read_checkpoint(path)
+        except StimloopError:
+            continue
+        key = (about.site_ids, about.provenance.settings)
+        n = len(about.provenance.split.train)
+        if key not in last or n > last[key][0]:
+            last[key] = (n, path)
+    return [path for _, path in last.values()]

@@ -1,7 +1,8 @@
 """The Methods paragraphs of a session, written from the settings in its log.
 
-Numbers and names only, as they stand in the log; threads that differ in nothing but what they drive
-share a paragraph. A protocol of a lab's own is described by its settings.
+Numbers and names only, as they stand in the log. What was measured is told as it was (`shown_methods`),
+with the plan beside it where that differs. Threads that differ in nothing but what they drive
+share a paragraph. What plug-ins are called stands in `choices`.
 """
 
 from __future__ import annotations
@@ -14,21 +15,40 @@ from protocols.documents import SessionStarted, ThreadSettings
 from protocols.vocabulary import Timing
 from synth_server.readers.bootstrap import N_RESAMPLES
 from synth_server.readers.evolution_gains import FINAL_GENERATIONS
+from synth_server.readers.report import choices
+from synth_server.readers.report.shown_methods import (
+    frame_ms_of,
+    rig_paragraphs,
+    timing_paragraph,
+)
+from synth_server.readers.report.words import n_of, times
+from synth_server.readers.rig_record import RigRecord
+from synth_server.readers.shown import Shown
 from synth_server.readers.significance import N_PERMUTATIONS
 
 Settings = Mapping[str, Any]
 MAX_NAMED = 6
 
 
-def methods_of(start: SessionStarted) -> tuple[str, ...]:
-    """A paragraph for each kind of thread, one on timing, one on statistics."""
+def methods_of(
+    start: SessionStarted, rig: RigRecord | None = None, shown: Mapping[str, Shown] | None = None
+) -> tuple[str, ...]:
+    """A paragraph for each kind of thread, some on the rig and on timing, one on statistics.
+
+    Args:
+        start: How the session began: its settings.
+        rig: What the rig said of itself.
+        shown: By thread, what was seen of its presentations; without, the plan alone is told.
+    """
     groups = _alike(start.settings.threads)
     said = [_paragraph(threads) for threads in groups]
-    said += _timings([threads for threads in groups if _timed(threads[0])])
+    said += rig_paragraphs(rig or RigRecord())
+    timed = [threads for threads in groups if _timed(threads[0])]
+    said += _timings(timed, shown or {}, frame_ms_of(rig or RigRecord()))
     versions = ", ".join(f"{name} {number}" for name, number in start.versions.items())
     said.append(
-        f"All randomness derives from the seed {start.settings.seed}. Software: {versions}; "
-        f"networks ran on {start.device}."
+        f"All randomness derives from the seed {start.settings.seed}. Software: {versions}. Networks "
+        f"ran on {start.device}."
     )
     return (*said, _statistics({thread.protocol for thread in start.settings.threads}))
 
@@ -57,20 +77,21 @@ def _names(threads: list[ThreadSettings]) -> str:
 def _evolve(threads: list[ThreadSettings]) -> str:
     one = threads[0].settings
     said = [
-        f"images were evolved over {_n(one['n_generations'], 'generation')} by the optimizer "
-        f"{_choice(one['optimizer'])}, in the codes of the generator {_choice(one['generator'])}.",
-        f"Fitness was the objective {'; '.join(_choice(t.settings['objective']) for t in threads)}.",
-        f"{_n(one['n_references'], 'natural reference image')} ({one['references']}) stood in every "
-        f"block; every image of a block was shown {_times(one['repetitions'])}, in random order.",
+        f"images were evolved over {n_of(one['n_generations'], 'generation')} by "
+        f"{choices.optimizer(one['optimizer'])}.",
+        f"They were drawn by {choices.generator(one['generator'])}.",
+        f"Fitness was {_and([choices.objective(t.settings['objective']) for t in threads])}.",
+        f"{n_of(one['n_references'], 'natural reference image')} ({one['references']}) stood in every "
+        f"block, and every image of a block was shown {times(one['repetitions'])}, in random order.",
     ]
     if one.get("start"):
         said.append(_start(one["start"]))
     said.append(_normalisation(one["normalisation"]))
     if one["test_repetitions"]:
         said.append(
-            f"At the end the best {_n(one['n_test_images'], 'evolved image')}, the best "
-            f"{_n(one['n_test_natural'], 'natural image')} and as many natural ones drawn at random "
-            f"were shown together, {_times(one['test_repetitions'])} each, in random order."
+            f"At the end the best {n_of(one['n_test_images'], 'evolved image')}, the best "
+            f"{n_of(one['n_test_natural'], 'natural image')} and as many natural ones drawn at random "
+            f"were shown together, {times(one['test_repetitions'])} each, in random order."
         )
     return " ".join(part for part in said if part)
 
@@ -78,7 +99,7 @@ def _evolve(threads: list[ThreadSettings]) -> str:
 def _start(start: Settings) -> str:
     return (
         f"It began from natural images: {start['n_images']} ({start['images']}) were shown "
-        f"{_times(start['repetitions'])}, and codes of the best {start['best']} were the first, "
+        f"{times(start['repetitions'])}, and codes of the best {start['best']} were the first, "
         f"with {start['spread']:g} of the prior in codes drawn among them."
     )
 
@@ -91,7 +112,7 @@ def _normalisation(how: Settings) -> str:
         said.append(f"they were divided by the references' {how['scale']}")
     if not said:
         return "Counts were used as they are."
-    return f"Over {_n(how['window_blocks'], 'block')}, {' and '.join(said)}."
+    return f"Over {n_of(how['window_blocks'], 'block')}, {' and '.join(said)}."
 
 
 def _control(threads: list[ThreadSettings]) -> str:
@@ -99,29 +120,29 @@ def _control(threads: list[ThreadSettings]) -> str:
     mapping, shown = one["mapping"], one["comparison"]
     if one["candidates"] is None:
         said = [
-            f"responses to {_n(one['n_images'], 'natural image')} ({one['images']}) at "
-            f"{one['image_size_px']} px were mapped, each shown {_times(mapping['repetitions'])} in "
+            f"responses to {n_of(one['n_images'], 'natural image')} ({one['images']}) at "
+            f"{one['image_size_px']} px were mapped, each shown {times(mapping['repetitions'])} in "
             f"random order, {mapping['images_per_block']} to a block."
         ]
     else:
-        said = ["no responses were mapped; the best natural images were given."]
+        said = ["no responses were mapped: the best natural images were given."]
     if one["encoder"]:
         said.append(f"The encoder was {one['encoder']}.")
     else:
-        said.append(f"The encoder {_choice(one['fit'])} was fitted to them.")
-    targets = "every site" if one["targets"] is None else _n(len(one["targets"]), "site")
+        said.append(f"To them, an encoder was fitted: {choices.fit(one['fit'])}.")
+    targets = "every site" if one["targets"] is None else n_of(len(one["targets"]), "site")
     aim = threads[0].protocol.replace("_", "-")
     said.append(
-        f"For {targets}, {_n(one['n_seeds'], f'{aim} image')} were synthesised by the recipe "
-        f"{_choice(one['synthesis'])}."
+        f"For {targets}, {n_of(one['n_seeds'], f'{aim} image')} were synthesised by "
+        f"{choices.synthesis(one['synthesis'])}."
     )
-    controls = [f"the {_n(shown['best_natural'], 'best natural image')} of each target"]
+    controls = [f"the {n_of(shown['best_natural'], 'best natural image')} of each target"]
     if shown["contrast_gain"] != 1:
         controls.append(f"these at {shown['contrast_gain']:g} times their RMS contrast")
     if shown["noise"]:
         controls.append("the noise that each synthesis began from")
     said.append(
-        f"They were shown among {', '.join(controls)}, {_times(shown['repetitions'])} each, in random "
+        f"They were shown among {', '.join(controls)}, {times(shown['repetitions'])} each, in random "
         "order."
     )
     if "temperature" in one:
@@ -134,15 +155,17 @@ def _mapping(threads: list[ThreadSettings]) -> str:
     n = "all" if one["n_images"] is None else str(one["n_images"])
     return (
         f"{n} natural images ({one['images']}) at {one['image_size_px']} px were shown "
-        f"{_times(one['repetitions'])} each, every image once before any again, in random order, "
+        f"{times(one['repetitions'])} each, every image once before any again, in random order, "
         f"{one['images_per_block']} to a block."
     )
 
 
 def _any(threads: list[ThreadSettings]) -> str:
     one = threads[0]
-    rest = {name: value for name, value in one.settings.items() if name != "timing"}
-    return f"protocol {one.protocol} with {_listed(rest)}."
+    return (
+        f"the laboratory's protocol {one.protocol}, whose settings stand in the session's "
+        "configuration."
+    )
 
 
 PARAGRAPHS: Mapping[str, Callable[[list[ThreadSettings]], str]] = {
@@ -157,67 +180,45 @@ def _timed(thread: ThreadSettings) -> bool:
     return "timing" in thread.settings
 
 
-def _timings(groups: list[list[ThreadSettings]]) -> list[str]:
+def _timings(
+    groups: list[list[ThreadSettings]], shown: Mapping[str, Shown], frame_ms: float
+) -> list[str]:
     """One sentence if all share a timing, else one for each group."""
     timings = [threads[0].settings["timing"] for threads in groups]
     if len({canonical_json(timing) for timing in timings}) == 1:
-        groups, timings = groups[:1], timings[:1]
+        groups, timings = [[thread for threads in groups for thread in threads]], timings[:1]
     whose = [f" ({_names(threads)})" if len(groups) > 1 else "" for threads in groups]
-    pairs = zip(timings, whose, strict=True)
-    return [_timing(Timing.model_validate(timing), names) for timing, names in pairs]
-
-
-def _timing(timing: Timing, whose: str) -> str:
-    low, high = timing.inter_trial_ms
-    pause = f"{low:g} ms" if low == high else f"{low:g} to {high:g} ms"
-    between = f", {pause} between trials" if high else ""
-    return (
-        f"Timing{whose}: an image was on for {timing.on_ms:g} ms, followed by {timing.off_ms:g} ms of "
-        f"gray, {_n(timing.presentations_per_trial, 'image')} to a trial{between}. Spikes were "
-        f"counted from {timing.count_start_ms:g} ms (included) to {timing.count_stop_ms:g} ms "
-        "(excluded) after onset. A presentation that failed (fixation broken, a frame dropped, a gap "
-        f"in the recording) was shown again, {_times(timing.max_attempts)} at most."
-    )
+    return [
+        timing_paragraph(
+            Timing.model_validate(timing),
+            names,
+            Shown().joined(shown[one.name] for one in threads if one.name in shown),
+            frame_ms,
+        )
+        for timing, names, threads in zip(timings, whose, groups, strict=True)
+    ]
 
 
 def _statistics(protocols: set[str]) -> str:
     said = [
         "Statistics: confidence intervals are percentiles (2.5, 97.5) of "
         f"{N_RESAMPLES} bootstrap resamples of the repetitions of every image and, where several "
-        "images are averaged, of the images; intervals of medians resample sites or threads."
+        "images are averaged, of the images. Intervals of medians resample sites or threads."
     ]
     if "evolve" in protocols:
         said.append(
             f"p-values are from two-sided permutation tests with {N_PERMUTATIONS} permutations. The "
-            "best natural image was chosen on other counts than it was scored on. Without a test at "
+            "best natural image was chosen among all natural images shown, on other counts than it "
+            "was scored on. The gain is the mean response to the evolved images divided by the "
+            "response to that image. Without a test at "
             f"the end, the last {FINAL_GENERATIONS} generations stand for the evolved images."
         )
     return " ".join(said)
 
 
-def _n(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")
-
-
-def _times(number: int) -> str:
-    return {1: "once", 2: "twice"}.get(number, f"{number} times")
-
-
-def _choice(choice: Settings) -> str:
-    """`deep (code_dim 512, tiles 2)`."""
-    options = _listed(choice.get("options", {}))
-    return f"{choice['name']} ({options})" if options else str(choice["name"])
-
-
-def _listed(options: Settings) -> str:
-    return ", ".join(
-        f"{name} {_value(value)}" for name, value in options.items() if value is not None
-    )
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return f"({_listed(value)})"
-    if isinstance(value, list):
-        return "; ".join(_value(each) for each in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _and(words: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    different = list(dict.fromkeys(words))
+    if len(different) < 2:
+        return "".join(different)
+    return f"{', '.join(different[:-1])} and {different[-1]}"

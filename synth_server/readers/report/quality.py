@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from protocols.documents import Control, Event, EventKind
 from protocols.settings import Frozen
 from protocols.vocabulary import BlockResponses, Outcome, RecorderClock
+from synth_server.readers.rig_record import AtRig, RigRecord
 from synth_server.readers.tally import Tally
 
 LARGE_RESIDUAL_S = 0.002
@@ -45,6 +46,7 @@ class Quality(Frozen):
         n_unmeasured: Repetitions that never got counts.
         n_dropped_frames: Over all showings.
         n_resumed: How often the server was started again.
+        at_rig: What happened at the rig besides: juice, misses, rests, calibrations.
         notes: Annotations of the experimenter, in order.
         clock: None if the recorder had none of its own.
         warnings: What somebody should look at, in words.
@@ -58,6 +60,7 @@ class Quality(Frozen):
     n_unmeasured: int
     n_dropped_frames: int
     n_resumed: int
+    at_rig: AtRig
     notes: tuple[str, ...]
     clock: ClockOverview | None
     warnings: tuple[str, ...]
@@ -70,11 +73,12 @@ def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality
         events: All of its log.
         drifting: What `readers.stability` says about sites whose responses changed.
     """
-    tally, resumed = Tally(), 0
+    tally, rig, resumed = Tally(), RigRecord(), 0
     notes: list[str] = []
     clocks: list[RecorderClock] = []
     n_asked: dict[int, int] = {}
     for event in events:
+        rig.feed(event)
         match event.kind:
             case EventKind.BLOCK_PROPOSED:
                 n_asked[event.document["index"]] = len(event.document["order"])
@@ -97,10 +101,21 @@ def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality
         n_unmeasured=tally.n_unmeasured,
         n_dropped_frames=tally.n_dropped_frames,
         n_resumed=resumed,
+        at_rig=rig.counted,
         notes=tuple(notes),
         clock=clock,
-        warnings=(*_warnings(tally, clock), *drifting),
+        warnings=(*_warnings(tally, clock), *_at_rig(rig.counted), *drifting),
     )
+
+
+def _at_rig(found: AtRig) -> list[str]:
+    said = list(found.warnings)
+    if found.late_spikes:
+        said.append(
+            f"{found.late_spikes} spikes came after their count was taken; where the block was still "
+            "shown, the count was withdrawn and the image shown again."
+        )
+    return said
 
 
 def _overview(clocks: list[RecorderClock]) -> ClockOverview | None:

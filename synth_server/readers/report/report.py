@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from protocols.digests import canonical_json
 from protocols.errors import DataError
 from synth_server.readers.evolution import EvolutionRecord
 from synth_server.readers.network_features import FeatureSettings
@@ -17,6 +18,7 @@ from synth_server.readers.report.figures import (
     Figure,
     control_figures,
     evolution_figures,
+    learning_figures,
     mapping_figures,
     mask_figures,
 )
@@ -28,10 +30,13 @@ from synth_server.readers.report.tables import (
     control_tables,
     evolution_table,
     headline,
+    learning_tables,
     outcome_table,
+    rig_table,
 )
 from synth_server.readers.result_set import write_result_set
 from synth_server.readers.results import Results
+from synth_server.readers.rig_record import SIMULATED, stamp
 from synth_server.readers.stability import warnings as drift_warnings
 from synth_server.readers.summary import Summary, read_record, summarize
 from synth_server.session.log import SessionLog
@@ -93,10 +98,12 @@ def _figures(
     if results is not None:
         yield from evolution_figures(results, folder / RESULTS)
     yield from control_figures(summary.control, record, log_path, own)
+    yield from learning_figures(summary, record, log_path, own)
     yield from mapping_figures(record, log_path, own)
     if summary.control:
         sizes = [thread.settings.get("image_size_px") for thread in record.started.settings.threads]
-        yield from mask_figures(log_path, own, next(size for size in sizes if size))
+        size_px = next(size for size in sizes if size)
+        yield from mask_figures(log_path, own, size_px, simulated=bool(record.at_rig.simulated))
 
 
 def _quality(record: EvolutionRecord, log_path: Path) -> Quality:
@@ -125,13 +132,15 @@ def _page(
     tables: list[Table] = [evolution_table(results)] if results else []
     return templates.get_template(REPORT).render(
         title=summary.session_id,
+        simulated=stamp(summary.simulated),
+        simulated_word=SIMULATED,
         about=_about(record, summary),
         numbers=headline(summary, results, quality),
-        results=[*tables, *control_tables(summary.control)],
+        results=[*tables, *control_tables(summary.control), *learning_tables(summary.learning)],
         figures=[_embedded(figure, folder) for figure in figures],
-        methods=methods_of(record.started),
+        methods=methods_of(record.started, record.at_rig, record.shown),
         warnings=quality.warnings,
-        quality=[outcome_table(quality), *clock_table(quality)],
+        quality=[outcome_table(quality), *rig_table(quality), *clock_table(quality)],
         notes=quality.notes,
         provenance=_provenance(record, summary),
     )
@@ -174,5 +183,6 @@ def _provenance(record: EvolutionRecord, summary: Summary) -> list[tuple[str, st
     ]
     if record.rig is not None:
         rows.append(("rig", f"{record.rig.rig_id}: {record.rig.software}"))
+        rows.append(("rig.toml", canonical_json(record.rig.rig.settings).decode()))
     rows += [(f"version of {name}", number) for name, number in start.versions.items()]
     return rows + [(name, digest) for name, digest in start.equipment.items()]

@@ -1,10 +1,15 @@
 """Recordings: what files may hold, and which of it is refused, by name."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from encoders.copies import copies, folds
 from encoders.recording import Recording, split_images
 from protocols.errors import DataError
+from synth_server.synthesis.photographs import load_photographs
 
 
 def images(n: int) -> np.ndarray:
@@ -91,3 +96,83 @@ def test_a_split_is_seeded_and_disjoint():
     assert np.array_equal(train, split_images(640, 480, np.random.default_rng(3))[0])
     with pytest.raises(DataError, match="split"):
         split_images(10, 10, np.random.default_rng(3))
+
+
+def test_equal_images_are_repetitions_of_one(random: np.random.Generator) -> None:
+    different = random.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    order = np.array([0, 1, 0, 2, 3, 1, 0])
+    rows = np.arange(7.0) + np.array([[0.0], [100.0]])
+    recording = Recording.of(different[order], rows)
+    assert np.array_equal(recording.images, different)
+    assert recording.repetitions[:, 0].tolist() == [3, 2, 1, 1]
+    assert recording.means[:, 0] == pytest.approx([(0 + 2 + 6) / 3, 3, 3, 4])
+    assert recording.means[:, 1] == pytest.approx(recording.means[:, 0] + 100)
+    assert recording.trials is not None
+    assert recording.trials.shape == (4, 2, 3)
+
+
+def test_repetitions_of_equal_images_are_pooled_with_their_own(random: np.random.Generator) -> None:
+    different = random.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    trials = random.poisson(5, (2, 4, 6)).astype(float)
+    trials[0, 3, 2:] = np.nan
+    recording = Recording.of(different[[0, 1, 2, 0]], trials)
+    both = np.concatenate([trials[0, 0], trials[0, 3]])
+    assert recording.repetitions[0].tolist() == [8, 12]
+    assert recording.means[0, 0] == pytest.approx(np.nanmean(both))
+
+
+def test_no_picture_is_on_both_sides_of_a_split(random: np.random.Generator) -> None:
+    """The same photographs as PNG, as JPEG, and brought to size from twice the size."""
+    originals = load_photographs("embedded", 30, 128).images
+    images = np.concatenate([_sized(originals), _sized(_as_jpeg(originals)), _halved(originals)])
+    recording = Recording.of(images, random.poisson(5, (1, len(images))).astype(float))
+    picture = np.arange(recording.n_images) % 30
+    assert len(np.unique(recording.copies)) == 30
+    for _ in range(10):
+        train, test = recording.held_out(27, random)
+        assert not set(picture[train]) & set(picture[test])
+        assert sorted([*train, *test]) == list(range(recording.n_images))
+        assert 27 <= len(test) <= 29
+    for part in folds(random.permutation(recording.n_images), 3, recording.copies):
+        rest = np.setdiff1d(np.arange(recording.n_images), part)
+        assert not set(picture[part]) & set(picture[rest])
+
+
+def test_different_images_are_no_copies(random: np.random.Generator) -> None:
+    noise = random.integers(0, 256, (50, 32, 32, 3), dtype=np.uint8)
+    x = np.arange(64)
+    faint = [127.5 + 4 * np.sin(x / (3 + i) + i) for i in range(20)]
+    gratings = np.stack([np.broadcast_to(g[None, :, None], (64, 64, 3)) for g in faint])
+    photographs = load_photographs("embedded", 300, 64).images
+    for images in (noise, gratings.round().astype(np.uint8)):
+        assert len(np.unique(copies(images))) == len(images)
+    assert len(np.unique(copies(photographs))) >= 295, "crops of few photographs, some overlap"
+
+
+def test_images_that_are_all_copies_are_refused(random: np.random.Generator) -> None:
+    one = load_photographs("embedded", 1, 64).images
+    images = np.concatenate([np.clip(one.astype(int) + i, 0, 255) for i in range(4)] * 5)
+    images = images[:4].astype(np.uint8)
+    recording = Recording.of(images, random.random((1, 4)))
+    with pytest.raises(DataError, match="no image is left to train on"):
+        recording.held_out(1, random)
+
+
+def _sized(images: np.ndarray) -> np.ndarray:
+    sized = [Image.fromarray(i).resize((64, 64), Image.Resampling.LANCZOS) for i in images]
+    return np.stack([np.asarray(each) for each in sized])
+
+
+def _halved(images: np.ndarray) -> np.ndarray:
+    """By way of another size."""
+    other = [Image.fromarray(i).resize((200, 200), Image.Resampling.BICUBIC) for i in images]
+    return _sized(np.stack([np.asarray(each) for each in other]))
+
+
+def _as_jpeg(images: np.ndarray) -> np.ndarray:
+    decoded = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=90)
+        decoded.append(np.asarray(Image.open(file)))
+    return np.stack(decoded)

@@ -14,7 +14,8 @@ from PIL import Image
 from protocols.digests import array_digest
 from protocols.documents import EventKind, SessionSettings
 from protocols.errors import DataError, LogError
-from protocols.vocabulary import BlockResponses
+from protocols.vocabulary import BlockResponses, Placement
+from protocols.wire.messages import SessionStatus
 from synth_server.monitor.documents import Link
 from synth_server.monitor.link import ServerLink
 from synth_server.monitor.pictures import THUMBNAIL_PX, png
@@ -24,7 +25,8 @@ from synth_server.session.build import new_session
 from synth_server.session.log import SessionLog
 from synth_server.session.session import Session
 from tests.control_log import THREAD, write_control_log
-from tests.playing import SITES, attach, play
+from tests.playing import RIG, SITES, attach, play
+from tests.unit.readers.logged import RECORDER_OFFSET_S, logged
 
 
 @pytest.fixture
@@ -303,3 +305,102 @@ def test_the_heat_map_of_a_test_has_a_column_a_block(control: Watcher) -> None:
     )
     assert heat.counts[0] == pytest.approx((2.5, 2.5, 27 / 6, 27 / 6))
     assert heat.reference == ((None,) * 4, (None,) * 4)
+
+
+# --- the rig --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def at_rig(tmp_path: Path, evolve_settings: SessionSettings) -> Watcher:
+    """A session with gaze, juice, rests, and a simulated recorder; its second thread has a place."""
+    first, second = evolve_settings.threads
+    moved = second.model_copy(update={"place": Placement(x_deg=3, size_deg=2)})
+    settings = evolve_settings.model_copy(update={"threads": (first, moved)})
+    rig = RIG.model_copy(update={"simulated": ("acquisition: simulated",)})
+    logged(settings, tmp_path / "session.sqlite", rig=rig, n_blocks=4)
+    watcher = Watcher(tmp_path / "session.sqlite", ServerLink("tcp://127.0.0.1:1", "test", None))
+    watcher.look()
+    return watcher
+
+
+def test_the_overview_tells_what_happened_at_the_rig(at_rig: Watcher) -> None:
+    overview = at_rig.overview
+    assert overview.simulated == "SIMULATED: acquisition: simulated"
+    assert overview.at_rig == summarize(read_record(at_rig.path)).at_rig
+    assert (overview.at_rig.rests, overview.at_rig.misses, overview.at_rig.free_rewards) == (
+        4,
+        4,
+        4,
+    )
+    assert overview.at_rig.ml == pytest.approx(1.2)
+    told = [note.command for note in overview.notes if note.at_rig]
+    assert told == ["rest", "rest_over", "calibration", "recorder_warning"] * 4
+    rest, over = [note.unix_s for note in overview.notes if note.at_rig][:2]
+    assert over - rest == pytest.approx(0.1, abs=1e-3)
+
+
+def test_what_the_rig_says_comes_with_the_servers_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    status = SessionStatus(
+        session_id="test",
+        state="running",
+        rig_id="rig",
+        rig_says="resting: 10 misses in a row",
+        blocks_proposed=1,
+        blocks_answered=0,
+        last_event=3,
+    )
+    monkeypatch.setattr("synth_server.monitor.link.ask", lambda *_: (status,))
+    link = ServerLink("tcp://127.0.0.1:1", "test", None)
+    link.look()
+    assert link.link == Link(
+        state="connected", rig_id="rig", rig_says="resting: 10 misses in a row"
+    )
+
+
+@pytest.mark.parametrize(("index", "centre", "size"), [(0, (2.0, -1.0), 4.0), (1, (3.0, 0.0), 2.0)])
+def test_gaze_is_that_of_the_shown_images(
+    at_rig: Watcher, index: int, centre: tuple[float, float], size: float
+) -> None:
+    """Computed again, sample by sample, from the log."""
+    log = SessionLog(at_rig.path)
+    events = list(log.events(EventKind.RESPONSES_RECEIVED))
+    responses = log.responses(events[index])
+    log.close()
+    samples = responses.gaze_samples()
+    assert samples is not None
+    assert responses.gaze is not None
+    wanted = []
+    n_samples = 0
+    for shown in responses.presentations:
+        onset_s = shown.onset_s - (RECORDER_OFFSET_S if shown.onset_clock == "recorder" else 0)
+        for t, x, y, valid in samples.tolist():
+            if onset_s <= t + responses.gaze.start_s < onset_s + 0.1:
+                n_samples += 1
+                wanted += [(x, y)] if valid else []
+    found = at_rig.gaze(index)
+    assert found.n_samples == n_samples
+    np.testing.assert_allclose(found.points, wanted, atol=0.006)
+    assert found.share_valid == pytest.approx(len(wanted) / n_samples)
+    off = np.abs(np.array(wanted) - centre)
+    assert found.share_on_image == pytest.approx((off <= size / 2).all(axis=1).mean())
+    (image,) = found.images
+    assert (image.place.x_deg, image.place.y_deg, image.place.size_deg) == (*centre, size)
+    assert png(at_rig.path, image.image).startswith(b"\x89PNG")
+
+
+def test_a_block_without_gaze_has_none(watcher: Watcher) -> None:
+    assert watcher.gaze(0).points == ()
+    assert watcher.gaze(3).points == (), "not answered yet"
+    with pytest.raises(DataError):
+        watcher.gaze(99)
+
+
+def test_images_of_a_placed_thread_are_found_by_their_pixels(at_rig: Watcher) -> None:
+    for index in (0, 1):
+        for image in at_rig.block(index).images:
+            assert png(at_rig.path, image.image).startswith(b"\x89PNG")
+            assert (image.place is None) == (index == 0)
+    for thread in at_rig.overview.threads:
+        for generation in at_rig.thread(thread.name).generations:
+            assert generation.best_image is not None
+            assert png(at_rig.path, generation.best_image).startswith(b"\x89PNG")

@@ -142,8 +142,8 @@ def test_the_clock_is_that_of_the_last_block() -> None:
 
 
 def test_a_block_takes_as_long_as_its_trials() -> None:
-    """Three showings of 150 ms in two trials, 400 ms after each."""
-    assert expected_duration_s({"order": [0, 0, 0], "timing": TIMING}) == pytest.approx(1.25)
+    """Three showings of 150 ms in two trials; 400 ms pass after the count window of each last one."""
+    assert expected_duration_s({"order": [0, 0, 0], "timing": TIMING}) == pytest.approx(1.29)
 
 
 def test_responses_are_due_after_the_trials_and_some_patience() -> None:
@@ -152,8 +152,8 @@ def test_responses_are_due_after_the_trials_and_some_patience() -> None:
     assert told.record.health.due_unix_s is None
     told.proposed(0, 1, "t")
     told.proposed(1, 2, "u")
-    assert told.record.health.due_unix_s == pytest.approx(1000 + 1 + 2 * 1.25 + 10)
+    assert told.record.health.due_unix_s == pytest.approx(1000 + 1 + 2 * 1.29 + 10)
     told.answered(0, 50)
-    assert told.record.health.due_unix_s == pytest.approx(1000 + 50 + 2 * 1.25 + 10)
+    assert told.record.health.due_unix_s == pytest.approx(1000 + 50 + 2 * 1.29 + 10)
     told.answered(1, 60)
     assert told.record.health.due_unix_s is None

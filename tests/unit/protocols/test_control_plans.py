@@ -67,8 +67,8 @@ class MadeUpApparatus:
         return BrightnessEncoder()
 
     def encoder_fit(self, choice):
-        def fit(images, responses, site_ids):
-            self.fitted.append((images, responses, site_ids))
+        def fit(images, responses, site_ids, emphasis=None):
+            self.fitted.append((images, responses, site_ids, emphasis))
             encoder = BrightnessEncoder()
             encoder.site_ids = self.sites
             return encoder
@@ -120,6 +120,7 @@ def run(experiment, apparatus, missing=frozenset(), **settings):
     chosen = {
         "n_seeds": 2,
         "mapping": {"repetitions": 2, "images_per_block": 4},
+        "learning": {"rounds": 0},
         "comparison": {"repetitions": 3, "images_per_block": 7, "best_natural": 2},
         **settings,
     }
@@ -142,7 +143,7 @@ def test_every_natural_image_is_mapped_and_the_fit_gets_spikes_per_second():
     shown = [name for block in mapping for name in block.stimulus_ids]
     assert len(shown) == 18
     assert all(each.role is Role.NATURAL for block in mapping for each in block.stimuli)
-    ((images, responses, site_ids),) = apparatus.fitted
+    ((images, responses, site_ids, _),) = apparatus.fitted
     assert site_ids == SITES
     assert responses.shape == (2, 9, 2)
     known = np.arange(9) != 3

@@ -29,6 +29,7 @@ PIXELS = {"size_px": 16, "grid": 8}
 START = {"n_images": 12, "repetitions": 2, "images_per_block": 8, "best": 3}
 EVOLVE = {
     "n_generations": 3,
+    "test_repetitions": 0,
     "n_references": 6,
     "generator": {"name": "pixels", "options": PIXELS},
     "optimizer": {"name": "genetic", "options": {"preset": "xdream", "population": 5}},

@@ -20,6 +20,7 @@ def _plan(protocol, settings, seed=0):
 
 EVOLVE = {
     "n_generations": 2,
+    "test_repetitions": 0,
     "n_references": 3,
     "generator": {"name": "pixels", "options": {"size_px": 16}},
     "optimizer": {"name": "genetic", "options": {"preset": "xdream", "population": 5}},

@@ -26,7 +26,7 @@ def events(shown, aim, seed=3):
     """The events of a session that showed `shown`: (role, targets, counts `(n_reps, 3)`) each."""
     thread = {"name": "t", "protocol": aim, "settings": {}}
     settings = {"session_id": "s", "seed": seed, "threads": [thread]}
-    start = {"log_version": 1, "wire_version": 2, "settings": settings}
+    start = {"log_version": 2, "wire_version": 4, "settings": settings}
     start |= {"equipment": {}, "versions": {}, "device": "cpu"}
     images = np.random.default_rng(0).integers(0, 256, (len(shown), 8, 8, 3), dtype=np.uint8)
     block = Block.of(

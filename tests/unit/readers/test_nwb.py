@@ -7,6 +7,7 @@ import re
 import sqlite3
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,13 +17,15 @@ from encoders.backbones.one_thread import one_thread
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import InstallationError, LogCorrupted, LogError, SettingsError
 from protocols.settings import read_toml, validated
+from protocols.vocabulary import Placement
 from synth_server.cli import app
 from synth_server.readers.nwb import export_nwb
 from synth_server.readers.nwb_subject import SUBJECT_TEMPLATE, SubjectSettings
+from synth_server.session.build import new_session
 from synth_server.session.log import SessionLog
 from tests.encoder_files import FIT
-from tests.playing import SITES
-from tests.unit.readers.logged import logged
+from tests.playing import RIG, SITES, attach
+from tests.unit.readers.logged import TICK_HZ, Player, logged
 
 pynwb = pytest.importorskip("pynwb")
 nwbinspector = pytest.importorskip("nwbinspector")
@@ -119,10 +122,11 @@ def test_it_holds_what_was_logged(evolve_settings, tmp_path, subject):
     assert table["fault"].tolist() == [each.fault or "none" for each in shown]
     counts = [each.spike_counts or (np.nan,) * len(SITES) for each in shown]
     np.testing.assert_array_equal(np.stack(table["spike_counts"]), counts)
+    assert table["has_times"].tolist() == [int(each.times is not None) for each in shown]
+    assert table["shown_ms"].fillna(0).tolist() == [each.shown_ms for each in shown]
     sites = nwbfile.processing["ecephys"]["sites"].to_dataframe()
     assert sites["site_id"].tolist() == list(SITES)
     assert nwbfile.electrodes["location"][:].tolist() == ["V4"] * len(SITES)
-    assert nwbfile.units is None, "there are counts, not spike times"
     assert nwbfile.trials["n_presentations"][:].sum() == len(shown)
     configuration = json.loads(nwbfile.scratch["session_configuration"].data)
     assert configuration["settings"]["threads"][0]["settings"]["n_generations"] == 3
@@ -198,6 +202,170 @@ def test_the_five_lines_of_the_docs_read_it(evolve_log, tmp_path, subject, monke
 def test_without_a_subject_it_is_still_a_file(evolve_log, tmp_path):
     export_nwb(evolve_log, tmp_path / "out.nwb")
     assert pynwb.validate(path=str(tmp_path / "out.nwb")) == []
+
+
+# --- spike times, gaze, places ------------------------------------------------------------------
+
+
+@pytest.fixture
+def played(evolve_settings, tmp_path):
+    """The file of a session, opened; its player, who knows the truth; the responses."""
+    first, second = evolve_settings.threads
+    moved = second.model_copy(update={"place": Placement(x_deg=3, size_deg=2)})
+    settings = evolve_settings.model_copy(update={"threads": (first, moved)})
+    player, path = Player(), tmp_path / "session.sqlite"
+    answered = logged(settings, path, player=player)
+    export_nwb(path, tmp_path / "out.nwb")
+    io, nwbfile = read(tmp_path / "out.nwb")
+    yield nwbfile, player, answered
+    io.close()
+
+
+def test_units_hold_each_spike_that_was_observed_once(played):
+    """Kept spans are 400 ms and onsets 300 ms apart: neighbours share spikes."""
+    nwbfile, player, _ = played
+    units, table = nwbfile.units, nwbfile.intervals["presentations"].to_dataframe()
+    told = table[table["onset_clock"] == "recorder"]
+    offset_s = (told["start_time"] - told["onset_s"]).to_numpy()
+    np.testing.assert_allclose(offset_s, offset_s[0], atol=1e-9)
+    assert (np.diff(told["start_time"]) < 0.4).any()
+    for site, train in enumerate(player.train):
+        observed_s = units["obs_intervals"][site]
+        assert (observed_s[:, 1] > observed_s[:, 0]).all()
+        assert (observed_s[1:, 0] > observed_s[:-1, 1]).all(), "joined spans are one"
+        truth_s = train / TICK_HZ + offset_s[0]
+        within = [(truth_s > a - 1e-7) & (truth_s < b - 1e-7) for a, b in observed_s]
+        np.testing.assert_allclose(
+            units["spike_times"][site], truth_s[np.any(within, axis=0)], atol=1e-7
+        )
+        assert units["site_id"][site] == SITES[site]
+        assert units["electrodes"][site]["site_id"].tolist() == [SITES[site]]
+
+
+def test_units_give_the_counts_that_were_reported(played):
+    nwbfile, _, _ = played
+    table = nwbfile.intervals["presentations"].to_dataframe()
+    completed = table[table["outcome"] == "completed"]
+    assert len(completed) > 40
+    half_tick_s = 0.5 / TICK_HZ
+    for site in range(len(SITES)):
+        spikes_s = nwbfile.units["spike_times"][site]
+        for _, row in completed.iterrows():
+            start_s = row["start_time"] + row["count_start_s"] - half_tick_s
+            stop_s = row["start_time"] + row["count_stop_s"] - half_tick_s
+            counted = ((spikes_s >= start_s) & (spikes_s < stop_s)).sum()
+            assert counted == row["spike_counts"][site]
+
+
+def test_gaze_is_on_the_axis_of_the_onsets(played):
+    nwbfile, _, answered = played
+    gaze = nwbfile.processing["behavior"]["EyeTracking"]["gaze"]
+    table = nwbfile.intervals["presentations"].to_dataframe()
+    told = table[table["onset_clock"] == "rig"]
+    session_minus_rig_s = float((told["start_time"] - told["onset_s"]).iloc[0])
+    traces = [block.gaze_samples() for block in answered]
+    starts = [block.gaze.start_s for block in answered]
+    times_s = np.concatenate([t[:, 0] + s for t, s in zip(traces, starts, strict=True)])
+    samples = np.concatenate(traces)[times_s + session_minus_rig_s >= 0]
+    times_s = times_s[times_s + session_minus_rig_s >= 0] + session_minus_rig_s
+    np.testing.assert_allclose(gaze.timestamps[:], times_s, atol=1e-4)
+    valid = samples[:, 3] > 0
+    assert np.isnan(gaze.data[:][~valid]).all()
+    np.testing.assert_allclose(gaze.data[:][valid], samples[valid, 1:3])
+    assert gaze.unit == "degrees"
+
+
+def test_every_presentation_has_its_place(played):
+    nwbfile, _, _ = played
+    table = nwbfile.intervals["presentations"].to_dataframe()
+    first, second = table[table["thread"] == SITES[0]], table[table["thread"] == SITES[1]]
+    assert set(zip(first["x_deg"], first["y_deg"], first["size_deg"], strict=True)) == {(2, -1, 4)}
+    assert set(first["place_from"]) == {"display"}
+    assert set(zip(second["x_deg"], second["y_deg"], second["size_deg"], strict=True)) == {
+        (3, 0, 2)
+    }
+    assert set(second["place_from"]) == {"block"}
+    assert (first["stimulus_id"] == first["image_sha256"]).all()
+    assert (second["stimulus_id"] != second["image_sha256"]).all()
+    references = [set(t[t["role"] == "reference"]["image_sha256"]) for t in (first, second)]
+    assert references[0] == references[1], "one image, twice shown, once in the file"
+
+
+def test_the_display_is_a_device_and_rig_events_are_a_table(played):
+    nwbfile, _, answered = played
+    described = nwbfile.devices["display"].description
+    for part in ("psychopy", "57 cm", "60.00 Hz", "4° wide at (2°, -1°)", "Gamma table"):
+        assert part in described
+    events = nwbfile.processing["misc"]["rig_events"].to_dataframe()
+    told = [event for block in answered for event in block.events]
+    assert events["kind"].tolist() == [event.kind for event in told]
+    assert events["ml"].tolist() == [event.ml for event in told]
+    assert np.isfinite(events["session_s"]).all()
+
+
+def test_recorders_that_only_count_have_no_units(evolve_settings, tmp_path, subject):
+    path, out = tmp_path / "session.sqlite", tmp_path / "out.nwb"
+    logged(evolve_settings, path, player=Player(with_times=False))
+    export_nwb(path, out, subject)
+    check(out)
+    io, nwbfile = read(out)
+    assert nwbfile.units is None
+    assert "behavior" not in nwbfile.processing
+    io.close()
+
+
+def test_where_the_display_changed_within_a_block_places_are_not_known(evolve_settings, tmp_path):
+    path, out = tmp_path / "session.sqlite", tmp_path / "out.nwb"
+    player = Player()
+    with mock.patch("synth_server.session.log.time", player):
+        session = new_session(evolve_settings, path)
+        attach(session)
+        other = RIG.display.model_copy(update={"place": Placement(size_deg=6)})
+        for number in range(3):
+            if number == 1:
+                moved = RIG.model_copy(update={"display": other})
+                attach(session, rig=moved, accept_display_change=True)
+            responses = player.responses(session.block(number))
+            session.record(responses)
+            session.learn(responses)
+            session.advance()
+        session.log.close()
+    export_nwb(path, out)
+    io, nwbfile = read(out)
+    table = nwbfile.intervals["presentations"].to_dataframe()
+    assert [set(table[table["block_index"] == n]["place_from"]) for n in range(3)] == [
+        {"display"},
+        {"unknown"},
+        {"display"},
+    ]
+    assert table[table["block_index"] == 1]["size_deg"].isna().all()
+    assert set(table[table["block_index"] == 2]["size_deg"]) == {6}
+    assert "6° wide" in nwbfile.devices["display_2"].description
+    io.close()
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_a_simulated_session_says_so(evolve_settings, tmp_path, subject, simulated):
+    path, out = tmp_path / "session.sqlite", tmp_path / "out.nwb"
+    parts = ("acquisition: simulated",) if simulated else ()
+    logged(evolve_settings, path, rig=RIG.model_copy(update={"simulated": parts}))
+    export_nwb(path, out, subject)
+    check(out)
+    io, nwbfile = read(out)
+    assert nwbfile.session_description.startswith("SIMULATED: acquisition") == simulated
+    assert ("SIMULATED" in nwbfile.keywords[:].tolist()) == simulated
+    assert ("SIMULATED" in nwbfile.devices["rig"].description) == simulated
+    column = set(nwbfile.intervals["presentations"]["simulated"][:])
+    io.close()
+    assert column == {"SIMULATED: acquisition: simulated" if simulated else "none"}
+
+
+def test_without_a_subject_it_ends_with_what_an_archive_will_want(evolve_log, tmp_path):
+    done = CliRunner().invoke(app, ["export-nwb", str(evolve_log), str(tmp_path / "a.nwb")])
+    assert done.exit_code == 0, done.output
+    last = " ".join(done.stderr.split())
+    for part in ("subject_id", "species", "sex", "age or date_of_birth", "--subject-template"):
+        assert part in last[last.index("An archive will still want") :]
 
 
 def test_without_pynwb_it_says_what_to_install(evolve_log, tmp_path, monkeypatch):

@@ -15,8 +15,11 @@ from synth_server.readers.logged_session import read_session
 from synth_server.readers.presentations import COLUMNS, presentation_table
 from synth_server.readers.presentations_file import write_presentations
 from synth_server.session.log import SessionLog
-from tests.playing import SITES
+from tests.playing import RIG, SITES
 from tests.unit.readers.logged import RECORDER_OFFSET_S, RIG_OFFSET_S, logged
+
+KEPT_S = 0.3
+"""After an onset spike times are kept for so long; a rig answers no earlier."""
 
 
 def table_of(path):
@@ -48,6 +51,10 @@ def test_every_showing_has_its_row(session):
         assert told["outcome"] == each.outcome
         assert (told["repetition"], told["attempt"]) == (each.repetition, each.attempt)
         assert (told["onset_s"], told["onset_clock"]) == (each.onset_s, each.onset_clock)
+        where = (told["x_deg"], told["y_deg"], told["size_deg"], told["place_from"])
+        assert where == (2.0, -1.0, 4.0, "display")
+        assert told["has_times"] == (each.times is not None)
+        assert (told["shown_ms"] == each.shown_ms) or not each.shown_ms
         assert (told["word"], told["fault"]) == (each.word, each.fault or "none")
         if each.outcome is Outcome.COMPLETED:
             np.testing.assert_array_equal(table.counts[row], each.spike_counts)
@@ -81,7 +88,7 @@ def test_times_go_up_and_both_clocks_agree(session):
     assert on_recorder.any()
     assert not on_recorder.all()
     on_rig_s = columns["onset_s"] - np.where(on_recorder, RECORDER_OFFSET_S, 0.0)
-    np.testing.assert_allclose(columns["session_s"], on_rig_s - RIG_OFFSET_S - 0.17, atol=1e-6)
+    np.testing.assert_allclose(columns["session_s"], on_rig_s - RIG_OFFSET_S - KEPT_S, atol=1e-6)
 
 
 def test_csv_reads_back(session, tmp_path):
@@ -97,6 +104,18 @@ def test_csv_reads_back(session, tmp_path):
     counts = [[float(row[f"count_{site}"] or "nan") for site in SITES] for row in rows]
     np.testing.assert_array_equal(counts, table.counts)
     assert {row["fault"] for row in rows} == {"", "missing_word"}
+    assert {row["shown_ms"] for row in rows} == {"", "100.0"}
+    assert {row["simulated"] for row in rows} == {""}
+
+
+def test_each_row_of_a_simulated_session_says_so(evolve_settings, tmp_path):
+    path, out = tmp_path / "session.sqlite", tmp_path / "out.csv"
+    rig = RIG.model_copy(update={"simulated": ("display: headless", "acquisition: simulated")})
+    logged(evolve_settings, path, n_blocks=1, rig=rig)
+    write_presentations(table_of(path), out)
+    with out.open(encoding="utf-8", newline="") as file:
+        said = {row["simulated"] for row in csv.DictReader(file)}
+    assert said == {"SIMULATED: display: headless, acquisition: simulated"}
 
 
 def test_parquet_reads_back(session, tmp_path):

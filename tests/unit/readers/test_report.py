@@ -78,7 +78,7 @@ def test_methods_are_written_from_the_settings(report):
 
 
 def started(*threads, **changes):
-    values = {"log_version": 1, "wire_version": 3, "equipment": {}, "versions": {"torch": "9"}}
+    values = {"log_version": 2, "wire_version": 4, "equipment": {}, "versions": {"torch": "9"}}
     settings = SessionSettings(session_id="s", seed=7, threads=threads)
     return SessionStarted.model_validate(
         values | {"settings": settings, "device": "cpu"} | changes, strict=False

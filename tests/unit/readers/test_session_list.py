@@ -69,7 +69,7 @@ def test_its_figures_are_the_summarys(folder):
     assert (session.protocols, session.n_threads, session.generations) == (("evolve",), 2, 3)
     assert session.blocks == 6
     assert session.presentations == 60
-    gains = [site.gain for site in summary.sites]
+    gains = [each.in_generations.gain.value for each in summary.evolution]
     assert session.gain.median == pytest.approx(median(gains))
     assert (session.gain.n, session.gain.measured_in) == (2, "generations")
     assert session.gain.n_above_1 == sum(gain > 1 for gain in gains)
@@ -92,6 +92,16 @@ def test_the_command_prints_a_table_or_json(folder):
     assert table.exit_code == 0
     for text in ("finished/session.sqlite", "interrupted", "of 2 above 1", "notes.sqlite"):
         assert text in table.stdout
+
+
+def test_nothing_is_cut_in_a_narrow_terminal(folder):
+    shown = CliRunner(env={"COLUMNS": "80"}).invoke(app, ["sessions", str(folder)]).stdout
+    assert "…" not in shown
+    whole = " ".join(shown.split())
+    for text in ("day 2/aborted/session.sqlite aborted", "2 threads", "3 generations"):
+        assert text in whole
+    assert "60 presentations" in whole
+    assert all(len(line) <= 80 for line in shown.splitlines())
 
 
 def test_no_such_folder(tmp_path):

@@ -72,7 +72,7 @@ def test_scores_of_nothing_and_of_one():
 
 def test_the_figure_is_drawn(path, tmp_path):
     record = read_record(path)
-    draw_evolution(record, summarize(record).sites, path, tmp_path / "e.png")
+    draw_evolution(record, summarize(record), path, tmp_path / "e.png")
     from PIL import Image
 
     with Image.open(tmp_path / "e.png") as drawn:

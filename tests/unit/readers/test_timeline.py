@@ -124,3 +124,24 @@ def test_blocks_stay_in_their_order_where_the_servers_clock_was_set_back():
     np.testing.assert_allclose(found[0].onset_s, TRUE_S[0] + 0.05, atol=1e-9)
     assert found[1].onset_s[0] >= found[0].onset_s[-1]
     np.testing.assert_allclose(np.diff(found[1].onset_s), 0.25)
+
+
+def test_what_else_is_on_the_rigs_clock_follows_its_runs():
+    """The rig was started again after the first presentation; its clock began anew at 5 s."""
+    presentations = [shown(1010), shown(5.25), shown(5.5)]
+    (found,) = placed([block(np.array([10, 15.25, 15.5]), presentations)])
+    on_rig_s = np.array([1009.9, 1010.1, 5.0, 5.4])
+    wanted_s = found.onset_s[[0, 0, 1, 2]] + [-0.1, 0.1, -0.25, -0.1]
+    np.testing.assert_allclose(found.on_session(on_rig_s), wanted_s, atol=1e-9)
+
+
+def test_of_a_run_without_images_nothing_is_known():
+    (found,) = placed([block(np.array([10.0]), [shown(5.0)])])
+    told_s = found.on_session(np.array([1009.0, 5.5]))
+    assert np.isnan(told_s[0])
+    assert told_s[1] == pytest.approx(found.onset_s[0] + 0.5)
+
+
+def test_a_recorders_clock_alone_ties_nothing_to_the_rigs():
+    (found,) = placed([block(np.array([10.0]), [shown(5.0, "recorder")])])
+    assert np.isnan(found.on_session(np.array([5.0]))).all()

@@ -10,7 +10,7 @@ from rig_client.display.psychopy_settings import PsychoPySettings
 from rig_client.display.psychopy_window import PsychoPyDisplay
 from rig_client.fixation.iohub import IoHubEye, IoHubFixation, IoHubSettings
 from rig_client.fixation.mouse import MouseEye, MouseFixation
-from rig_client.fixation.window import FixationWindowSettings
+from rig_client.fixation.settings import FixationWindowSettings
 
 SESSION = SessionInfo(session_id="s", seed=0)
 POLLS = 2000

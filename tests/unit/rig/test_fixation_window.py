@@ -11,8 +11,9 @@ from protocols.vocabulary import Block, Outcome, Role
 from rig_client.apparatus import Apparatus
 from rig_client.display.headless import HeadlessDisplay
 from rig_client.fixation.mouse import MouseFixation
+from rig_client.fixation.settings import FixationWindowSettings
 from rig_client.fixation.tracker import Gaze
-from rig_client.fixation.window import FixationWindow, FixationWindowSettings
+from rig_client.fixation.window import FixationWindow
 from rig_client.presenter import Presenter
 from rig_client.spool import Spool
 
@@ -54,7 +55,7 @@ def cue(images):
 
 @pytest.fixture
 def display():
-    return HeadlessDisplay(HeadlessDisplay.Settings(), SESSION)
+    return HeadlessDisplay(HeadlessDisplay.Settings(refresh_hz=1000), SESSION)
 
 
 def watching(display, *script, **settings):
@@ -123,9 +124,9 @@ def test_a_break_lasts_until_fixation_is_acquired_again(display, cue, caplog):
 
 @pytest.mark.parametrize(("blink_ms", "held"), [(0, False), (49, False), (60, True)])
 def test_a_blink_is_forgiven_for_so_long(display, cue, blink_ms, held):
-    fixation = watching(display, (0, CENTRE), (1, CLOSED), hold_ms=0, blink_ms=blink_ms)
+    fixation = watching(display, (0, CENTRE), (1.001, CLOSED), hold_ms=0, blink_ms=blink_ms)
     assert fixation.acquire(cue)
-    display.blank(0.9999 - display.now_s())
+    display.blank(1 - display.now_s())
     assert fixation.held(cue)
     display.blank(0.05)
     assert fixation.held(cue) == held
@@ -175,19 +176,22 @@ def test_a_broken_trial_is_shown_again(display, images, tmp_path):
         def clear(self):
             pass
 
+        pulse_ms = given_ml = 0.0
+
         def give(self, trial):
             paid.append(trial)
+            return True
 
         def close(self):
             pass
 
     paid = []
     block = Block.of(images[:2], roles=Role.CONTROL).at(0, "t")
-    # Trial 0: hold to 0.2 s, image to 0.3 s; trial 1 begins at 0.4 s and is broken at 0.7 s.
-    fixation = watching(display, (0, CENTRE), (0.65, AWAY), (1, CENTRE), hold_ms=200)
+    # Trial 0: hold to 0.2 s, image to 0.3 s, kept span to 0.5 s; trial 1: image from 0.7 s, broken.
+    fixation = watching(display, (0, CENTRE), (0.8, AWAY), (1.5, CENTRE), hold_ms=200)
     apparatus = Apparatus(display, Recorder(), fixation, Nothing(), Nothing())
     journal = Spool(tmp_path, "s").journal(block)
-    shown = Presenter(apparatus).present(block, journal, lambda: False)
+    shown = Presenter(apparatus).present(block, journal, lambda: False).presentations
     assert [(one.repetition, one.attempt, one.outcome) for one in shown] == [
         (0, 0, Outcome.COMPLETED),
         (0, 0, Outcome.FIXATION_BREAK),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 
 from protocols.errors import RecorderGap
 from protocols.interfaces import SessionInfo
-from protocols.rig_interfaces import Flip, Measurement
+from protocols.rig_interfaces import Measurement
 from protocols.vocabulary import Block, Role, Timing
 from rig_client.apparatus import Apparatus
 from rig_client.display.headless import HeadlessDisplay
 from rig_client.presenter import Presenter
 from rig_client.spool import Spool
+from rig_client.trial_settings import TrialSettings
 
 SESSION = SessionInfo(session_id="s", seed=0)
 
@@ -23,7 +26,7 @@ class Recorder:
     site_ids = ("x",)
 
     def __init__(self, lost=()):
-        self.lost = set(lost)
+        self.lost, self.counted = set(lost), []
         self.marked = []
         self.windows = set()
         self.words = []
@@ -39,6 +42,7 @@ class Recorder:
 
     def spike_counts(self, cue, window_s, kept_s=None):
         self.windows.add(window_s)
+        self.counted.append(cue)
         if (cue.stimulus_index, cue.attempt) in self.lost:
             raise RecorderGap("lost")
         return Measurement(np.array([float(cue.stimulus_index)]))
@@ -51,19 +55,40 @@ class Recorder:
 
 
 class Eye:
-    """Breaks fixation on the attempts that it is told to break, and reaches it or not."""
+    """Breaks fixation on the attempts that it is told to break; sleeps through the first tries."""
 
-    def __init__(self, breaks=(), misses=()):
-        self.breaks, self.misses = set(breaks), set(misses)
+    def __init__(self, breaks=(), asleep=0, now_s=lambda: 0.0):
+        self.breaks, self.asleep, self.now_s = set(breaks), asleep, now_s
+        self.tries_s = []
 
     def acquire(self, cue):
-        return (cue.stimulus_index, cue.attempt) not in self.misses
+        self.tries_s.append(self.now_s())
+        self.asleep -= 1
+        return self.asleep < 0
 
     def held(self, cue):
         return (cue.stimulus_index, cue.attempt) not in self.breaks
 
     def close(self):
         pass
+
+
+class Scripted(Eye):
+    """Looks away for a while, on the display's clock."""
+
+    def __init__(self, now_s, broken_from_s, broken_to_s):
+        super().__init__(now_s=now_s)
+        self.away_s = broken_from_s, broken_to_s
+
+    def held(self, cue):
+        return not self.away_s[0] <= self.now_s() < self.away_s[1]
+
+
+class Seen(HeadlessDisplay):
+    """Remembers when the spot came and went."""
+
+    def spot(self, visible):
+        self.__dict__.setdefault("spots", []).append(visible)
 
 
 @pytest.fixture
@@ -95,13 +120,23 @@ class Line:
 
 
 class Juice:
-    """Remembers which trials were paid for."""
+    """Remembers which trials were paid for, and when if it is given a clock."""
 
-    def __init__(self):
-        self.given = []
+    pulse_ms, given_ml = 80.0, 0.0
+
+    def __init__(self, now_s=lambda: 0.0):
+        self.given, self.at_s, self.now_s = [], [], now_s
 
     def give(self, trial):
         self.given.append(trial)
+        self.at_s.append(self.now_s())
+        return True
+
+    def give_free(self):
+        return True
+
+    def set_pulse(self, pulse_ms):
+        self.pulse_ms = pulse_ms
 
     def close(self):
         pass
@@ -116,13 +151,30 @@ def _present(
     stop=lambda: False,
     trigger=None,
     reward=None,
+    **rest,
+):
+    return _responses(
+        block, folder, recorder, eye, display, stop, trigger, reward, **rest
+    ).presentations
+
+
+def _responses(
+    block,
+    folder,
+    recorder=None,
+    eye=None,
+    display=None,
+    stop=lambda: False,
+    trigger=None,
+    reward=None,
+    **rest,
 ):
     trigger, reward = trigger or Line(), reward or Juice()
     display = display or HeadlessDisplay(HeadlessDisplay.Settings(), SESSION)
-    journal = Spool(folder, "s").journal(block)
     apparatus = Apparatus(display, recorder or Recorder(), eye or Eye(), trigger, reward)
-    presenter = Presenter(apparatus, word_bits=2)
-    return presenter.present(block, journal, stop)
+    presenter = Presenter(apparatus, TrialSettings(**rest), word_bits=2)
+    with contextlib.closing(Spool(folder, "s")) as spool:
+        return presenter.present(block, spool.journal(block), stop)
 
 
 def _story(presentations, block):
@@ -140,8 +192,13 @@ def test_everything_is_shown_once_in_order(block, tmp_path):
 
 def test_onsets_keep_the_timing(block, tmp_path):
     shown = _present(block, tmp_path)
-    np.testing.assert_allclose([p.onset_s for p in shown], [0, 0.2, 0.4, 0.6])
+    np.testing.assert_allclose([p.onset_s for p in shown], [0, 0.3, 0.6, 0.9])
     assert {p.onset_clock for p in shown} == {"virtual"}
+
+
+def test_a_shorter_kept_span_makes_shorter_trials(images, tmp_path):
+    shown = _present(_block(images, keep_stop_ms=170), tmp_path)
+    np.testing.assert_allclose([p.onset_s for p in shown], [0, 0.2, 0.4, 0.6])
 
 
 def test_a_late_count_window_is_waited_for(images, tmp_path):
@@ -172,35 +229,126 @@ def test_after_the_last_attempt_it_is_given_up(images, tmp_path):
     ]
 
 
-def test_a_break_ends_the_trial_and_the_rest_of_it_is_shown_again(images, tmp_path):
+def test_a_break_ends_the_trial_and_costs_only_what_was_not_counted(images, tmp_path):
+    """What was never on the screen uses no attempt, and keeps its place."""
     block = _block(images, presentations_per_trial=3)
     shown = _present(block, tmp_path, eye=Eye(breaks=[(1, 0)]))
     assert _story(shown, block) == [
         (0, 0, "completed"),
         (1, 0, "fixation_break"),
-        (2, 0, "aborted"),
+        (2, 0, "completed"),
         (3, 0, "completed"),
         (1, 1, "completed"),
-        (2, 1, "completed"),
     ]
-    assert [p.trial for p in shown] == [0, 0, 0, 1, 1, 1]
+    assert [p.trial for p in shown] == [0, 0, 1, 1, 1]
 
 
-def test_without_fixation_nothing_is_shown(images, tmp_path):
-    recorder = Recorder()
-    block = _block(images, presentations_per_trial=2)
-    shown = _present(block, tmp_path, recorder, Eye(misses=[(0, 0)]))
-    assert _story(shown, block)[:2] == [(0, 0, "fixation_break"), (1, 0, "aborted")]
-    assert [index for index, _ in recorder.marked] == [2, 3, 0, 1]
+def test_a_miss_shows_nothing_and_uses_nothing_up(images, tmp_path):
+    block = _block(images, presentations_per_trial=2, max_attempts=1)
+    asleep = Eye(asleep=25)
+    responses = _responses(block, tmp_path / "nap", eye=asleep)
+    without = _responses(block, tmp_path / "awake")
+    assert responses.digest == without.digest
+    kinds = [event.kind for event in responses.events]
+    assert kinds.count("miss") == 25
+    assert kinds.index("rest") == 10, "after ten misses in a row the rig rests"
+    assert kinds[25:27] == ["miss", "rest_over"]
+
+
+def test_while_it_rests_the_spot_is_off_and_a_try_comes_now_and_then(images, tmp_path):
+    display = Seen(HeadlessDisplay.Settings(), SESSION)
+    eye = Eye(asleep=5, now_s=display.now_s)
+    _present(_block(images[:1]), tmp_path, eye=eye, display=display, rest_after_misses=3)
+    assert display.spots == [True, True, True, False, True, False, True, False, True]
+    assert np.diff(eye.tries_s)[2:].tolist() == pytest.approx([10, 10, 10])
+
+
+def test_a_rest_can_be_left(images, tmp_path):
+    asked = iter(range(1000))
+    responses = _responses(
+        _block(images), tmp_path, eye=Eye(asleep=99), stop=lambda: next(asked) > 30
+    )
+    assert responses.presentations == ()
+    assert [event.kind for event in responses.events].count("rest") == 1
+
+
+def test_juice_comes_after_the_last_count_window(images, tmp_path):
+    display = HeadlessDisplay(HeadlessDisplay.Settings(), SESSION)
+    juice = Juice(display.now_s)
+    block = _block(images, on_ms=100, off_ms=0, count_stop_ms=170, presentations_per_trial=4)
+    shown = _present(block, tmp_path, display=display, reward=juice)
+    assert juice.at_s[0] >= shown[-1].onset_s + 0.17 - 1e-9
+
+
+def test_a_break_within_the_window_after_the_image_withholds_the_count(images, tmp_path):
+    display = HeadlessDisplay(HeadlessDisplay.Settings(), SESSION)
+    gaze = Scripted(display.now_s, broken_from_s=0.105, broken_to_s=0.2)
+    shown = _present(_block(images[:2]), tmp_path, eye=gaze, display=display)
+    assert _story(shown, _block(images[:2]))[0] == (0, 0, "fixation_break")
+    assert _story(shown, _block(images[:2]))[-1] == (0, 1, "completed")
+
+
+def test_pauses_between_trials_are_drawn_from_the_session(images, tmp_path):
+    block = _block(images, inter_trial_ms=(500, 900), keep_stop_ms=170)
+    shown = [_present(block, tmp_path / name) for name in "ab"]
+    onsets = np.array([[p.onset_s for p in each] for each in shown])
+    assert np.array_equal(onsets[0], onsets[1])
+    gaps = np.diff(onsets[0]) - 0.2
+    assert (gaps >= 0.5 - 0.02).all()
+    assert (gaps <= 0.9 + 0.02).all()
+    assert len(set(gaps.round(3))) == len(gaps)
+
+
+def test_after_a_break_comes_the_timeout(images, tmp_path):
+    eye = Eye(breaks=[(0, 0)])
+    shown = _present(_block(images, timeout_ms=2000), tmp_path, eye=eye)
+    assert shown[1].onset_s - shown[0].onset_s >= 2.17
+
+
+def test_a_spike_that_came_late_withdraws_the_count_and_the_image_is_shown_again(images, tmp_path):
+    class Late(Recorder):
+        """After the third count it finds out that the second lacked a spike."""
+
+        n_asked = 0
+
+        def late(self):
+            self.n_asked += 1
+            wrong = [cue for cue in self.counted if cue.stimulus_index == 1 and cue.attempt == 0]
+            return tuple(wrong) if self.n_asked == 4 else ()
+
+    block = _block(images)
+    responses = _responses(block, tmp_path, Late())
+    assert _story(responses.presentations, block) == [
+        (0, 0, "completed"),
+        (1, 0, "aborted"),
+        (2, 0, "completed"),
+        (3, 0, "completed"),
+        (1, 1, "completed"),
+    ]
+    assert responses.presentations[1].fault == "late_spikes"
+    assert [event.kind for event in responses.events if event.kind == "late_spikes"]
+
+
+def test_times_that_do_not_give_the_counts_are_a_fault(images, tmp_path):
+    class Wrong(Recorder):
+        tick_hz = 1000.0
+
+        def spike_counts(self, cue, window_s, kept_s=None):
+            n = 2 if cue.attempt else 3
+            return Measurement(np.array([2.0]), 1.0, (np.arange(100, 100 + n),))
+
+    responses = _responses(_block(images[:1]), tmp_path, Wrong())
+    assert [p.fault for p in responses.presentations] == ["counts_do_not_fit_times", ""]
+    (ticks,) = responses.ticks(responses.presentations[1])
+    assert ticks.tolist() == [100, 101]
 
 
 def test_a_dropped_frame_is_reported_and_shown_again(block, tmp_path):
     class Slow(HeadlessDisplay):
         def show(self, cue, on_s, at_onset, held):
             flip = super().show(cue, on_s, at_onset, held)
-            return Flip(
-                flip.onset_s, dropped_frames=int((cue.stimulus_index, cue.attempt) == (3, 0))
-            )
+            late = (cue.stimulus_index, cue.attempt) == (3, 0)
+            return flip._replace(dropped_frames=int(late))
 
     shown = _present(block, tmp_path, display=Slow(HeadlessDisplay.Settings(), SESSION))
     assert _story(shown, block)[3:] == [(3, 0, "dropped_frame"), (3, 1, "completed")]

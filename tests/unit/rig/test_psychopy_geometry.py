@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from math import radians, tan
+from math import atan, degrees, radians, tan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.errors import SettingsError
 from rig_client.display.geometry import Box, Geometry, photodiode_box
 
 SCREEN = Geometry.of_screen((1920, 1080), screen_width_px=1920, width_cm=48.0, distance_cm=60.0)
@@ -54,13 +53,21 @@ def test_an_image_lies_on_whole_pixels(size, box):
 
 
 @pytest.mark.parametrize("centre", [(-24, 0), (24, 0), (0, 14), (0, -14)])
-def test_an_image_beyond_the_window_is_refused(centre):
-    with pytest.raises(SettingsError, match="does not fit into the window"):
-        SCREEN.box(centre, (256, 256))
+def test_an_image_beyond_the_window_is_not_contained(centre):
+    assert not SCREEN.contains(SCREEN.box(centre, (256, 256)))
 
 
 def test_an_image_as_large_as_the_window_fits():
-    assert SCREEN.box((0, 0), (1920, 1080)) == (0, 0, 1920, 1080)
+    box = SCREEN.box((0, 0), (1920, 1080))
+    assert box == (0, 0, 1920, 1080)
+    assert SCREEN.contains(box)
+
+
+def test_the_edges_of_a_box_in_degrees():
+    """40 px a centimetre, 60 cm away: 240 px beside the centre is 6 cm, atan(0.1)."""
+    edges = SCREEN.edges_deg(Box(960 - 240, 540, 480, 240))
+    angle = degrees(atan(0.1))
+    assert edges == pytest.approx((-angle, -angle, angle, 0))
 
 
 @pytest.mark.parametrize(

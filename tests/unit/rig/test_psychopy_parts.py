@@ -23,11 +23,11 @@ def image(random):
 
 
 def test_without_aperture_and_scale_it_is_the_image_itself(image):
-    assert Preparation(None, None, 128)(image) is image
+    assert Preparation(64, None, 128)(image) is image
 
 
 def test_inside_the_edge_nothing_changes_and_outside_is_background(image):
-    shown = Preparation(None, Aperture(diameter_px=60, edge_px=10), 77)(image)
+    shown = Preparation(64, Aperture(diameter_px=60, edge_px=10), 77)(image)
     y, x = np.mgrid[:64, :64] - 31.5
     distance = np.hypot(x, y)
     np.testing.assert_array_equal(shown[distance <= 20], image[distance <= 20])
@@ -38,7 +38,7 @@ def test_inside_the_edge_nothing_changes_and_outside_is_background(image):
 def test_the_edge_falls_by_half_a_cosine():
     """White on black, along the middle row of an image of odd size; r = 30 − 10 … 30."""
     white = np.full((81, 81, 3), 255, np.uint8)
-    shown = Preparation(None, Aperture(diameter_px=60, edge_px=10), 0)(white)
+    shown = Preparation(81, Aperture(diameter_px=60, edge_px=10), 0)(white)
     middle = shown[40, 40:, 0]
     assert list(middle[18:32]) == [
         255, 255, 255, 249, 231, 202, 167, 128, 88, 53, 24, 6, 0, 0,
@@ -87,16 +87,77 @@ def test_the_image_is_not_changed(image):
     ("presses", "wishes"),
     [
         ([["escape"], [], ["p"], ["escape"], ["q"]], ["pause", "", "resume", "pause", "quit"]),
-        ([["q"], ["p"], ["x"], []], ["", "", "", ""]),
+        ([["q"], ["x"], []], ["", "", ""]),
+        ([["p"], ["p"], ["p"], ["q"]], ["pause", "resume", "pause", "quit"]),
         ([["escape"], ["escape"], ["escape"]], ["pause", "", ""]),
         ([["escape", "q"]], ["quit"]),
-        ([["escape", "p"]], ["resume"]),
-        ([["escape", "p", "q"], ["q"]], ["resume", ""]),
+        ([["escape", "p"], []], ["pause", "resume"]),
+        ([["escape", "p", "q"], ["q"], []], ["pause", "resume", ""]),
+        ([["r", "escape", "q"]], ["quit"]),
     ],
 )
 def test_to_quit_takes_two_keys(presses, wishes):
     keyboard = Wishes(Keys())
     assert [keyboard.read(pressed) for pressed in presses] == wishes
+
+
+def test_every_press_is_a_wish_and_none_is_lost():
+    keyboard = Wishes(Keys())
+    wishes = [keyboard.read(["r", "plus", "equal", "num_add", "minus", "c", "u"])]
+    while wish := keyboard.read([]):
+        wishes.append(wish)
+    assert wishes == [
+        "free_reward", *["longer_pulse"] * 3, "shorter_pulse", "centre_gaze", "undo_centre",
+    ]  # fmt: skip
+
+
+def test_the_tracker_is_calibrated_within_a_pause_only():
+    keyboard = Wishes(Keys())
+    assert keyboard.read(["k"]) == ""
+    assert keyboard.read(["k"], resting=True) == "calibrate"
+    assert [keyboard.read(["p", "k"]), keyboard.read([])] == ["pause", "calibrate"]
+
+
+@pytest.mark.parametrize(
+    ("pressed", "stops", "then"),
+    [
+        ([], False, []),
+        (["r"], False, ["free_reward"]),
+        (["k"], True, []),
+        (["escape"], True, []),
+        (["p"], True, ["resume"]),
+        (["q"], True, ["quit"]),
+    ],
+)
+def test_what_goes_on_within_a_pause_can_be_ended(pressed, stops, then):
+    """And what the key means otherwise is still done afterwards."""
+    keyboard = Wishes(Keys())
+    assert keyboard.read(["p"]) == "pause"
+    assert keyboard.interrupted(pressed) is stops
+    wishes = []
+    while wish := keyboard.read([]):
+        wishes.append(wish)
+    assert wishes == then
+
+
+def test_the_help_names_the_keys_that_were_chosen():
+    text = Keys(free_reward="j", pause="f1").help(paused=True)
+    assert "J juice" in text
+    assert "+/− longer, shorter pulse" in text
+    assert "K calibrate" in text
+    assert "F1" in Keys(pause="f1").help(paused=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"free_reward_key": "p"}, "resume_key and free_reward_key are both 'p'"),
+        ({"centre_gaze_key": "equal"}, "longer_pulse_key and centre_gaze_key are both 'equal'"),
+    ],
+)
+def test_a_key_with_two_meanings_is_refused(options, complaint):
+    with pytest.raises(SettingsError, match=complaint):
+        validated(PsychoPySettings, options, where="test")
 
 
 def test_keys_can_be_chosen():

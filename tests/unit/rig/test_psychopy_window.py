@@ -20,7 +20,8 @@ from PIL import Image
 from protocols.conformance import check_display
 from protocols.errors import DisplayError, InstallationError, RigStopped, SettingsError
 from protocols.interfaces import SessionInfo
-from protocols.vocabulary import Block, Role
+from protocols.vocabulary import Block, Placement, Role
+from rig_client.display.headless import HeadlessDisplay
 from rig_client.display.psychopy_window import PsychoPyDisplay
 
 SESSION = SessionInfo(session_id="s", seed=0)
@@ -52,6 +53,8 @@ def open_display(screen: str) -> Iterator[Callable[..., PsychoPyDisplay]]:
 
     def make(clock: Any = None, **options: Any) -> PsychoPyDisplay:
         usual = {"full_screen": False, "window_px": (400, 300), "check_refresh": clock is not None}
+        if not {"size_px", "size_deg"} & set(options):
+            usual["size_px"] = 64  # as the pictures have, pixel for pixel
         settings = PsychoPyDisplay.Settings(**{**usual, "paced": False, **options})
         made.append(PsychoPyDisplay(settings, SESSION, *([clock] if clock else [])))
         return made[-1]
@@ -148,14 +151,15 @@ def test_every_background_is_exact(open_display, pictures, background):
 
 def test_blocks_follow_each_other_in_the_same_textures(open_display, random):
     """Larger, smaller, other sizes, images that come again at other places: each is itself."""
-    display = open_display()
+    display = open_display(width_cm=32, distance_cm=57.29)
     many = random.integers(0, 256, (9, 40, 40, 3), dtype=np.uint8)
     large = random.integers(0, 256, (3, 120, 90, 3), dtype=np.uint8)
     textures = []
     for images in (many, many[[4, 8, 0]], 255 - many[:4], large, many[::-1], large[[1, 1, 2]]):
-        display.stage(images)
+        places = [Placement(size_deg=max(images.shape[1:3]) / 40)] * len(images)
+        display.stage(images, places)
         textures.append(len(display._pool))
-        for cue in _block(images).cues():
+        for cue in _block(images, places=places).cues():
             height, width = images.shape[1:3]
             top, left = 150 - height // 2, 200 - width // 2
             seen = display.read_back(cue)[top : top + height, left : left + width]
@@ -171,11 +175,11 @@ def test_a_conserved_image_is_not_uploaded_again(open_display, pictures, monkeyp
     monkeypatch.setattr(
         display._pool,
         "load",
-        lambda slot, name, image: loaded.append(name) or load(slot, name, image),
+        lambda slot, name, *what: loaded.append(name) or load(slot, name, *what),
     )
     block = _block(np.concatenate([pictures[3:], pictures[:1] ^ 255]))
     display.stage(block.images)
-    assert loaded == [block.stimuli[2].id]
+    assert loaded == [f"{block.stimuli[2].id} 64x51"]
 
 
 def test_degrees_become_pixels_on_the_screen(open_display):
@@ -203,7 +207,12 @@ def test_scaled_pixels_are_those_that_were_computed(open_display, pictures):
 def test_through_the_aperture_pixels_are_exact(open_display, random):
     image = random.integers(0, 256, (1, 100, 100, 3), dtype=np.uint8)
     display = open_display(
-        width_cm=32, distance_cm=57.29, aperture_deg=2.5, aperture_edge_deg=0.5, background=90
+        width_cm=32,
+        distance_cm=57.29,
+        size_px=100,
+        aperture_deg=2.5,
+        aperture_edge_deg=0.5,
+        background=90,
     )
     display.stage(image)
     seen = display.read_back(next(_block(image).cues()))
@@ -241,13 +250,15 @@ def test_the_patch_is_white_exactly_while_an_image_is_on(open_display, pictures,
 
 def test_an_image_on_the_patch_is_refused(open_display, pictures):
     display = open_display(photodiode="top_left", photodiode_px=200)
-    with pytest.raises(SettingsError, match="touches the photodiode's patch"):
+    with pytest.raises(SettingsError, match="on the photodiode's patch"):
         display.stage(pictures)
 
 
 def test_an_aperture_may_leave_room_for_the_patch(open_display, random):
     image = random.integers(0, 256, (1, 280, 280, 3), dtype=np.uint8)
-    display = open_display(width_cm=32, distance_cm=57.29, aperture_deg=6.5, photodiode="top_left")
+    display = open_display(
+        width_cm=32, distance_cm=57.29, size_px=280, aperture_deg=6.5, photodiode="top_left"
+    )
     display.stage(image)
     seen = display.read_back(next(_block(image).cues()))
     assert (seen[:60, :60] == 255).all()
@@ -372,15 +383,15 @@ def test_another_image_than_the_cue_names_is_never_shown(open_display, pictures,
 
 def test_a_block_that_the_card_cannot_hold_is_refused(open_display, random):
     images = random.integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
-    display = open_display(max_texture_mb=1)
+    display = open_display(max_texture_mb=1, size_px=128)
     with pytest.raises(DisplayError, match="max_texture_mb"):
         display.stage(images)
     display.stage(images[:6])
 
 
 def test_an_image_larger_than_the_window_is_refused(open_display, random):
-    with pytest.raises(SettingsError, match="does not fit into the window"):
-        open_display().stage(random.integers(0, 256, (1, 301, 64, 3), dtype=np.uint8))
+    with pytest.raises(SettingsError, match="off the screen"):
+        open_display(size_px=301).stage(random.integers(0, 256, (1, 301, 64, 3), dtype=np.uint8))
 
 
 def test_many_presentations_leave_nothing_behind(open_display, random):
@@ -458,3 +469,196 @@ def test_a_closed_window_stops_the_rig_wherever_it_is(open_display, pictures):
     ):
         with pytest.raises(RigStopped, match="start the rig client again"):
             act()
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+
+def _quadrants(size_deg: float = 1.0) -> list[Placement]:
+    return [Placement(x_deg=x, y_deg=y, size_deg=size_deg) for x in (-2, 2) for y in (-1.5, 1.5)]
+
+
+def test_images_in_four_quadrants_are_exact_to_the_last_bit(open_display, random):
+    """40 px a degree: 1° is 40 px, scaled for nobody; right is right, up is up."""
+    images = random.integers(0, 256, (4, 40, 40, 3), dtype=np.uint8)
+    display = open_display(width_cm=32, distance_cm=57.29)
+    places = _quadrants()
+    display.stage(images, places)
+    for cue, place in zip(_block(images, places=places).cues(), places, strict=True):
+        seen = display.read_back(cue).copy()
+        x, y = 200 + round(place.x_deg * 40), 150 - round(place.y_deg * 40)
+        np.testing.assert_array_equal(
+            seen[y - 20 : y + 20, x - 20 : x + 20], images[cue.stimulus_index]
+        )
+        seen[y - 20 : y + 20, x - 20 : x + 20] = GRAY
+        assert (seen == GRAY).all()
+
+
+def test_the_same_pixels_at_several_places_are_one_texture_a_size(open_display, random):
+    image = random.integers(0, 256, (1, 40, 40, 3), dtype=np.uint8)
+    display = open_display(width_cm=32, distance_cm=57.29)
+    places = [*_quadrants(), *_quadrants(2.0)]
+    images = np.repeat(image, 8, axis=0)
+    display.stage(images, places)
+    assert len(display._pool) == 2
+    block = _block(images, places=places)
+    assert len(set(block.stimulus_ids)) == 8
+    large = np.asarray(Image.fromarray(image[0]).resize((80, 80), Image.Resampling.BICUBIC))
+    for cue, place in reversed(list(zip(block.cues(), places, strict=True))):
+        half, expected = (20, image[0]) if place.size_deg == 1 else (40, large)
+        x, y = 200 + round(place.x_deg * 40), 150 - round(place.y_deg * 40)
+        seen = display.read_back(cue)[y - half : y + half, x - half : x + half]
+        np.testing.assert_array_equal(seen, expected)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        (Placement(x_deg=4.8, y_deg=0, size_deg=1), "off the screen"),
+        (Placement(x_deg=-4.4, y_deg=-3.1, size_deg=1), "on the photodiode's patch"),
+    ],
+)
+def test_a_place_that_the_screen_does_not_have_is_refused_by_name(
+    open_display, pictures, place, why
+):
+    display = open_display(width_cm=32, distance_cm=57.29, photodiode="bottom_left")
+    block = _block(pictures, places=[None, None, place, None, None])
+    with pytest.raises(
+        SettingsError, match=f"{why}[\\s\\S]*stimulus 2 .{block.stimuli[2].id[:12]}"
+    ):
+        display.stage(pictures, [None, None, place, None, None])
+
+
+def test_the_aperture_is_as_large_as_its_image(open_display, random):
+    """Made for 2°; an image of 1° has half of it, and its corners are gray as well."""
+    image = random.integers(0, 256, (1, 40, 40, 3), dtype=np.uint8)
+    display = open_display(width_cm=32, distance_cm=57.29, size_deg=2, aperture_deg=2)
+    display.stage(image, [Placement(size_deg=1)])
+    block = _block(image, places=Placement(size_deg=1))
+    seen = display.read_back(next(block.cues()))[130:170, 180:220]
+    y, x = np.mgrid[:40, :40] - 19.5
+    inside = np.hypot(x, y) <= 19.9
+    np.testing.assert_array_equal(seen[inside], image[0][inside])
+    assert (seen[np.hypot(x, y) > 20.1] == GRAY).all()
+
+
+# --- what it says of itself -----------------------------------------------------------------------
+
+
+def test_it_describes_itself(open_display, tmp_path):
+    display = open_display(
+        Ticking(),
+        width_cm=32,
+        distance_cm=57.29,
+        size_px=120,
+        position_deg=(1, -0.5),
+        aperture_deg=2,
+        background=100,
+        photodiode="bottom_left",
+        photodiode_px=40,
+        fixation_point_deg=(0.5, 0.25),
+        fixation_spot_deg=0.2,
+    )
+    described = display.describe()
+    assert described.size_px == (400, 300)
+    assert (described.px_per_cm, described.distance_cm) == (40, 57.29)
+    assert described.place.size_deg == pytest.approx(3, abs=1e-3)
+    assert (described.place.x_deg, described.place.y_deg) == (1, -0.5)
+    assert described.refresh_hz == pytest.approx(60)
+    assert described.bounds_deg == pytest.approx((-4.99, -3.75, 4.99, 3.75), abs=0.01)
+    assert described.patch_deg == pytest.approx((-4.99, -3.75, -4.0, -2.75), abs=0.01)
+    assert described.aperture == "round, 2° across, with a hard edge"
+    assert described.fixation_point_deg == (0.5, 0.25)
+    assert described.gamma_digest == ""
+    assert not display.is_simulated
+    assert described.why_not(described.place) == ""
+
+
+@pytest.mark.parametrize(("options", "clock"), [({"paced": True}, "rig"), ({}, "virtual")])
+def test_a_screen_without_frames_of_its_own_is_simulated(open_display, options, clock):
+    display = open_display(**options)
+    assert display.is_simulated
+    assert display.clock == clock
+
+
+def test_time_without_waiting_is_that_of_the_headless_display(open_display, pictures):
+    """Asked for fixation at the same moments, too: a dry run in a window has the digest of one without."""
+
+    def story(display: Any) -> list[float]:
+        display.stage(pictures)
+        moments: list[float] = []
+
+        def held() -> bool:
+            moments.append(display.now_s())
+            return True
+
+        display.blank(0.05)
+        began_s = display.now_s()
+        for cue in _block(pictures).cues():
+            display.show(cue, 0.05, moments.append, held)
+            display.blank(0.07, held)
+            display.blank(0.03)
+        return list(np.subtract(moments, began_s))
+
+    headless = HeadlessDisplay(HeadlessDisplay.Settings(), SESSION)
+    np.testing.assert_allclose(story(open_display()), story(headless), atol=1e-9)
+
+
+# --- gaps, the spot, what was shown ---------------------------------------------------------------
+
+
+def test_a_gap_ends_at_the_first_break(open_display, pictures, monkeypatch):
+    display = open_display()
+    display.stage(pictures)
+    display.show(next(_block(pictures).cues()), 0.1, _ignore)
+    film = Film(display, monkeypatch)
+    answers = iter([True, True, False])
+    assert not display.blank(1.0, lambda: next(answers))
+    assert len(film.take()) == 2
+    asked = []
+    assert display.blank(0.1, lambda: not asked.append(1))
+    assert len(film.take()) == 5, "the frame of the break was the first of six"
+    assert len(asked) == 7, "once a frame, and once at the end"
+
+
+def test_how_long_an_image_was_on_is_measured(open_display, pictures):
+    clock = Ticking()
+    display = open_display(clock)
+    display.stage(pictures)
+    first, second, *_ = _block(pictures).cues()
+    assert display.show(first, 0.1, _ignore).shown_s == pytest.approx(0.1)
+    clock.delay(3, 2.0)
+    late = display.show(second, 0.1, _ignore)
+    assert (late.shown_s, late.dropped_frames) == (pytest.approx(7 * FRAME_S), 1)
+
+
+def test_the_spot_goes_and_comes_and_stands_at_its_point(open_display, monkeypatch):
+    display = open_display(
+        fixation_spot_deg=0.25,
+        fixation_spot=10,
+        width_cm=32,
+        distance_cm=57.29,
+        fixation_point_deg=(2, -1),
+    )
+    film = Film(display, monkeypatch)
+    for visible in (True, False, True):
+        display.spot(visible)
+        display.blank(FRAME_S)
+    on, off, again = ((frame == 10).all(axis=2) for frame in film.take())
+    assert on[184:196, 274:286].sum() > 40
+    assert on.sum() == on[184:196, 274:286].sum()
+    assert not off.any()
+    assert (again == on).all()
+    display.point((-2, 1))
+    display.blank(FRAME_S)
+    display.point(None)
+    display.blank(FRAME_S)
+    pointing, last = ((frame == 10).all(axis=2) for frame in film.take())
+    assert pointing[104:116, 114:126].sum() > 60
+    assert not pointing[184:196, 274:286].any()
+    assert (last == on).all()
+
+
+def test_a_spot_beyond_the_window_is_refused(open_display):
+    with pytest.raises(SettingsError, match="fixation_point_deg"):
+        open_display(fixation_spot_deg=0.25, fixation_point_deg=(40, 0))

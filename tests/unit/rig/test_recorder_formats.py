@@ -10,6 +10,7 @@ from protocols.errors import SettingsError
 from protocols.settings import validated
 from rig_client.acquisition import cerebus_links, open_ephys_events, open_ephys_zmq
 from rig_client.acquisition.cerebus import checked as checked_channels
+from rig_client.acquisition.event_channels import EventChannel
 from rig_client.acquisition.formats import cerebus, intan
 from rig_client.acquisition.intan import checked as checked_natives
 from rig_client.acquisition.line_words import LineWords
@@ -32,13 +33,15 @@ BROADCAST_SPIKE = [
 
 
 def test_broadcaster_ttl():
-    expected = open_ephys_events.Ttl("Rhythm", 30000.0, 123456, 3, True)
+    expected = open_ephys_events.Ttl(
+        "Rhythm", 30000.0, 123456, 3, True, EventChannel(100, "TTL Input")
+    )
     assert open_ephys_events.decoded(BROADCAST_TTL) == expected
     assert open_ephys_events.decoded(open_ephys_events.encoded(expected)) == expected
 
 
 def test_broadcaster_spike():
-    expected = open_ephys_events.Spike("Rhythm", 30000.0, 123789, "Electrode 1", 2)
+    expected = open_ephys_events.Spike("Rhythm", 30000.0, 123789, "Electrode 1", 2, 102)
     assert open_ephys_events.decoded(BROADCAST_SPIKE) == expected
     assert open_ephys_events.decoded(open_ephys_events.encoded(expected)) == expected
 
@@ -85,7 +88,7 @@ ZMQ_DATA = [
     ("frames", "expected"),
     [
         (ZMQ_TTL, open_ephys_zmq.Ttl(7, "Rhythm", 123456, 3, True, 10)),
-        (ZMQ_SPIKE, open_ephys_zmq.Spike(8, "Rhythm", 123789, "Electrode 1", 1)),
+        (ZMQ_SPIKE, open_ephys_zmq.Spike(8, "Rhythm", 123789, "Electrode 1", 1, 102)),
         (ZMQ_DATA, open_ephys_zmq.Data(9, "Rhythm", 124000, 2)),
     ],
 )

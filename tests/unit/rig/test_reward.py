@@ -23,7 +23,9 @@ def made(name, **options):
 
 def test_a_valve_opens_and_closes_for_every_second_trial():
     far, near = os.openpty()
-    reward = made("serial", port=os.ttyname(near), every_n=2, pulse_ms=1, on="open\n", off="shut\n")
+    reward = made(
+        "serial", port=os.ttyname(near), every_n=2, pulse_ms=10, on="open\n", off="shut\n"
+    )
     assert isinstance(reward, Reward)
     for trial in range(5):
         reward.give(trial)

@@ -174,9 +174,13 @@ def test_lines_that_cannot_be_are_refused(lines):
 
 
 class NetworkEvents:
-    """A REP socket that answers as the plug-in does, and writes down what it was told."""
+    """A REP socket that answers as the plug-in's source does, and writes down what it was told.
 
-    def __init__(self):
+    `version`: 0.1 knows Channel and on, 0.2 Line and State, 0.3 Word besides.
+    """
+
+    def __init__(self, version=0.3):
+        self.version = version
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.REP)
         self.port = self.socket.bind_to_random_port("tcp://127.0.0.1")
@@ -195,8 +199,19 @@ class NetworkEvents:
             with self.changed:
                 self.told.append(text)
                 self.changed.notify_all()
-            self.socket.send(b"TTL command accepted")
+            self.socket.send(self.answer(text).encode())
         self.socket.close(linger=0)
+
+    def answer(self, text):
+        command, *arguments = text.split()
+        if command != "TTL":
+            return "NotHandled"
+        values = {key: int(value) for key, value in (each.split("=") for each in arguments)}
+        if self.version >= 0.3 and "Word" in values:
+            return f"TTLHandled: Word={values['Word']}"
+        if self.version < 0.2:
+            return f"TTLHandled: Channel={values.get('Channel', 1)} on={values.get('on', 0)}"
+        return f"TTLHandled: Line={values.get('Line', 1)} State={values.get('State', 0)}"
 
     def wait_for(self, n):
         with self.changed:
@@ -254,6 +269,24 @@ def test_network_events_keep_the_contract(gui, block):
     options = {"message": "word", "max_delay_ms": 1000}
     trigger = made("open_ephys_network_events", address=gui.address, **options)
     check_trigger(trigger, block, arrived=arrived)
+
+
+@pytest.mark.parametrize(("version", "message"), [(0.1, "lines"), (0.1, "word"), (0.2, "word")])
+def test_a_plug_in_that_does_not_understand_is_refused(version, message):
+    old = NetworkEvents(version)
+    try:
+        with pytest.raises(RigError, match="has not done what the trigger asked for"):
+            made("open_ephys_network_events", address=old.address, message=message)
+    finally:
+        old.close()
+
+
+def test_version_0_2_takes_single_lines():
+    old = NetworkEvents(0.2)
+    try:
+        made("open_ephys_network_events", address=old.address).close()
+    finally:
+        old.close()
 
 
 def test_a_gui_that_is_not_there_is_reported_at_once():

@@ -117,3 +117,92 @@ def test_deep_pictures_are_refused(tmp_path):
     Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match="8 bits"):
         load_photographs(tmp_path, 1, 8)
+
+
+def _tiff(path, pixels, **options):
+    import tifffile
+
+    tifffile.imwrite(path, pixels, **options)
+
+
+@pytest.mark.parametrize("name", ["rgb12.tif", "gray12.tiff", "float.tif", "rgb16.png"])
+def test_deep_pixels_are_refused_with_the_scaling_to_choose(tmp_path, name):
+    """12-bit values in 16 bits come out nearly black if only the high byte is kept."""
+    values = np.random.default_rng(0).integers(0, 4096, (16, 16, 3)).astype(np.uint16)
+    if name == "rgb16.png":
+        (tmp_path / name).write_bytes(_png_16(values))
+    elif name.startswith("rgb"):
+        _tiff(tmp_path / name, values, photometric="rgb")
+    else:
+        _tiff(tmp_path / name, values[..., 0].astype("f4" if "float" in name else "u2"))
+    with pytest.raises(DataError, match="more than 8 bits") as refused:
+        load_photographs(tmp_path, None, 8)
+    assert name in refused.value.where
+    assert "value / 4095 * 255" in refused.value.remedy
+
+
+def _png_16(values):
+    """A PNG of 16 bits a channel, by the format's definition."""
+    import struct
+    import zlib
+
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+
+    def chunk(kind, content):
+        framed = kind + content
+        return struct.pack(">I", len(content)) + framed + struct.pack(">I", zlib.crc32(framed))
+
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_pages_are_never_left_out(tmp_path):
+    _tiff(tmp_path / "stack.tif", np.zeros((3, 8, 8, 3), np.uint8), photometric="rgb")
+    with pytest.raises(DataError, match="has 3 pages"):
+        load_photographs(tmp_path, None, 8)
+    (tmp_path / "stack.tif").unlink()
+    frames = [Image.new("RGB", (8, 8), (level, 0, 0)) for level in (10, 250)]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="has 2 pages"):
+        load_photographs(tmp_path, None, 8)
+
+
+def test_print_colours_are_refused(tmp_path):
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "print.jpg")
+    with pytest.raises(DataError, match="colours of another kind"):
+        load_photographs(tmp_path, None, 8)
+
+
+def test_another_profile_is_brought_to_srgb(tmp_path):
+    """Display P3's red, as an sRGB screen can show it: the reds of the two differ."""
+    from PIL import ImageCms
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture = Image.new("RGB", (8, 8), (200, 30, 60))
+    picture.save(tmp_path / "a.png", icc_profile=srgb)
+    assert load_photographs(tmp_path, 1, 8).images[0, 0, 0].tolist() == [200, 30, 60]
+    picture.save(tmp_path / "a.png", icc_profile=_with_swapped_primaries(srgb))
+    assert load_photographs(tmp_path, 1, 8).images[0, 0, 0].tolist() == pytest.approx(
+        [30, 200, 60], abs=3
+    )
+    picture.save(tmp_path / "a.png", icc_profile=b"nonsense")
+    with pytest.raises(DataError, match="colour profile"):
+        load_photographs(tmp_path, 1, 8)
+
+
+def _with_swapped_primaries(profile):
+    """The same profile under another name, its red and green primaries exchanged."""
+    changed = profile.replace(b"rXYZ", b"?XYZ").replace(b"gXYZ", b"rXYZ").replace(b"?XYZ", b"gXYZ")
+    return changed.replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be")).replace(
+        b"sRGB", b"test"
+    )
+
+
+def test_what_is_not_read_is_named(folder, caplog):
+    (folder / "scene4.jp2").write_bytes(b"x")
+    (folder / "Thumbs.db").write_bytes(b"x")
+    with caplog.at_level("WARNING"):
+        load_photographs(folder, None, 8)
+    assert "2 files are no images that can be read: notes.txt, scene4.jp2" in caplog.text
