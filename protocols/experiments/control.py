@@ -232,7 +232,7 @@ def _learned(
     encoder = yield from learn(
         known, encoder, goals, learning, equipment, aim.role, settings.timing
     )
-    made = from_best(known, encoder, goals, equipment.from_best, seeds, settings.n_seeds)
+    made = from_best(known, encoder, goals, equipment.from_best, seeds, learning.n_best)
     return encoder, made
 
 
