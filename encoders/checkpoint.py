@@ -26,6 +26,7 @@ from encoders.natural import NaturalStatistics
 from encoders.two_stage import Readout
 from encoders.validation import Scores
 from protocols.errors import DataError
+from protocols.replacing import replace_file
 from protocols.settings import Frozen
 
 CHECKPOINT_VERSION = 1
@@ -127,7 +128,7 @@ def save_encoder(
     part = path.with_name(f"{path.name}.part")
     kept = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     save_file(kept, part, {"stimloop": about.model_dump_json()})
-    part.replace(path)
+    replace_file(part, path)
 
 
 def load_encoder(path: Path, *, device: str = "auto", load: Loader = load_backbone) -> Loaded:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from protocols.errors import StimloopError
+from protocols.replacing import replace_file
 
 logger = logging.getLogger(__name__)
 SUFFIX = ".products"
@@ -123,7 +124,7 @@ class Products:
             self._own.mkdir(parents=True, exist_ok=True)
             part = self._own / f"{PROGRESS}.part"
             part.write_text(json.dumps(progress._asdict()), "utf-8")
-            part.replace(self._own / PROGRESS)
+            replace_file(part, self._own / PROGRESS)
 
     def _scratch(self) -> Path:
         if self._temporary is None:
@@ -156,10 +157,10 @@ def _kept(product: Product, folder: Path) -> Product:
     digest_file(path).unlink(missing_ok=True)
     part = path.with_name(f"{path.name}.part")
     shutil.copyfile(product.path, part)
-    part.replace(path)
+    replace_file(part, path)
     part = path.with_name(f"{path.name}.sha256.part")
     part.write_text(product.digest + "\n", "utf-8")
-    part.replace(digest_file(path))
+    replace_file(part, digest_file(path))
     return Product(path, product.digest)
 
 
