@@ -5,9 +5,8 @@ One thread, the reader, tells a `Recording` what arrives: `word`, `spike`, `came
 (`measurement`, which waits; `judged`, which does not).
 
 Recorder times are whole samples of the recorder's clock, so that a window's edges are exact. A
-recorder that gives seconds is one with a `rate_hz` of 1e9: round once, on arrival.
-
-When a window is complete is decided by `progress`. What comes for one later makes it late.
+recorder that gives seconds is one with a `rate_hz` of 1e9: round once, on arrival. When a window is
+complete is decided by `progress`. What comes for one later makes it late.
 
 Faults, the names of what `RecorderGap` says is missing:
 
