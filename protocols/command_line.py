@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from protocols.errors import StimloopError
+from protocols.errors import SettingsError, StimloopError
 from protocols.installation import check_no_name_collision, missing_extra
 from protocols.parent_process import end_with_parent
 
@@ -21,6 +22,30 @@ QUIET_S = 30.0
 """Where output goes to a file, work that takes long says so at such intervals."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C."""
+
+
+def check_not_ignored(context: Any, names: Iterable[str], why: str) -> None:
+    """Refuse options that were given and would change nothing.
+
+    Args:
+        context: Of the command.
+        names: Parameters that don't go with the others, as the command's function calls them.
+        why: What they need.
+
+    Raises:
+        SettingsError: If one of them was given on the command line.
+    """
+    given = [name for name in names if _was_given(context, name)]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise SettingsError(
+            "an option would be ignored", where=options, expected=why, remedy="leave it away"
+        )
+
+
+def _was_given(context: Any, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 @contextmanager
