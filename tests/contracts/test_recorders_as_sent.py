@@ -84,3 +84,36 @@ def test_a_spike_that_comes_a_second_late_withdraws_its_presentation(kind, block
         lab.emulator.inject(Spike(round(measured.onset_s * RATE_HZ) + START, 1))
         lab.wait_until(lambda: lab.recorder.recording.n_late == 1, "the late spike")
         assert lab.recorder.late() == (cue,)
+
+
+@pytest.mark.parametrize("kind", OPEN_EPHYS)
+def test_twenty_restarts_give_no_wrong_count_and_the_session_goes_on_by_itself(kind, block):
+    """In the middle of showings: some counted, some named, none wrong; then all is well again."""
+    options = (
+        {"settle_ms": 60, "quiet_ms": 60} if kind == "open-ephys-events" else {"settle_ms": 60}
+    )
+    with rehearsal(kind, script, options, ideal=False, away_s=0.02) as lab:
+        word = 1
+        short = block.model_copy(update={"order": (0, 1)})
+        for number in range(20):
+            lab.wait_until_streaming()
+            if number % 2:
+                lab.emulator.restart()
+            faults = check_recorder(
+                lab.recorder, lab.trigger, short, known, first_word=word, may_refuse=True
+            )
+            named = ("disconnected", "recorder_restarted", "silent_stream", "missing_word")
+            assert set(faults.values()) <= {*named, "late_spikes", "message_gap"}
+            if not number % 2:
+                lab.emulator.restart()
+            word = word % 200 + 2
+        lab.wait_until_streaming()
+        lab.wait_until(lambda: lab.recorder.trouble() == "", "it streams again")
+        for attempt in range(10):
+            faults = check_recorder(
+                lab.recorder, lab.trigger, short, known, first_word=201 + 2 * attempt,
+                may_refuse=True,
+            )  # fmt: skip
+            if faults == {}:
+                break
+        assert faults == {}
