@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rig_client import emulators
 from rig_client.acquisition import intan, line_words, open_ephys_events, open_ephys_zmq
+from rig_client.acquisition.formats import intan as formats
 from rig_client.acquisition.recording import Recording
 from rig_client.emulators.emulator import Lines, Spike, Tick
 
@@ -111,7 +112,7 @@ class Bench:
 
     def __init__(self, kind: str, options: dict[str, Any], n_sites: int, rate: float) -> None:
         self.clock = Clock()
-        line_words.time = self.clock  # type: ignore[assignment]
+        line_words.time = self.clock  # type: ignore[attr-defined]
         factory = emulators.loaded(kind)
         sites = tuple(f"site {place}" for place in range(n_sites))
         self._speaker = factory(factory.Settings(any_port=True, **options), sites)
@@ -171,9 +172,9 @@ def _intan(options: dict[str, Any], speaker: Any) -> tuple[Any, Any]:
     speaker._waveforms, speaker._spikes = ports["waveform"], ports["spike"]
     speaker._runs = speaker._sends_words = True
     speaker._enabled = set(speaker._channels)
-    recorder._spikes = intan.Packets(intan.SPIKE_MAGIC, intan.SPIKE.size)
-    recorder._blocks = intan.Packets(intan.WAVEFORM_MAGIC, intan.BLOCK_BYTES)
-    recorder._sample_of, recorder._word = intan.Unwrapped(), None
+    recorder._spikes = formats.Packets(formats.SPIKE_MAGIC, formats.SPIKE.size)
+    recorder._blocks = formats.Packets(formats.WAVEFORM_MAGIC, formats.BLOCK_BYTES)
+    recorder._sample_of, recorder._word = formats.Unwrapped(), None
     recorder._n_skipped = recorder._n_strange = 0
     recorder._next_timestamp = None
     recorder._blocks_per_write = speaker._settings.blocks_per_write
