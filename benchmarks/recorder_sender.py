@@ -112,7 +112,7 @@ class Bench:
 
     def __init__(self, kind: str, options: dict[str, Any], n_sites: int, rate: float) -> None:
         self.clock = Clock()
-        line_words.time = self.clock  # type: ignore[attr-defined]
+        line_words.time = self.clock  # type: ignore[assignment, attr-defined]
         factory = emulators.loaded(kind)
         sites = tuple(f"site {place}" for place in range(n_sites))
         self._speaker = factory(factory.Settings(any_port=True, **options), sites)
