@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from protocols.fields import EstimateSettings, FieldMap, FieldShowings
 from protocols.settings import Frozen, PluginChoice
 from protocols.vocabulary import (
     Block,
@@ -205,6 +206,18 @@ class Synthesis(Protocol):
         ...
 
 
+class FieldEstimation(Protocol):
+    """Estimates receptive fields; made before the first block, so that wrong settings are told then."""
+
+    def __call__(self, shown: FieldShowings, *, intervals: bool) -> FieldMap:
+        """Of all sites; `intervals`: with bootstrap intervals, which take longer."""
+        ...
+
+    def publish(self, found: FieldMap) -> None:
+        """Leave the result among the session's products, for other threads and sessions."""
+        ...
+
+
 class Apparatus(Protocol):
     """What the server puts at a plan's disposal; one for each thread."""
 
@@ -243,6 +256,12 @@ class Apparatus(Protocol):
 
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """The chosen recipe, for images of the size of `natural`, and of their mean and contrast."""
+        ...
+
+    def fields(
+        self, settings: EstimateSettings, window_s: tuple[float, float], edge_deg: float
+    ) -> FieldEstimation:
+        """How receptive fields are estimated from counts in this window, to soft-edged patches."""
         ...
 
     def random_stream(self, purpose: str) -> np.random.Generator:
