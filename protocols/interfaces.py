@@ -20,6 +20,7 @@ from protocols.vocabulary import (
     BlockResponses,
     Codes,
     Images,
+    Placement,
     Rates,
 )
 
@@ -278,4 +279,13 @@ class SimulatedPopulation(Protocol):
 
     def rates(self, images: Images) -> Rates:
         """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s; a row depends on no other row."""
+        ...
+
+
+@runtime_checkable
+class PlacedPopulation(SimulatedPopulation, Protocol):
+    """Ground truth that sees the screen, and not just the image on it."""
+
+    def rates_on_screen(self, images: Images, places: Sequence[Placement]) -> Rates:
+        """`(n, h, w, 3) uint8`, each at its place on gray → `(n, n_sites)` spikes/s."""
         ...

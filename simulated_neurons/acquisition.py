@@ -8,11 +8,11 @@ from pydantic import Field
 
 from protocols import plugins
 from protocols.errors import PluginError, RecorderGap, RigError
-from protocols.interfaces import SessionInfo, SimulatedPopulation
-from protocols.rig_interfaces import Measurement
+from protocols.interfaces import PlacedPopulation, SessionInfo, SimulatedPopulation
+from protocols.rig_interfaces import Display, Measurement
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
-from protocols.vocabulary import Block, Cue
+from protocols.vocabulary import Block, Cue, Placement
 from simulated_neurons.spiking import (
     TICK_HZ,
     Drive,
@@ -50,11 +50,16 @@ class SimulatedAcquisition:
         self._block: Block | None = None
         self._known: dict[str, NDArray[np.float64]] = {}
         self._marked: set[Cue] = set()
+        self._usual_place = Placement(size_deg=4)
 
     @property
     def site_ids(self) -> tuple[str, ...]:
         """Those of the subject."""
         return self._subject.site_ids
+
+    def watch_on(self, display: Display) -> None:
+        """Where images appear that have no place of their own; a subject that is placed sees it."""
+        self._usual_place = display.describe().place
 
     def stage(self, block: Block) -> None:
         """All rates of the block at once, so that nothing is computed while it is shown.
@@ -64,8 +69,7 @@ class SimulatedAcquisition:
         ids = block.stimulus_ids
         new = [i for i, name in enumerate(ids) if name not in self._known]
         if new:
-            rates = self._subject.rates(block.images[new])
-            self._known.update(zip((ids[i] for i in new), rates, strict=True))
+            self._known.update(zip((ids[i] for i in new), self._rates(block, new), strict=True))
         self._block = block
         self._marked.clear()
 
@@ -129,6 +133,13 @@ class SimulatedAcquisition:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _rates(self, block: Block, rows: list[int]) -> NDArray[np.float64]:
+        """`(len(rows), n_sites)` spikes/s to images of the block, where they are shown."""
+        if not isinstance(self._subject, PlacedPopulation):
+            return self._subject.rates(block.images[rows])
+        places = [block.stimuli[row].place or self._usual_place for row in rows]
+        return self._subject.rates_on_screen(block.images[rows], places)
 
     def _gain(self, cue: Cue, block: Block) -> float:
         n_trials = len(block.order) / block.timing.presentations_per_trial

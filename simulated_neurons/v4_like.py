@@ -1,7 +1,8 @@
 """V4-like sites: spatial pooling of rectified, squared feature mixtures, divisively normalised.
 
 Each site sees a pretrained network's intermediate layer through a Gaussian receptive field. Let
-z_c(x) be channel c at place x, standardised on natural images; w the site's sparse mixture (of unit
+z_c(x) be channel c at place x, less what plain gray gives there, divided by its SD over natural
+images; w the site's sparse mixture (of unit
 length); g its receptive field and G a wider surround (each summing to 1). Its drive is
 
     u = Σ_x g(x) [Σ_c w_c z_c(x)]₊²  /  (σ² + Σ_x G(x) mean_c z_c(x)²)
@@ -10,7 +11,7 @@ length); g its receptive field and G a wider surround (each summing to 1). Its d
 
     r = r_min + (r_max - r_min) uᵖ / (u₅₀ᵖ + uᵖ)
 
-(Naka & Rushton 1966). σ = 1; u₅₀ and p are such that over natural patches the median and the 98th
+(Naka & Rushton 1966). Plain gray drives no site: its rate is r_min. σ = 1; u₅₀ and p are such that over natural patches the median and the 98th
 percentile of the rate are as in `Settings`. Rectifying and squaring before pooling, and dividing
 after it, keep the sites outside what a spatial mask times a feature mixture can express.
 """
@@ -37,6 +38,8 @@ from simulated_neurons.sites import site_names
 
 TYPICAL_PERCENTILE, BEST_PERCENTILE = 50, 98
 DECIMALS = 3
+GRAY = 128
+"""Of a screen without an image."""
 
 
 class V4LikeSettings(Frozen):
@@ -86,10 +89,10 @@ class V4LikePopulation:
         patches = natural_patches(settings.input_px)
         with one_thread(), torch.no_grad():
             features = torch.cat([self._features(patch) for patch in patches])
-            self._mean = features.mean(dim=(0, 2, 3), keepdim=True)
+            self._gray = self._features(np.full_like(patches[0], GRAY))
             self._std = features.std(dim=(0, 2, 3), keepdim=True).clamp(min=1e-6)
             _, channels, height, width = features.shape
-            self._wiring = _wiring(settings, channels, height, width)
+            self._wiring, self._fields = _wiring(settings, channels, height, width)
             drive = torch.cat([self._drive(one[None]) for one in features]).numpy()
         self._half_drive, self._exponent = _calibrated(drive, settings)
 
@@ -111,6 +114,11 @@ class V4LikePopulation:
         relative = (drive / self._half_drive) ** self._exponent
         return np.round(low + (high - low) * relative / (1 + relative), DECIMALS)
 
+    @property
+    def fields_in_image(self) -> NDArray[np.float64]:
+        """`(n_sites, 3)`: centre from the left and from the top, and σ, as parts of the image."""
+        return self._fields
+
     def _features(self, image: NDArray[np.uint8]) -> Tensor:
         pixels = pixels_of(image[None], self._backbone.device)
         features: Tensor = self._backbone(resized(pixels, self._settings.input_px))
@@ -118,7 +126,7 @@ class V4LikePopulation:
 
     def _drive(self, features: Tensor) -> Tensor:
         """u: `(1, c, h', w')` → `(1, n_sites)` float64."""
-        z = ((features - self._mean) / self._std).flatten(2)[0].double()
+        z = ((features - self._gray) / self._std).flatten(2)[0].double()
         mixed = (self._wiring.mixture @ z).clamp(min=0).square()
         energy = (self._wiring.field * mixed).sum(dim=1)
         pool = self._wiring.surround @ z.square().mean(dim=0)
@@ -129,9 +137,12 @@ def _backbone(settings: V4LikeSettings) -> Backbone:
     return load_backbone(settings.backbone, settings.layer, device="cpu")
 
 
-def _wiring(settings: V4LikeSettings, channels: int, height: int, width: int) -> Wiring:
+def _wiring(
+    settings: V4LikeSettings, channels: int, height: int, width: int
+) -> tuple[Wiring, NDArray[np.float64]]:
     """Draws every site from its own stream, so that more sites leave the first ones as they were."""
     rows: list[tuple[NDArray[np.float64], ...]] = []
+    fields: list[tuple[float, float, float]] = []
     for site in site_names(settings.n_sites):
         random = random_stream(settings.seed, "v4-like", site)
         chosen = random.choice(channels, size=min(settings.n_channels, channels), replace=False)
@@ -139,6 +150,7 @@ def _wiring(settings: V4LikeSettings, channels: int, height: int, width: int) ->
         mixture[chosen] = random.standard_normal(len(chosen))
         centre = random.uniform(0.35, 0.65, size=2)
         sigma = random.uniform(0.07, 0.14)
+        fields.append((float(centre[1]), float(centre[0]), float(sigma)))
         rows.append(
             (
                 mixture / np.linalg.norm(mixture),
@@ -146,7 +158,8 @@ def _wiring(settings: V4LikeSettings, channels: int, height: int, width: int) ->
                 _gaussian(centre, 2.5 * sigma, height, width),
             )
         )
-    return Wiring(*(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)))
+    wiring = Wiring(*(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)))
+    return wiring, np.array(fields)
 
 
 def _gaussian(

@@ -13,7 +13,13 @@ import numpy as np
 
 from protocols import plugins
 from protocols.digests import array_digest, canonical_json
-from protocols.documents import LOG_VERSION, EventKind, SessionSettings, SessionStarted
+from protocols.documents import (
+    LOG_VERSION,
+    EventKind,
+    SessionSettings,
+    SessionStarted,
+    ThreadSettings,
+)
 from protocols.errors import SettingsError
 from protocols.fields import EstimateSettings, FieldPlace
 from protocols.interfaces import (
@@ -125,7 +131,6 @@ class Equipment:
         name = canonical_json(choice.model_dump(mode="json")).decode()
         self.digests[f"synthesis {name}, {natural.shape[1]} px"] = made.digest
         return made
-
 
     def fields(
         self,

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 from protocols.digests import array_digest, combined_digest, document_digest
 from protocols.fields import EstimateSettings, FieldMap, FieldShowings
 from synth_server.receptive_fields.estimating import estimate_fields
+from synth_server.receptive_fields.table import fields_csv
 from synth_server.session.products import Products
-
-COLUMNS = (
-    "site", "n", "p", "reliability", "x_deg", "y_deg", "sigma_deg", "amplitude", "baseline",
-    "x_low", "x_high", "y_low", "y_high", "sigma_low", "sigma_high", "at_edge",
-)  # fmt: skip
 
 
 class SessionFields:
@@ -69,17 +63,3 @@ class SessionFields:
         """See `protocols.interfaces.FieldEstimation`."""
         self._products.publish(f"{self._name}.json", found.text())
         self._products.publish(f"{self._name}.csv", fields_csv(found))
-
-
-def fields_csv(found: FieldMap) -> str:
-    """A line a site; what is null is empty."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for field in found.fields:
-        row = field.model_dump(include=set(COLUMNS))
-        for name in ("x", "y", "sigma"):
-            low, high = getattr(field, f"{name}_interval") or (None, None)
-            row |= {f"{name}_low": low, f"{name}_high": high}
-        writer.writerow(row)
-    return out.getvalue()

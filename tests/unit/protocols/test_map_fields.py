@@ -32,7 +32,9 @@ def counted(block, random):
     for cue in block.cues():
         stimulus = block.stimuli[cue.stimulus_index]
         at = np.array((stimulus.place.x_deg, stimulus.place.y_deg))
-        near = np.exp(-((at - CENTRES) ** 2).sum(axis=1) / (2 * (1 + stimulus.place.size_deg / 4) ** 2))
+        near = np.exp(
+            -((at - CENTRES) ** 2).sum(axis=1) / (2 * (1 + stimulus.place.size_deg / 4) ** 2)
+        )
         is_patch = stimulus.label.startswith("texture")
         expected = 0.6 + 5 * is_patch * near * (1, 1, 0, 0)
         expected[3] = 0
@@ -87,7 +89,7 @@ def test_each_place_sees_the_textures_in_turn(mapping):
 
 
 def test_the_fine_grid_lies_around_the_median_centre(mapping):
-    blocks, found = mapping
+    blocks, _ = mapping
     places = [each.place for each in blocks[-1].stimuli]
     assert {place.size_deg for place in places} == {2.0}
     centre = np.mean([(place.x_deg, place.y_deg) for place in places[:49]], axis=0)
@@ -119,7 +121,12 @@ def test_too_few_showings_say_nothing(tmp_path):
 
 
 def test_more_is_shown_where_few_sites_have_a_field(tmp_path):
-    more = {**SMALL, "enough": 0.9, "coarse": {"showings": 5, "most_showings": 7}, "fine": {"showings": 0}}
+    more = {
+        **SMALL,
+        "enough": 0.9,
+        "coarse": {"showings": 5, "most_showings": 7},
+        "fine": {"showings": 0},
+    }
     blocks, _ = mapped(more, tmp_path)
     assert [block.label for block in blocks][-1] == "coarse grid, showing 6"
 
