@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -20,7 +22,12 @@ from simulated_neurons.spiking import (
     drawn_counts,
     drawn_ticks,
     drift_gain,
+    latencies,
 )
+
+Ms = Annotated[float, Field(ge=0, le=1000)]
+Latencies: TypeAlias = Ms | tuple[Ms, Ms]
+"""Of all sites; or low and high, of which each site has its own."""
 
 
 class SimulatedAcquisitionSettings(Frozen):
@@ -29,7 +36,8 @@ class SimulatedAcquisitionSettings(Frozen):
     subject: PluginChoice = PluginChoice(name="v4_like")
     noise: Noise = "poisson"
     fano: float = Field(default=1.5, ge=1, le=20, description="variance / mean if overdispersed")
-    latency_ms: float = Field(default=70, ge=0, le=1000, description="from onset to response")
+    latency_ms: Latencies = Field(default=70, description="from onset to response, or [low, high]")
+    transient: float = Field(default=0, ge=0, le=1.5, description="first 40 ms above the mean")
     baseline_rate: float = Field(default=2, ge=0, le=1000, description="spikes/s without an image")
     drift: float = Field(default=0, ge=0, lt=1, description="slow gain change: 1 ± drift")
     drop_rate: float = Field(default=0, ge=0, le=1, description="presentations the recorder loses")
@@ -47,6 +55,7 @@ class SimulatedAcquisition:
         self._settings = settings
         self._session = session
         self._subject = _subject(settings.subject)
+        self._latency_s = _latency_s(settings.latency_ms, self._subject)
         self._block: Block | None = None
         self._known: dict[str, NDArray[np.float64]] = {}
         self._marked: set[Cue] = set()
@@ -114,7 +123,8 @@ class SimulatedAcquisition:
             rates=self._known[cue.stimulus_id] * self._gain(cue, block),
             baseline=settings.baseline_rate * self._gain(cue, block),
             on_s=block.timing.on_ms / 1000,
-            latency_s=settings.latency_ms / 1000,
+            latency_s=self._latency_s,
+            transient=settings.transient,
         )
         counts = drawn_counts(
             drive.expected(window_s),
@@ -170,6 +180,13 @@ class SimulatedAcquisition:
                 got=f"{len(self._marked)} other presentations marked in this block",
             )
         return self._block
+
+
+def _latency_s(given: Latencies, subject: SimulatedPopulation) -> float | NDArray[np.float64]:
+    """Of all sites, or of each: the neurons' own, the same in every session."""
+    if isinstance(given, tuple):
+        return latencies(0, subject.site_ids, given)
+    return given / 1000
 
 
 def _subject(choice: PluginChoice) -> SimulatedPopulation:

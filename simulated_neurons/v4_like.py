@@ -11,7 +11,8 @@ length); g its receptive field and G a wider surround (each summing to 1). Its d
 
     r = r_min + (r_max - r_min) uᵖ / (u₅₀ᵖ + uᵖ)
 
-(Naka & Rushton 1966). Plain gray drives no site: its rate is r_min. σ = 1; u₅₀ and p are such that over natural patches the median and the 98th
+(Naka & Rushton 1966). Plain gray drives no site: its rate is r_min. σ = 1;
+u₅₀ and p are such that over natural patches the median and the 98th
 percentile of the rate are as in `Settings`. Rectifying and squaring before pooling, and dividing
 after it, keep the sites outside what a spatial mask times a feature mixture can express.
 """

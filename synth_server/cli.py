@@ -21,6 +21,7 @@ from synth_server import (
     report_command,
     results_command,
     sessions_command,
+    windows_command,
 )
 from synth_server.encoder_service import commands as encoder_service_commands
 
@@ -66,7 +67,7 @@ class Noise(StrEnum):
 @app.command("dry-run")
 def dry_run_command(
     protocol: Annotated[
-        str, typer.Option(help="evolve, map_responses, stretch or one-hot-population.")
+        str, typer.Option(help="evolve, map_fields, map_responses, stretch or one-hot-population.")
     ] = "evolve",
     seed: Annotated[int, typer.Option(min=0, help="One seed gives one session.")] = 0,
     generations: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
@@ -407,6 +408,7 @@ report_command.register(app)
 doctor_command.register(app)
 export_command.register(app)
 sessions_command.register(app)
+windows_command.register(app)
 encoder_commands.register(app)
 encoder_service_commands.register(app)
 

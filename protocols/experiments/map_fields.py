@@ -10,6 +10,7 @@ from collections.abc import Generator
 from typing import NamedTuple, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from protocols.experiments.experiment import experiment
@@ -151,7 +152,7 @@ def _pass(
     number: int,
     settings: MapFieldsSettings,
     patches: Patches,
-    phase: np.ndarray,
+    phase: NDArray[np.int64],
     own: list[FieldShowings],
     order: np.random.Generator,
 ) -> Plan:

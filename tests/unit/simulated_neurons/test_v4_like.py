@@ -41,6 +41,11 @@ def test_natural_images_drive_it_as_they_drive_v4(natural):
     assert np.all((natural.max(axis=0) > 27) & (natural.max(axis=0) < 65))
 
 
+def test_plain_gray_drives_no_site(population):
+    gray = np.full((1, 112, 112, 3), 128, np.uint8)
+    assert np.array_equal(population.rates(gray), np.full((1, 10), 2.0))
+
+
 def test_sites_differ(natural):
     correlations = np.corrcoef(natural.T)[np.triu_indices(10, 1)]
     assert np.abs(correlations).mean() < 0.4
@@ -94,8 +99,8 @@ def test_its_sites_are_no_mask_times_mixture(population, patches, natural):
     """Scaling the features does not scale the drive: the normalisation pool divides."""
     with torch.no_grad():
         features = population._features(patches[0])
-        z = (features - population._mean) / population._std
-        doubled = population._drive(2 * z * population._std + population._mean)
+        z = (features - population._gray) / population._std
+        doubled = population._drive(2 * z * population._std + population._gray)
         drive = population._drive(features)
     assert torch.all(doubled > drive)
     assert torch.all(doubled < 4 * drive)
