@@ -8,26 +8,30 @@ DEMO := demo
 # Most end-to-end tests wait for other processes, so that two at a time take little more than one.
 WORKERS ?= 2
 
-.PHONY: help demo test lint types docs benchmarks clean
+.PHONY: help demo test lint types platforms docs benchmarks clean
 
 help:
 	@echo "make demo        a whole session on this computer: evolve images for six simulated V4 sites"
 	@echo "make test        everything that must hold: style, types, import contracts, tests"
+	@echo "make platforms   what can be checked of Windows and macOS from here: types, wheels"
 	@echo "make docs        the documentation as a site, in site/; warnings are errors"
 	@echo "make benchmarks  measure, and write benchmarks/RESULTS.md"
 
 demo: $(READY)
 	@rm -rf $(DEMO)
-	@$(BIN)/synth-server dry-run --seed 1 --sites 6 --generations 30 --population 30 --set test_repetitions=10 --out $(DEMO)
+	@$(BIN)/synth-server dry-run --seed 1 --sites 6 --generations 30 --population 30 --out $(DEMO)
 
 test: $(READY) lint types
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile
+	@$(BIN)/pytest -n $(WORKERS) --dist loadfile -rs
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 types: $(READY)
-	@$(BIN)/mypy
+	@$(BIN)/mypy && $(BIN)/mypy --platform win32 && $(BIN)/mypy --platform darwin
+
+platforms: $(READY)
+	@scripts/check_platforms.sh $(VENV)
 
 docs: $(READY)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet && echo "site/index.html"

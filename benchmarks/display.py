@@ -7,6 +7,7 @@ and a flip waits for no screen. Frames are paced by the clock at 60 Hz where tim
 from __future__ import annotations
 
 import argparse
+import contextlib
 import resource
 import tempfile
 import time
@@ -22,6 +23,7 @@ from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import Flip, Measurement, Wish, always
 from protocols.vocabulary import Block, Counts, Cue, Images, Role, Timing
 from rig_client.apparatus import Apparatus
+from rig_client.display.geometry import Box
 from rig_client.display.psychopy_window import PsychoPyDisplay
 from rig_client.fixation.none import NoFixation
 from rig_client.presenter import Presenter
@@ -35,7 +37,7 @@ N_UPLOADS, N_TEXTURES = 40, 10
 N_PRESENTATIONS, BLOCK = 5000, 50
 TIMINGS = (
     ("one image a trial", Timing(on_ms=100, off_ms=100)),
-    ("one image a trial, 500 ms between trials", Timing(inter_trial_ms=500)),
+    ("one image a trial, 500 ms between trials", Timing(keep_stop_ms=200, inter_trial_ms=500)),
     ("RSVP, 5 images a trial", Timing(presentations_per_trial=5)),
     ("RSVP, 5 images a trial, 500 ms between", Timing(presentations_per_trial=5, inter_trial_ms=500)),
 )  # fmt: skip
@@ -109,11 +111,12 @@ class Watched:
         self.onsets_s.append(flip.onset_s)
         return flip
 
-    def blank(self, duration_s: float) -> None:
+    def blank(self, duration_s: float, held: Callable[[], bool] = always) -> bool:
         """Notes when it ended."""
-        self._display.blank(duration_s)
+        kept = self._display.blank(duration_s, held)
         if duration_s > 0:
             self._idle_since_s = time.perf_counter()
+        return kept
 
     def wish(self) -> Wish:
         """Those of the keyboard."""
@@ -162,13 +165,14 @@ def _uploads() -> str:
         display.stage(blocks[0])
         stages = [_seconds(lambda b=b: display.stage(b)) / N_TEXTURES for b in blocks[1:]]  # type: ignore[misc]
         loads, draws = [], []
+        box = Box(0, 0, size_px, size_px)
         worked_s = time.process_time()
         for image in np.concatenate(blocks[1:]):
-            display._pool.load(0, "", image)
+            display._pool.load(0, "", image, box)
         worked_s = time.process_time() - worked_s
         for image in np.concatenate(blocks[1:]):
-            loads.append(_seconds(lambda i=image: display._pool.load(0, "", i)))  # type: ignore[misc]
-            draws.append(_seconds(lambda: display._pool.draw(0)))
+            loads.append(_seconds(lambda i=image, b=box: display._pool.load(0, "", i, b)))  # type: ignore[misc]
+            draws.append(_seconds(lambda b=box: display._pool.draw(0, b)))  # type: ignore[misc]
         display.window.clearBuffer()
         rows.append(
             [
@@ -200,7 +204,7 @@ def _timings() -> str:
         delays += recorder.delays_s
         n_trials = N_TIMED // timing.presentations_per_trial
         image_s = (timing.on_ms + timing.off_ms) / 1000
-        trial_s = timing.presentations_per_trial * image_s + timing.inter_trial_ms / 1000
+        trial_s = timing.presentations_per_trial * image_s + timing.inter_trial_ms[0] / 1000
         ideal_s = (n_trials - 1) * trial_s + (timing.presentations_per_trial - 1) * image_s
         taken_s = watched.onsets_s[-1] - watched.onsets_s[0]
         rates = [f"{60 * (N_TIMED - 1) / seconds:.1f}" for seconds in (ideal_s, taken_s)]
@@ -229,7 +233,8 @@ def _present(watched: Watched, recorder: Recorder, block: Block, folder: Path) -
     def stop() -> bool:
         return watched.wish() == "quit"
 
-    Presenter(apparatus).present(block, Spool(folder, "s").journal(block), stop)
+    with contextlib.closing(Spool(folder, "s")) as spool:
+        Presenter(apparatus).present(block, spool.journal(block), stop)
 
 
 def _memory() -> str:

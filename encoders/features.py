@@ -23,6 +23,7 @@ from encoders.backbones.folding import quicken
 from encoders.parallel import in_parallel, one_at_a_time
 from encoders.progress import Progress, silent
 from protocols.digests import array_digest, combined_digest, document_digest, image_id
+from protocols.replacing import replace_file
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, check_images
 
@@ -129,7 +130,7 @@ class FeatureExtractor(nn.Module):
             some = images[at : at + size]
             padded = np.concatenate([some, np.repeat(some[-1:], size - len(some), axis=0)])
             with torch.no_grad():
-                found = self(pixels_of(padded, self.device)).float().cpu()[: len(some)]
+                found: Tensor = self(pixels_of(padded, self.device)).float().cpu()[: len(some)]
             tell(len(some))
             return found
 
@@ -228,4 +229,4 @@ def _keep(folder: Path | None, ids: list[str], features: Tensor) -> None:
     part = path.with_suffix(f".part{os.getpid()}")
     about = {"images": " ".join(ids), "digest": array_digest(features.numpy())}
     save_file({"features": features.contiguous()}, part, about)
-    part.replace(path)
+    replace_file(part, path)

@@ -97,13 +97,13 @@ def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
             trigger = NotedTrigger(trigger, fixation)
         if isinstance(acquisition, DisplayWatching):
             acquisition.watch_on(display)
-        _check_is_seen(settings, display, acquisition)
+        check_is_seen(settings, display, acquisition)
         made.pop_all()
     names = {kind: getattr(settings, kind).name for kind in GROUPS_OF_PARTS}
     return Apparatus(display, acquisition, fixation, trigger, reward, names)
 
 
-def _check_is_seen(settings: RigSettings, display: Display, acquisition: Acquisition) -> None:
+def check_is_seen(settings: RigSettings, display: Display, acquisition: Acquisition) -> None:
     """Real neurons must have something real to look at: a virtual clock shows them nothing.
 
     A recorder with `shows_images` has a rig of its own that shows them.

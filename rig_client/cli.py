@@ -63,10 +63,22 @@ def example(
     name: Annotated[
         str, typer.Argument(help="Which one; without a name they are listed.", show_default=False)
     ] = "",
+    emulated: Annotated[
+        bool,
+        typer.Option(
+            "--emulated",
+            help="For rig-client emulate NAME on this computer: works as it is. Without a name: "
+            "open-ephys-events.",
+        ),
+    ] = False,
 ) -> None:
     """Print a commented rig.toml, one for each recorder: rig-client example intan > rig.toml."""
     from rig_client import examples
+    from rig_client.examples import emulated as rehearsal
 
+    if emulated:
+        typer.echo(rehearsal.text(name), nl=False)
+        return
     typer.echo(examples.text(name) if name else "\n".join(examples.names()), nl=not name)
 
 

@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 
 from protocols.command_line import stderr
+from protocols.endings import ending_signals
+from protocols.replacing import replace_file
 
 
 def emulate(
@@ -80,7 +82,7 @@ def emulate(
         if announce is not None:
             unfinished = announce.with_name(announce.name + ".new")
             unfinished.write_text(json.dumps(parts, indent=2) + "\n", "utf-8")
-            unfinished.replace(announce)
+            replace_file(unfinished, announce)
         stderr.print(f"emulating {kind}; Ctrl-C ends it", highlight=False)
         emulator.run(stop)
 
@@ -108,7 +110,8 @@ def _until_told() -> Iterator[threading.Event]:
     """An event that Ctrl-C and SIGTERM set."""
     stop = threading.Event()
     before = {
-        sign: signal.signal(sign, lambda *_: stop.set()) for sign in (signal.SIGINT, signal.SIGTERM)
+        sign: signal.signal(sign, lambda *_: stop.set())
+        for sign in (signal.SIGINT, *ending_signals())
     }
     try:
         yield stop

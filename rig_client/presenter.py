@@ -183,13 +183,14 @@ class Presenter:
         rest_s = self._settings.rest_s
         if self._misses == self._settings.rest_after_misses:
             self.tell("rest", f"{self._misses} misses in a row")
-        self._say(f"resting: {self._misses} misses in a row; a try every {rest_s:g} s")
+        n_misses = self._settings.rest_after_misses
+        self._say(f"resting: {n_misses} tries in a row without fixation; a try every {rest_s:g} s")
         self._display.spot(False)
         until_s = self._display.now_s() + rest_s
-        while (left_s := until_s - self._display.now_s()) > 0:
+        while until_s - self._display.now_s() > EDGE_S:
             if stop():
                 return False
-            self._display.blank(min(left_s, GLANCE_S))
+            self._wait_until(min(until_s, self._display.now_s() + GLANCE_S))
         return True
 
     def _awake(self) -> None:

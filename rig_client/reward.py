@@ -12,7 +12,7 @@ from protocols.errors import SettingsError
 from protocols.interfaces import SessionInfo
 from protocols.settings import Frozen
 from rig_client.courier import Courier
-from rig_client.serial_port import open_port
+from rig_client.serial_port import default_port, open_port
 
 SHORTEST_MS, LONGEST_MS = 10.0, 1000.0
 """Of one reward."""
@@ -188,7 +188,7 @@ class SerialRewardSettings(RewardSettings):
         pulse_ms: For how long, 10 to 1000.
     """
 
-    port: str = Field(default="/dev/ttyUSB1", min_length=1)
+    port: str = Field(default_factory=lambda: default_port(1), min_length=1)
     baudrate: int = Field(default=115_200, ge=300, le=4_000_000)
     on: str = Field(default="1", min_length=1, max_length=200)
     off: str = Field(default="0", max_length=200)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from protocols.errors import RigError
 from rig_client.installed import imported
+
+
+def default_port(place: int = 0) -> str:
+    """What a system calls its serial ports: the first (0) for triggers, the next (1) for rewards."""
+    if sys.platform == "win32":
+        return f"COM{3 + place}"
+    if sys.platform == "darwin":
+        return f"/dev/cu.usbserial-{place}"
+    return f"/dev/ttyUSB{place}"
 
 
 def open_port(port: str, baudrate: int, *, needed_by: str) -> Any:

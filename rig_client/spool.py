@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from protocols.errors import SpoolError
+from protocols.replacing import replace_file
 from protocols.vocabulary import Block, BlockResponses
 from rig_client.lock import FolderLock
 from rig_client.presented import responses_of
@@ -99,7 +100,7 @@ class Spool:
         path = self._path(block_index)
         kept = path.with_suffix(".refused")
         with contextlib.suppress(FileNotFoundError):
-            path.replace(kept)
+            replace_file(path, kept)
         return kept
 
     def _path(self, block_index: int) -> Path:
@@ -202,7 +203,7 @@ def _write_whole(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    unfinished.replace(path)
+    replace_file(unfinished, path)
 
 
 def _unwritable(path: Path, error: OSError) -> SpoolError:

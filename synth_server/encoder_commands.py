@@ -26,7 +26,12 @@ from synth_server.recording_options import (
     WindowOption,
 )
 
-EncoderFile = Annotated[Path, typer.Argument(help="Written by `synth-server fit`.")]
+EncoderFile = Annotated[
+    Path,
+    typer.Argument(
+        help="Written by `synth-server fit`; or units:NETWORK/LAYER@SIZE, a network's own units."
+    ),
+]
 MADE = ("*-seed*.png", "images.npy", "index.json")
 """What `synthesize` leaves in its folder."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout and nothing else.")]
@@ -244,6 +249,11 @@ def synthesize(
     Leaves PNG files, images.npy and index.json (a row of images.npy each) in the output folder. Mean
     luminance and RMS contrast are those of the images that the encoder was fitted to; one-hot scores
     compare sites by z-scores over them.
+
+    A network's own units show what it looks for, a class for instance:
+
+        synth-server synthesize units:efficientnet_lite0/classifier@224 --sites goldfish,pizza
+        --size-px 224 --recipe fourier --seeds 1 --out classes
     """
     from encoders.checkpoint import load_encoder, read_checkpoint
     from protocols.outputs import check_new_folder
@@ -342,6 +352,8 @@ def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
 
 
 def _tell_scores(scores: Any) -> None:
+    from encoders.validation import correlation_interval
+
     shown = {
         "median r": scores.median("r"),
         "noise-corrected": scores.median("r_noise_corrected"),
@@ -350,6 +362,11 @@ def _tell_scores(scores: Any) -> None:
     }
     text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
     stderr.print(f"{scores.n_images} held-out images, {len(scores.sites)} sites: {text}")
+    if (r := shown["median r"]) is not None:
+        low, high = correlation_interval(r, scores.n_images)
+        stderr.print(
+            f"of so many images, a site with r {r:.2f} has a 95 % interval from {low:.2f} to {high:.2f}"
+        )
 
 
 def _draw(

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
+from protocols.endings import ending_signals, on_console_end
+
 STOPPED_NOW = 128 + signal.SIGINT
 """Exit status after the second Ctrl-C: 130."""
 
@@ -18,7 +20,7 @@ class Interrupts:
     Args:
         finish: At the first SIGINT; returns at once.
         stop: At the second.
-        terminate: At SIGTERM.
+        terminate: At SIGTERM; on Windows also at Ctrl-Break, and when the console is closed.
     """
 
     def __init__(
@@ -29,17 +31,19 @@ class Interrupts:
     ) -> None:
         self._finish, self._stop, self._terminate = finish, stop, terminate
         self._before: dict[signal.Signals, Any] = {}
+        self._console = contextlib.ExitStack()
         self.n_interrupts = 0
 
     def __enter__(self) -> Self:
         with contextlib.suppress(ValueError):  # not the main thread: signals are another's
-            self._before = {
-                signal.SIGINT: signal.signal(signal.SIGINT, self._on_interrupt),
-                signal.SIGTERM: signal.signal(signal.SIGTERM, self._on_terminate),
-            }
+            self._before = {signal.SIGINT: signal.signal(signal.SIGINT, self._on_interrupt)}
+            for number in ending_signals():
+                self._before[number] = signal.signal(number, self._on_terminate)
+        self._console.enter_context(on_console_end(self._terminate))
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        self._console.close()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if self._before and self.n_interrupts > 1:

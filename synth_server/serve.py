@@ -11,6 +11,7 @@ from typing import Self
 from protocols.command_line import stderr
 from protocols.errors import SettingsError
 from protocols.outputs import check_new_file
+from protocols.replacing import replace_file
 from protocols.wire.security import ServerKeys, check_interface, load_server_keys
 from synth_server.endpoint import Endpoint, Ports, check_free
 from synth_server.interrupts import STOPPED_NOW, Interrupts
@@ -140,4 +141,4 @@ def _announce(path: Path, addresses: dict[str, str]) -> None:
     """Write the addresses in one piece: who finds the file can read it whole."""
     unfinished = path.with_name(path.name + ".new")
     unfinished.write_text(json.dumps(addresses), "utf-8")
-    unfinished.replace(path)
+    replace_file(unfinished, path)

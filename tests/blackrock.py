@@ -23,6 +23,7 @@ class Instrument:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         self._waiting, self._n, self._n_monitors = b"", 0, 0
+        self._to_come = []
 
     def after(self, seconds):
         """The time, so long after now; nothing passes."""
@@ -43,6 +44,11 @@ class Instrument:
         self.packet(time, self.digital_input, 0, struct.pack("<III", value, changed, 1))
 
     def spike(self, time, channel, unit=0):
+        """Sent when its time has come."""
+        self._to_come.append((time, channel, unit))
+        self._to_come.sort()
+
+    def _fire(self, time, channel, unit):
         waveform = struct.pack("<48h", *range(48))
         self.packet(time, channel, unit, struct.pack("<3f2h", 0.5, 1.5, 0, 80, -120) + waveform)
 
@@ -63,6 +69,8 @@ class Instrument:
         """Time passes, with a monitor every 10 ms."""
         for _ in range(round(seconds / step_s)):
             self.time = self.after(step_s)
+            while self._to_come and self._to_come[0][0] <= self.time:
+                self._fire(*self._to_come.pop(0))
             self.monitor(self.time)
             self.send()
 

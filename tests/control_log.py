@@ -29,7 +29,8 @@ def write_control_log(path: Path) -> None:
     )
     log = SessionLog.create(path, start)
     log.append(
-        EventKind.RIG_ATTACHED, {"rig_id": "rig", "site_ids": list(SITES), "software": "none"}
+        EventKind.RIG_ATTACHED,
+        {"rig_id": "rig", "site_ids": list(SITES), "software": "none", "rig": {}},
     )
     blocks = [(_mapping(n), _mapping_counts()) for n in range(2)]
     blocks += [(_test(n), _test_counts()) for n in range(2)]

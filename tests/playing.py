@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from protocols.rig_description import DisplayDescription, RigDescription
-from protocols.vocabulary import Block, BlockResponses, Outcome, Placement
+from protocols.vocabulary import Block, BlockResponses, Outcome, Placement, Presentation
 from protocols.wire.messages import Attach
 from synth_server.session.session import Session
 
@@ -31,7 +31,7 @@ RIG = RigDescription(
 
 def made_up_responses(block: Block, sites: tuple[str, ...] = SITES) -> BlockResponses:
     """Counts that depend on the pixels alone: brighter and redder is better."""
-    presentations = []
+    presentations: list[Presentation] = []
     for cue in block.cues():
         image = block.images[cue.stimulus_index].astype(np.float64)
         counts = (image.mean() / 10, image[..., 0].mean() / 10)

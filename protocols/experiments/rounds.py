@@ -42,16 +42,16 @@ LEAST_ERROR = 0.1
 class LearningSettings(Frozen):
     """Rounds between mapping and test."""
 
-    rounds: int = Field(default=4, ge=0, le=1000, description="0: none")
+    rounds: int = Field(default=7, ge=0, le=1000, description="0: none")
     n_images: int = Field(
         default=8, ge=1, le=1000, description="new images of a target, each round"
     )
     repetitions: int = Field(default=2, ge=1, le=1000, description="showings of each")
     explore: float = Field(
-        default=0.5, ge=0, le=1, description="part of a round's images that climb from scratch"
+        default=0.4, ge=0, le=1, description="part of a round's images that climb from scratch"
     )
     n_best: int = Field(
-        default=4, ge=1, le=1000, description="of a target's best images, from which others climb"
+        default=3, ge=1, le=1000, description="of a target's best images, from which others climb"
     )
     emphasis: float = Field(
         default=1.0, gt=0, le=1000, description="weight of a target's own images in the fit"

@@ -57,7 +57,8 @@ class Disorder:
 
     def begin(self) -> None:
         """The recorder began anew, perhaps with another buffer: measure again."""
-        self.wait_s = max(self._first_s, self._asked_s(self._longest_s) if self._longest_s else 0.0)
+        longest_s = self._asked_s(self._longest_s) if self._longest_s else 0.0
+        self._set_wait(max(self._first_s, longest_s))
         self._n = 0
         self._began_s: float | None = None
         self._is_chosen = False
@@ -65,9 +66,14 @@ class Disorder:
         self._delays: deque[tuple[float, float]] = deque(maxlen=N_DELAYS)
 
     @property
+    def wait_s(self) -> float:
+        """The wait."""
+        return self._wait_s
+
+    @property
     def wait_ticks(self) -> int:
         """The wait in samples, rounded up."""
-        return -int(-self.wait_s * self._rate_hz // 1)
+        return self._wait_ticks
 
     @property
     def is_measured(self) -> bool:
@@ -81,7 +87,8 @@ class Disorder:
         self._delays.append((now_s, now_s - sample / self._rate_hz))
         if latest is not None and latest > sample:
             self.lagged((latest - sample) / self._rate_hz)
-        if self._n % N_ENOUGH == 0 and now_s - self._began_s >= ENOUGH_S:
+        step = N_DELAYS if self._is_chosen else N_ENOUGH
+        if self._n % step == 0 and now_s - self._began_s >= ENOUGH_S:
             self._choose(now_s)
 
     def lagged(self, lag_s: float) -> None:
@@ -119,12 +126,17 @@ class Disorder:
             self._raise(asked_s)
             return
         self._is_chosen = True
-        self.wait_s = self._told_s = asked_s
+        self._set_wait(asked_s)
+        self._told_s = asked_s
         self._notes.append(
             f"the recorder's stragglers come up to {1000 * self._longest_s:.0f} ms behind, in "
             f"buffers of about {1000 * length_s:.0f} ms ({self._n} spikes and words); "
             f"counts wait {1000 * self.wait_s:.0f} ms for them"
         )
+
+    def _set_wait(self, wait_s: float) -> None:
+        self._wait_s = wait_s
+        self._wait_ticks = -int(-wait_s * self._rate_hz // 1)
 
     def _asked_s(self, lag_s: float) -> float:
         return max(self._least_s, MARGIN * lag_s + EXTRA_S)
@@ -132,7 +144,7 @@ class Disorder:
     def _raise(self, asked_s: float) -> None:
         if asked_s <= self.wait_s:
             return
-        self.wait_s = asked_s
+        self._set_wait(asked_s)
         if asked_s > TOLD * self._told_s:
             self._told_s = asked_s
             self._notes.append(

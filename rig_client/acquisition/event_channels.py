@@ -60,6 +60,11 @@ class WordChannel:
         self._held = [*self._held[1 - N_HELD :], (channel, word)]
         return []
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether words are held back."""
+        return bool(self._held)
+
     def released(self) -> list[Word]:
         """Words that were held back until the channel was known; each once."""
         if self.chosen is None:

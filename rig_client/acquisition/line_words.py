@@ -82,6 +82,11 @@ class LineWords:
         self._state = 0
 
     @property
+    def are_waiting(self) -> bool:
+        """Whether a change waits to become a word."""
+        return bool(self._changes)
+
+    @property
     def heard_s(self) -> float | None:
         """When the latest change that waits was read; None if none does."""
         return max((change.heard_s for change in self._changes), default=None)
@@ -210,11 +215,12 @@ class LineStream(StreamAcquisition, ABC):
 
     def _pass_words(self, until: float) -> None:
         for channel, lines in self._lines.items():
-            for word in lines.until(until):
+            for word in lines.until(until) if lines.are_waiting else ():
                 for trial_word in self._words_by.offered(channel, word):
                     self._pass(trial_word)
-        for held in self._words_by.released():
-            self._pass(held)
+        if self._words_by.is_holding:
+            for held in self._words_by.released():
+                self._pass(held)
 
     def _pass(self, word: Word) -> None:
         self.recording.word(word.word, word.sample, word.heard_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 
 N_FIRST = 20
@@ -37,7 +37,7 @@ class Names:
         self._sources = dict(sources)
         self._site_of = {plain(source): site for site, source in sources.items()}
         self._lock = threading.Lock()
-        self._found: dict[str, str | None] = {}
+        self._found: dict[tuple[str, ...], list[str]] = {}
         self._strangers: Counter[str] = Counter()
         self._total: Counter[str] = Counter()
         self._block: Counter[str] = Counter()
@@ -46,13 +46,15 @@ class Names:
         self._silent: set[str] = set()
         self._notes: list[str] = []
 
-    def sites(self, sources: Iterable[str]) -> list[str]:
+    def sites(self, names: tuple[str, ...]) -> list[str]:
         """The sites of one spike, which the recorder knows by any of these names."""
-        names = tuple(sources)
         with self._lock:
-            sites = [site for name in names if (site := self._site(name)) is not None]
-            self._total.update(sites)
-            self._block.update(sites)
+            sites = self._found.get(names)
+            if sites is None:
+                sites = self._remembered(names)
+            for site in sites:
+                self._total[site] += 1
+                self._block[site] += 1
             if not sites and names and len(self._strangers) < N_REMEMBERED:
                 self._strangers[names[0]] += 1
             return sites
@@ -97,12 +99,12 @@ class Names:
             ours = Counter({self._sources[site]: n for site, n in self._total.items()})
             return dict((ours + self._strangers).most_common())
 
-    def _site(self, name: str) -> str | None:
-        if name not in self._found:
-            if len(self._found) > N_REMEMBERED:
-                self._found.clear()
-            self._found[name] = self._site_of.get(plain(name))
-        return self._found[name]
+    def _remembered(self, names: tuple[str, ...]) -> list[str]:
+        if len(self._found) > N_REMEMBERED:
+            self._found.clear()
+        sites = [self._site_of[plain(name)] for name in names if plain(name) in self._site_of]
+        self._found[names] = sites
+        return sites
 
     def _mismatch(self) -> list[str]:
         notes = []

@@ -260,7 +260,7 @@ def understood(message: Message) -> Ttl | Spike | None:
     Raises:
         Misfit: If whoever speaks there is no Event Broadcaster; it says who it may be.
     """
-    return decoded_or_lost(decoded, message, "Event Broadcaster", _who(message))
+    return decoded_or_lost(decoded, message, "Event Broadcaster", _who)
 
 
 def _who(message: Message) -> str:

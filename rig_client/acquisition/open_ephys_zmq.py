@@ -265,7 +265,7 @@ def understood(message: Message) -> Data | Ttl | Spike | Other:
     Raises:
         Misfit: If whoever speaks there is no ZMQ Interface; it says who it may be.
     """
-    return decoded_or_lost(decoded, message, "ZMQ Interface", _who(message))
+    return decoded_or_lost(decoded, message, "ZMQ Interface", _who)
 
 
 def _who(message: Message) -> str:

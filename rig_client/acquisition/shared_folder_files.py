@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from protocols.errors import DataError
+from protocols.replacing import replace_file
 from protocols.vocabulary import Block, Images
 
 IMAGE_NAME = re.compile(r"block(\d{3,})_(\d+)_([0-9a-f]+)\.(png|bmp)")
@@ -54,7 +55,7 @@ def write_images(folder: Path, block: Block, image_format: ImageFormat = "png") 
         if not (folder / name).exists():
             draft = folder / f"{name}.part"
             Image.fromarray(image).save(draft, format=image_format)
-            draft.replace(folder / name)
+            replace_file(draft, folder / name)
 
 
 def remove_images(folder: Path, names: list[str]) -> list[str]:

@@ -19,17 +19,21 @@ HEARTBEAT_MS, SILENT_MS = 500, 2000
 
 
 def decoded_or_lost(
-    decoded: Callable[[list[bytes]], T], message: list[bytes], speaker: str, who: str = ""
+    decoded: Callable[[list[bytes]], T],
+    message: list[bytes],
+    speaker: str,
+    who: Callable[[list[bytes]], str] | None = None,
 ) -> T:
     """What `decoded` makes of a message.
 
     Raises:
-        Misfit: If it can make nothing of it: whoever speaks there is no `speaker`, but `who`.
+        Misfit: If it can make nothing of it: whoever speaks there is no `speaker`; `who` says who it
+            may be.
     """
     try:
         return decoded(message)
     except (ValueError, KeyError, TypeError, IndexError, struct.error) as error:
-        why = who or f"{message!r:.80} ({error})"
+        why = who(message) if who else f"{message!r:.80} ({error})"
         raise Misfit(f"this is no {speaker}, or one that cannot be read; {why}") from None
 
 

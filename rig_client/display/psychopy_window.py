@@ -91,6 +91,7 @@ class PsychoPyDisplay:
         )
         self._wishes = Wishes(Keys.of(settings))
         self._is_resting = False
+        self._text = ""
         self._aperture = _aperture_of(settings, self.geometry)
         self._prepare = Preparation(
             _long_side_px(settings, self.geometry), self._aperture, settings.background
@@ -241,16 +242,13 @@ class PsychoPyDisplay:
         return self._wishes.interrupted(self._pressed())
 
     def message(self, text: str) -> None:
-        """Gray, and `text` for the experimenter; empty text leaves gray.
+        """Gray, and `text` for the experimenter until another text, or an empty one, is given.
 
         Raises:
             RigStopped: If the window was closed.
         """
-        self._is_resting = bool(text)
-        if text:
-            self._furniture.write(text)
-        else:
-            self._draw(None)
+        self._is_resting, self._text = bool(text), text
+        self._draw(None)
         self._frames.next()
         self._gray_frames = 0
 
@@ -327,6 +325,8 @@ class PsychoPyDisplay:
         if staged is not None:
             self._pool.draw(staged.slot, staged.box)
         self._furniture.draw(lit=staged is not None)
+        if staged is None and self._text:
+            self._furniture.write(self._text)
 
     def _first_flip(self, at_onset: Callable[[float], None]) -> float:
         """Flip an image onto the screen; `at_onset` is called by PsychoPy, right after the flip."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from protocols.errors import DisplayError, InstallationError, SettingsError, StimloopError
 from protocols.text_files import read_text
 from rig_client.display.psychopy_settings import PsychoPySettings
+from rig_client.display.scaling import check_scaling
 from rig_client.display.virtual_screen import VirtualScreen, has_screen
 
 SYSTEM_PACKAGES = (
@@ -50,6 +51,7 @@ def open_window(settings: PsychoPySettings) -> Any:
         raise _cannot_open(error) from error
     try:
         _check_screen(window, settings.screen)
+        check_scaling(window)
         set_gamma(window, settings.gamma, table)
     except StimloopError:
         window.close()

@@ -25,8 +25,9 @@ from protocols.rig_interfaces import (
     Trigger,
 )
 from protocols.vocabulary import Block, Outcome, Presentation, Role, Timing
-from rig_client.apparatus import Apparatus
+from rig_client.apparatus import Apparatus, check_is_seen
 from rig_client.display.frames import LATE_FRAMES
+from rig_client.display.in_words import in_words
 from rig_client.fixation.none import NoFixation
 from rig_client.presenter import Presenter
 from rig_client.reward import NoReward
@@ -66,13 +67,19 @@ class Equipment:
 
 
 def window(of: Equipment) -> Finding:
-    """The display opens; a real one checks its refresh rate itself."""
+    """The display opens, and says what it is; a real recorder needs one that shows something."""
     of.display = of.make("stimloop.displays", of.rig.display)
-    size = getattr(getattr(of.display, "geometry", None), "window_px", None)
-    if size is None:
-        detail = f"{of.rig.display.name}: no window, clock {of.display.clock}"
+    if of.acquisition is not None:
+        check_is_seen(of.rig, of.display, of.acquisition)
+    detail = in_words(of.display.describe())
+    if not getattr(of.display, "is_simulated", False):
         return Finding(name="window", status="pass", detail=detail)
-    return Finding(name="window", status="pass", detail=f"open, {size[0]} × {size[1]} px")
+    return Finding(
+        name="window",
+        status="warn" if hasattr(of.display, "window") else "pass",
+        detail=f"SIMULATED, clock {of.display.clock}; {detail}",
+        remedy="before a subject: a screen with check_refresh = true",
+    )
 
 
 def refresh(of: Equipment) -> Finding:

@@ -14,6 +14,7 @@ from pydantic import Field
 from protocols import plugins
 from protocols.errors import RecorderGap
 from protocols.interfaces import SessionInfo
+from protocols.replacing import replace_file
 from protocols.rig_interfaces import Acquisition
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
@@ -143,7 +144,7 @@ class SharedFolderEmulator:
                 named.insert(place, (f"N:\\Stim\\ref_{number + 1:03d}.png", own))
             write = write_mat5 if settings.format == "mat" else write_hdf5
             write(draft, Answer(tuple(n for n, _ in named), np.array([row for _, row in named])))
-        draft.replace(settings.folder / f"block{index:03d}.{suffix}")
+        replace_file(draft, settings.folder / f"block{index:03d}.{suffix}")
 
     def _counts(self, cue: Cue) -> np.ndarray:
         self._neurons.mark(cue, 0.0, 1)

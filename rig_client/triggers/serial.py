@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from protocols.interfaces import SessionInfo
-from rig_client.serial_port import open_port
+from rig_client.serial_port import default_port, open_port
 from rig_client.triggers.lines import LineSettings, WordLines
 
 
@@ -21,7 +21,7 @@ class SerialTriggerSettings(LineSettings):
             them; `decimal`: as a number in ASCII with a line feed, for a microcontroller.
     """
 
-    port: str = Field(default="/dev/ttyUSB0", min_length=1)
+    port: str = Field(default_factory=default_port, min_length=1)
     baudrate: int = Field(default=115_200, ge=300, le=4_000_000)
     message: Literal["bytes", "decimal"] = "bytes"
 

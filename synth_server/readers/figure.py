@@ -157,6 +157,7 @@ def mark_simulated(figure: Any, simulated: bool) -> None:
             rotation=270,
             ha="right",
             va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )
         mark.set_in_layout(False)
 

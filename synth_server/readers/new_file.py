@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from protocols.errors import DataError, SettingsError
+from protocols.replacing import replace_file
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def new_file(path: Path, *suffixes: str, force: bool = False) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield unfinished
-        unfinished.replace(path)
+        replace_file(unfinished, path)
     except OSError as error:
         raise DataError(
             "the file cannot be written",

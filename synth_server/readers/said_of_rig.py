@@ -10,7 +10,8 @@ from protocols.rig_description import DisplayDescription, RigDescription
 def said_of_display(display: DisplayDescription) -> str:
     """One sentence a fact; what the rig does not know is not said."""
     width, height = display.size_px
-    said = [f"Display {display.name}, {width} × {height} px"]
+    has_screen = bool(width and height)
+    said = [f"Display {display.name}" + (f", {width} × {height} px" if has_screen else "")]
     if display.px_per_cm:
         said[0] += f", {display.px_per_cm:.4g} px/cm"
     if display.distance_cm:
@@ -27,7 +28,7 @@ def said_of_display(display: DisplayDescription) -> str:
     said.append(f"Fixation point at ({x:g}°, {y:g}°)")
     if display.gamma_digest:
         said.append(f"Gamma table with digest {display.gamma_digest[:12]}")
-    else:
+    elif has_screen:
         said.append("No gamma table was loaded")
     return ". ".join(said) + "."
 

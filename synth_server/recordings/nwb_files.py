@@ -16,17 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import DataError
-from protocols.vocabulary import Timing
+from protocols.vocabulary import Placement, Timing
 from synth_server.readers.export_libraries import nwb
 from synth_server.recordings.csv_files import pandas
 from synth_server.recordings.matching import match
 from synth_server.recordings.measured import UNITS, Measured, Wanted
 from synth_server.recordings.nwb_histograms import histogram
 from synth_server.recordings.nwb_images import own_images
+from synth_server.recordings.places import at_main_place
 from synth_server.recordings.tables import measured_table
 from synth_server.recordings.words import IMAGES, SITES, named_as
 
 OWN = "presentations"
+PLACES = frozenset(Placement.model_fields)
 
 
 def measured_nwb(path: Path, wanted: Wanted) -> Measured:
@@ -77,6 +79,10 @@ def _own(file: Any) -> Measured:
     names = tuple(np.asarray(table["image_sha256"].data[:]).astype(str))
     sites = tuple(map(str, file.processing["ecephys"]["sites"]["site_id"].data[:]))
     completed = outcome == "completed"
+    n_failed = int((~completed).sum())
+    columns = {n: np.asarray(table[n].data[:])[completed] for n in table.colnames if n in PLACES}
+    here, elsewhere = at_main_place({"outcome": outcome[completed], **columns})
+    completed[np.flatnonzero(completed)[~here]] = False
     return Measured(
         (counts / (stop - start)[:, None])[completed][:, :, None],
         sites,
@@ -84,8 +90,8 @@ def _own(file: Any) -> Measured:
         own_images(file),
         UNITS,
         (
-            f"a session of stimloop, {int((~completed).sum())} presentations left out that were "
-            "not completed",
+            f"a session of stimloop, {n_failed} presentations left out that were not completed",
+            *([elsewhere] if elsewhere else []),
             f"count window {1000 * start[0]:g}–{1000 * stop[0]:g} ms",
         ),
     )

@@ -10,6 +10,7 @@ from protocols.errors import DataError
 from synth_server.readers.logged_session import read_session
 from synth_server.readers.presentations import presentation_table
 from synth_server.recordings.measured import UNITS, Measured
+from synth_server.recordings.places import at_main_place
 from synth_server.recordings.sizes import of_one_size
 from synth_server.session.log import SessionLog
 
@@ -26,8 +27,11 @@ def measured_session(path: Path) -> Measured:
         session = read_session(log)
         table = presentation_table(session)
         completed = table.columns["outcome"] == "completed"
+        n_failed = int((~completed).sum())
         if not completed.any():
             raise DataError("no presentation of this session was completed", where=str(path))
+        here, elsewhere = at_main_place({n: c[completed] for n, c in table.columns.items()})
+        completed[np.flatnonzero(completed)[~here]] = False
         names = table.columns["image_sha256"][completed]
         pixels = {name: log.array(name) for name in dict.fromkeys(names)}
     finally:
@@ -42,7 +46,8 @@ def measured_session(path: Path) -> Measured:
         of_one_size(pixels),
         UNITS,
         (
-            f"{int((~completed).sum())} presentations left out that were not completed",
+            f"{n_failed} presentations left out that were not completed",
+            *([elsewhere] if elsewhere else []),
             f"count window {said}",
         ),
     )

@@ -29,9 +29,11 @@ from protocols.interfaces import (
     EncoderFit,
     FieldEstimation,
     ImageGenerator,
+    ImageParts,
     Inversion,
     Objective,
     Optimizer,
+    Perturbation,
     PhotographSet,
     Plan,
     Synthesis,
@@ -146,6 +148,18 @@ class Equipment:
         self._maps_fields = True
         return SessionFields(settings, window_s, edge_deg, self.products, name)
 
+    def perturbation(self, n_steps: int) -> Perturbation:
+        """Small changes, found by climbs of so many steps."""
+        from synth_server.session.variants import SessionPerturbation
+
+        return SessionPerturbation(n_steps, self.products)
+
+    def image_parts(self) -> ImageParts:
+        """Parts of images by attribution."""
+        from synth_server.session.variants import SessionParts
+
+        return SessionParts(self.products)
+
 
 class ThreadApparatus:
     """What one thread's plan is given (an `Apparatus`); its randomness is its own."""
@@ -209,6 +223,14 @@ class ThreadApparatus:
     ) -> FieldEstimation:
         """See `Equipment.fields`."""
         return self._equipment.fields(settings, window_s, edge_deg, self._thread)
+
+    def perturbation(self, n_steps: int) -> Perturbation:
+        """See `Equipment.perturbation`."""
+        return self._equipment.perturbation(n_steps)
+
+    def image_parts(self) -> ImageParts:
+        """See `Equipment.image_parts`."""
+        return self._equipment.image_parts()
 
     def random_stream(self, purpose: str) -> np.random.Generator:
         """The thread's stream for `purpose`, derived from the session's seed."""

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ValidationError
 from protocols.digests import array_digest, canonical_json, document_digest
 from protocols.documents import LOG_VERSION, Event, EventKind, SessionStarted
 from protocols.errors import LogCorrupted, LogError
+from protocols.replacing import replace_file
 from protocols.vocabulary import Block, BlockResponses
 
 GENESIS = "0" * 64
@@ -96,7 +97,7 @@ class SessionLog:
             log.append(EventKind.SESSION_STARTED, start)
             log.close()
             _lock_path(unfinished).unlink(missing_ok=True)
-            unfinished.replace(path)
+            replace_file(unfinished, path)
         except (OSError, sqlite3.Error) as error:
             raise LogError("the session log cannot be made", where=str(path), got=error) from None
         return cls(path, writable=True)

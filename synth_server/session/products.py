@@ -16,9 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from protocols.errors import StimloopError
+from protocols.replacing import replace_file
 
 logger = logging.getLogger(__name__)
 SUFFIX = ".products"
@@ -135,7 +140,7 @@ class Products:
             self._own.mkdir(parents=True, exist_ok=True)
             part = self._own / f"{PROGRESS}.part"
             part.write_text(json.dumps(progress._asdict()), "utf-8")
-            part.replace(self._own / PROGRESS)
+            replace_file(part, self._own / PROGRESS)
 
     def _scratch(self) -> Path:
         if self._temporary is None:
@@ -161,6 +166,15 @@ def digest_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
 
 
+def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write arrays as safetensors, whatever order they have in memory.
+
+    The format knows C order only, and its writer takes an array's memory as it lies: one in another order
+    comes back with its numbers in wrong places.
+    """
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+
+
 def _kept(product: Product, folder: Path) -> Product:
     """A copy in `folder`. Its digest is written last: until then, it counts as absent."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -168,10 +182,10 @@ def _kept(product: Product, folder: Path) -> Product:
     digest_file(path).unlink(missing_ok=True)
     part = path.with_name(f"{path.name}.part")
     shutil.copyfile(product.path, part)
-    part.replace(path)
+    replace_file(part, path)
     part = path.with_name(f"{path.name}.sha256.part")
     part.write_text(product.digest + "\n", "utf-8")
-    part.replace(digest_file(path))
+    replace_file(part, digest_file(path))
     return Product(path, product.digest)
 
 

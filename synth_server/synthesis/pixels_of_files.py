@@ -87,7 +87,7 @@ def _bits(encoded: Image.Image) -> str:
         depth = np.max(tags.get(BITS_PER_SAMPLE, 8))
         if depth > 8 or 3 in np.atleast_1d(tags.get(SAMPLE_FORMAT, 1)):
             return f"{depth} bits"
-    layouts = [str(part) for tile in encoded.tile for part in np.ravel(tile[-1])]
+    layouts = [str(part) for tile in getattr(encoded, "tile", ()) for part in np.ravel(tile[-1])]
     found = next((m for layout in layouts if (m := DEEP.search(layout))), None)
     return f"{found.group(1)} bits" if found else ""
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import zmq
 
-from protocols.documents import EventKind
+from protocols.documents import EventKind, SessionSettings
 from protocols.vocabulary import Role
 from synth_server.readers.summary import read_record, summarize
 from tests.control_log import write_control_log
@@ -31,6 +31,7 @@ from tests.end_to_end.processes import (
     opened,
     synth_server,
 )
+from tests.unit.readers.logged import logged
 
 LONG = Recipe(generations=5000, image_ms=4)
 """Somebody will stop it."""
@@ -171,6 +172,9 @@ def test_a_finished_session_shows_what_its_summary_says(
     _, url = monitor(new_lab(), finished.log)
     viewer = view(url)
     viewer.sees_text("#state", "finished")
+    assert viewer.text("#simulated") == "SIMULATED"
+    assert viewer.page.is_visible("#simulated")
+    assert viewer.page.title().startswith("SIMULATED finished")
     n = finished.recipe.generations
     viewer.sees(lambda: viewer.points() == n, "the whole curve")
     drawn = viewer.page.evaluate("document.getElementById('figure-main').data.at(-1).y")
@@ -225,6 +229,28 @@ def test_a_stretch_session_shows_responses_to_its_images(
     viewer.sees(lambda: counts() == ["9", "9", "9", "9", "5", "5"], "counts at each target")
     viewer.page.select_option("#site", "a")
     viewer.sees(lambda: counts() == ["9", "9", "5", "2", "1", "1"], "counts at site a")
+    viewer.check_calm()
+
+
+def test_gaze_juice_and_rests_are_seen(
+    tmp_path: Path,
+    evolve_settings: SessionSettings,
+    new_lab: Callable[..., Lab],
+    view: Callable[..., Viewer],
+) -> None:
+    """Of a rig of which nothing is simulated, and so nothing says so."""
+    blocks = logged(evolve_settings, tmp_path / "session.sqlite")
+    _, url = monitor(new_lab(), tmp_path / "session.sqlite")
+    viewer = view(url)
+    viewer.sees_text("#gaze-title", "% on image")
+    drawn = viewer.page.evaluate("document.getElementById('figure-gaze').data[0].x.length")
+    assert drawn > 100
+    images = viewer.page.evaluate("document.getElementById('figure-gaze').layout.images.length")
+    assert images == 1
+    assert viewer.text("#tile-juice b") == f"{0.3 * len(blocks):.1f} ml"
+    assert f"{len(blocks)} rests" in viewer.text("#tile-juice small")
+    assert viewer.text("#notes").count("10 misses in a row") == len(blocks)
+    assert not viewer.page.is_visible("#simulated")
     viewer.check_calm()
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from protocols.documents import RigAttached
+from protocols.rig_description import RigDescription
 from protocols.vocabulary import Placement, Timing
-from synth_server.readers.report.words import choice, n_of, times
+from synth_server.readers.report.words import n_of, times
 from synth_server.readers.rig_record import RigRecord, is_other, stamp
-from synth_server.readers.said_of_rig import said_of_display
+from synth_server.readers.said_of_rig import part, said_of_display
 from synth_server.readers.shown import Shown, Spread
 
 AS_PLANNED_MS = 1.0
@@ -45,18 +46,24 @@ def _apparatus(attached: RigAttached) -> str:
         if rig.display
         else "The rig knows of no display: another program shows the images."
     )
-    if recorder := rig.settings.get("acquisition"):
+    if recorder := part(rig, "acquisition"):
         what = (
             f"with spike times in steps of {1e6 / rig.tick_hz:.4g} µs"
             if rig.tick_hz
             else "which counts spikes and gives no times"
         )
-        said.append(
-            f"{n_of(len(attached.site_ids), 'site')} were recorded by {choice(recorder)}, {what}."
-        )
-    if tracker := rig.settings.get("fixation"):
-        said.append(f"Fixation was watched by {choice(tracker)}.")
+        said.append(f"{n_of(len(attached.site_ids), 'site')} were recorded by {recorder}, {what}.")
+    if tracker := part(rig, "fixation"):
+        said.append(f"Fixation was watched by {tracker}{_window(rig)}.")
     return " ".join(said)
+
+
+def _window(rig: RigDescription) -> str:
+    """Where the eye had to be, if the tracker's settings say so."""
+    chosen = rig.settings.get("fixation") or {}
+    options = chosen.get("options") or {} if isinstance(chosen, dict) else {}
+    radius_deg = options.get("radius_deg")
+    return f", within {radius_deg:g}° of the fixation point" if radius_deg else ""
 
 
 def frame_ms_of(rig: RigRecord) -> float:

@@ -91,6 +91,6 @@ def test_where_a_block_was_shown_is_not_known_if_the_display_changed_within_it()
     found.feed(moved())  # type: ignore[arg-type]
     found.feed(answered())  # type: ignore[arg-type]
     assert found.shown_on is None
-    found.feed(answered())  # type: ignore[arg-type]
+    found.feed(answered())
     assert found.shown_on is not None
     assert found.shown_on.place.size_deg == 5

@@ -128,7 +128,7 @@ def test_every_reader_finds_the_pixels_of_placed_images(
     made = write_report(path, tmp_path / "report", None)
     assert "2° wide at (3°, 0°)" in made.page.read_text("utf-8")
     log = SessionLog(path)
-    generator = LoggedImages(SimpleNamespace(), log)  # type: ignore[arg-type]
+    generator = LoggedImages(SimpleNamespace(), log)
     for event in log.events(EventKind.BLOCK_PROPOSED):
         block = log.block(event)
         assert block.codes is not None

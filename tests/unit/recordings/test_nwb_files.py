@@ -15,8 +15,10 @@ from pynwb.misc import Units
 
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import DataError
+from protocols.vocabulary import Placement
 from synth_server.readers.nwb import export_nwb
 from synth_server.recordings.measured import Wanted
+from synth_server.recordings.places import at_main_place
 from synth_server.recordings.reading import Read, read_recording
 from tests.unit.readers.logged import logged
 from tests.unit.recordings.conftest import N_IMAGES, N_REPEATS, N_SITES, Known
@@ -232,3 +234,12 @@ def test_our_own_session_as_log_and_as_nwb(session: tuple[Path, list[Any]], out:
         assert "count window 70–170 ms" in found.line
     one, other = (read_recording(None, p, Wanted()).recording for p in (log, out / "s.nwb"))
     assert one.digest == other.digest
+
+
+def test_an_image_at_another_place_is_no_repetition() -> None:
+    fields = {name: np.zeros(5) for name in Placement.model_fields}
+    fields["x_deg"] = np.array([1.0, 1.0, 4.0, 1.0, np.nan])
+    kept, said = at_main_place(fields)
+    assert kept.tolist() == [True, True, False, True, False]
+    assert said == "2 presentations left out: shown at 2 other places"
+    assert at_main_place({"outcome": np.array(["completed"])})[0].tolist() == [True]

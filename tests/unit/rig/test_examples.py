@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
 from importlib.metadata import entry_points
@@ -13,9 +14,10 @@ from typer.testing import CliRunner
 from protocols import plugins
 from protocols.errors import SettingsError
 from protocols.settings import PluginChoice, validated
-from rig_client import examples
+from rig_client import emulators, examples
 from rig_client.cli import app
 from rig_client.doctor.surroundings import PARTS
+from rig_client.examples import emulated
 from rig_client.settings import RigSettings
 
 CLI_PAGE = Path(__file__).parents[3] / "docs" / "reference" / "cli.md"
@@ -89,3 +91,34 @@ def test_an_unknown_example_is_answered_with_those_that_are():
 def test_the_page_lists_them_all():
     page = CLI_PAGE.read_text("utf-8").split("## rig-client example")[1]
     assert set(examples.names()) <= set(re.findall(r"`([\w-]+)`", page))
+
+
+@pytest.mark.parametrize("kind", emulated.kinds())
+def test_an_example_for_an_emulator_says_what_the_emulator_says(kind):
+    """But for the ports, which are the emulator's default ones; and it records some of its sites."""
+    printed = CliRunner().invoke(app, ["example", kind, "--emulated"])
+    assert printed.stdout == emulated.text(kind)
+    assert printed.stdout.isascii()
+    found = validated(RigSettings, tomllib.loads(printed.stdout), where=kind)
+    neurons = {"subject": {"name": "gabor_energy", "options": {"n_sites": len(emulated.SITES)}}}
+    values = {"any_port": True, "neurons": {"name": "simulated", "options": neurons}}
+    made = emulators.made(kind, validated(emulators.loaded(kind).Settings, values, where=kind))
+    with contextlib.closing(made):
+        announced = made.announcement()
+    assert without_ports(found.acquisition.model_dump()) == without_ports(announced["acquisition"])
+    assert found.trigger.name == announced["trigger"]["name"]
+    settings = plugins.load("stimloop.triggers", "rehearsal").Settings()
+    assert found.trigger.options["address"] == settings.address
+
+
+def without_ports(values):
+    """Addresses without their numbers."""
+    if isinstance(values, dict):
+        kept = {k: v for k, v in values.items() if "port" not in k and k not in ("spikes", "words")}
+        return {name: without_ports(value) for name, value in kept.items()}
+    return re.sub(r":\d+$", "", values) if isinstance(values, str) else values
+
+
+def test_what_is_not_emulated_is_answered_with_what_is():
+    with pytest.raises(SettingsError, match="cerebus"):
+        emulated.text("python-stream")

@@ -17,15 +17,25 @@ def test_whole_numbers_and_blanks(said, name):
 
 def test_a_float_that_is_whole_is_the_number_whichever_side_says_it():
     names = Names({"a": "3", "b": "4.0"})
-    assert names.sites(["3.0"]) == ["a"]
-    assert names.sites(["4"]) == ["b"]
-    assert names.sites(["13.0"]) == []
+    assert names.sites(("3.0",)) == ["a"]
+    assert names.sites(("4",)) == ["b"]
+    assert names.sites(("13.0",)) == []
 
 
 def test_one_spike_may_be_known_by_several_names():
     names = Names({"whole": "Electrode 1", "unit": "Electrode 1#2"})
-    assert names.sites(["Electrode 1", "Electrode 1#2"]) == ["whole", "unit"]
-    assert names.sites(["Electrode 1", "Electrode 1#1"]) == ["whole"]
+    assert names.sites(
+        (
+            "Electrode 1",
+            "Electrode 1#2",
+        )
+    ) == ["whole", "unit"]
+    assert names.sites(
+        (
+            "Electrode 1",
+            "Electrode 1#1",
+        )
+    ) == ["whole"]
 
 
 def shown(names, n=N_FIRST):
@@ -37,8 +47,18 @@ def shown(names, n=N_FIRST):
 def test_what_never_comes_and_what_nobody_asked_for_is_told_once():
     names = Names({"V4-a": "Electrode 1", "V4-b": "Electrode1"})
     for _ in range(50):
-        names.sites(["Electrode 1", "Electrode 1#0"])
-        names.sites(["Electrode 2", "Electrode 2#0"])
+        names.sites(
+            (
+                "Electrode 1",
+                "Electrode 1#0",
+            )
+        )
+        names.sites(
+            (
+                "Electrode 2",
+                "Electrode 2#0",
+            )
+        )
     assert shown(names, N_FIRST - 1) == []
     missing, strangers = shown(names, 1)
     assert missing.startswith(
@@ -50,7 +70,7 @@ def test_what_never_comes_and_what_nobody_asked_for_is_told_once():
 
 def test_names_that_all_fit_are_not_worth_a_word():
     names = Names({"a": "1"})
-    names.sites(["1"])
+    names.sites(("1",))
     assert shown(names) == []
 
 
@@ -65,8 +85,8 @@ def test_a_site_that_was_silent_for_a_whole_block_is_pointed_out_once():
     for block in range(3):
         names.block_begins()
         for _ in range(10):
-            names.sites(["1"])
-            names.sites(["2"] if block != 1 else ["3"])
+            names.sites(("1",))
+            names.sites(("2",) if block != 1 else ("3",))
     names.block_begins()
     first, second, third = names.notes()
     assert first == "c had no spike in the whole block before, while 2 others fired 20 times"
@@ -78,13 +98,13 @@ def test_a_block_without_spikes_says_nothing_of_a_single_site():
     names = Names({"a": "1", "b": "2"})
     for _ in range(3):
         names.block_begins()
-        names.sites(["1"])
+        names.sites(("1",))
     assert names.notes() == []
 
 
 def test_what_was_seen_is_counted_by_the_recorders_names():
     names = Names({"V4-a": "1"})
     for _ in range(3):
-        names.sites(["1"])
-    names.sites(["2"])
+        names.sites(("1",))
+    names.sites(("2",))
     assert names.seen() == {"1": 3, "2": 1}

@@ -153,6 +153,7 @@ def test_a_word_too_large_for_the_lines_is_refused(terminal, cue):
 def test_words_wider_than_the_lines_are_refused_before_the_session(terminal):
     options = {"port": terminal.port, "word_bits": 4}
     settings = RigSettings(
+        display=PluginChoice(name="headless"),
         acquisition=PluginChoice(
             name="simulated", options={"subject": {"name": "gabor_energy", "options": {}}}
         ),
@@ -359,6 +360,25 @@ def test_a_driver_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "u3", None)
     with pytest.raises(InstallationError, match="LabJackPython"):
         made("labjack", model="U3")
+
+
+def test_a_t4_has_its_flexible_lines_set_digital_first(monkeypatch, cue):
+    """EIO0 to EIO3 start as analogue inputs: without this the word's lowest bits never rise."""
+    calls = []
+    ljm = ModuleType("labjack.ljm")
+    ljm.openS = lambda *which: 7
+    ljm.eWriteName = lambda handle, name, value: calls.append((name, value))
+    ljm.close = lambda handle: None
+    monkeypatch.setitem(sys.modules, "labjack", ModuleType("labjack"))
+    monkeypatch.setitem(sys.modules, "labjack.ljm", ljm)
+    made("labjack", model="T4", word_bits=8, max_delay_ms=1000).close()
+    assert calls[:3] == [
+        ("DIO_INHIBIT", 0x7FFFFF & ~0x00FF00),
+        ("DIO_ANALOG_ENABLE", 0),
+        ("EIO_DIRECTION", 0xFF),
+    ]
+    with pytest.raises(SettingsError, match="analogue inputs"):
+        made("labjack", model="T4", lines_of="fio")
 
 
 def test_a_t7_is_told_which_lines_are_ours(monkeypatch, cue):

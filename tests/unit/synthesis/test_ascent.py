@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from protocols.errors import DataError, SettingsError
-from synth_server.synthesis.ascent import synthesize
+from synth_server.synthesis.ascent import improve, synthesize
 from synth_server.synthesis.ascent_settings import AscentSettings, RefinementSettings
 from synth_server.synthesis.constraints import (
     ApertureSettings,
@@ -15,9 +15,9 @@ from synth_server.synthesis.constraints import (
     PenaltySettings,
     TransformSettings,
     aperture_mask,
-    similarity,
     starting_images,
 )
+from synth_server.synthesis.diversity import similarity
 from synth_server.synthesis.generators.fourier import FourierGenerator, FourierSettings
 from synth_server.synthesis.image_space import (
     FourierSpace,
@@ -423,3 +423,65 @@ def test_our_recipe_climbs_in_the_bundled_generator():
     drawn = space.images(code[None])
     assert drawn.shape == (1, 3, SIZE, SIZE)
     assert 0 <= drawn.min() < drawn.max() <= 1
+
+
+def many(**how):
+    objectives = {name: SiteObjective(SiteSettings(site=name)) for name in SITES[:3]}
+    settings = SHORT.model_copy(update={"n_steps": 12, "batch_size": 2, "n_candidates": 4})
+    return synthesize(GaborEncoder(), objectives, GRAY, settings, [3, 1, 4], **how)
+
+
+def test_images_do_not_depend_on_how_many_batches_climb_at_a_time():
+    told = []
+    one, three = many(), many(workers=3, progress=lambda done, total: told.append((done, total)))
+    assert np.array_equal(one.images, three.images)
+    assert np.array_equal(one.predicted, three.predicted)
+    assert told[-1] == (9 * 12, 9 * 12)
+    assert sorted(told) == told
+
+
+def test_an_error_in_one_of_several_batches_is_told():
+    def stop(done, total):
+        raise KeyboardInterrupt if done > 20 else ValueError("told to end")
+
+    with pytest.raises(ValueError, match="told to end"):
+        many(workers=2, progress=stop)
+
+
+def started(random, n=2):
+    return {name: random.integers(60, 200, (n, SIZE, SIZE, 3)).astype(np.uint8) for name in SITES}
+
+
+def test_images_improve_from_where_they_start(random):
+    encoder, starts = GaborEncoder(), started(random)
+    objectives = {name: SiteObjective(SiteSettings(site=name)) for name in SITES}
+    settings = fourier_recipe(SIZE, colour=False).settings
+    near = settings.model_copy(update={"n_steps": 4, "learning_rate": 0.05})
+    far = settings.model_copy(update={"n_steps": 40, "learning_rate": 0.5})
+    found = [improve(encoder, objectives, how, starts, [5, 6]) for how in (near, far)]
+    matched = Constraints(settings.constraints, SIZE)
+    for row, (target, seed) in enumerate(zip(found[0].targets, found[0].seeds, strict=True)):
+        first = torch.from_numpy(starts[target][seed - 5] / np.float32(255)).permute(2, 0, 1)
+        first = matched.levels(first[None]).numpy()
+        before = encoder.predict(first)[0, SITES.index(target)]
+        scores = [each.scores[row] for each in found]
+        assert before < scores[0] < scores[1]
+        moved = [np.abs(each.images[row].astype(int) - first[0]).mean() for each in found]
+        assert moved[0] < moved[1]
+
+
+def test_improved_images_do_not_depend_on_workers_nor_on_other_targets(random):
+    encoder, starts = GaborEncoder(), started(random)
+    settings = fourier_recipe(SIZE).settings.model_copy(update={"n_steps": 5, "batch_size": 2})
+    objectives = {name: SiteObjective(SiteSettings(site=name)) for name in SITES}
+    all_of_them = improve(encoder, objectives, settings, starts, [5, 6], workers=3)
+    own = {SITES[2]: objectives[SITES[2]]}
+    alone = improve(encoder, own, settings, starts, [5, 6])
+    assert np.array_equal(alone.images, all_of_them.images[4:6])
+
+
+def test_an_image_without_a_start_is_told(random):
+    starts = started(random, n=1)
+    objectives = {SITES[0]: SiteObjective(SiteSettings(site=SITES[0]))}
+    with pytest.raises(SettingsError, match="a start of its own"):
+        improve(GaborEncoder(), objectives, SHORT, starts, [5, 6])
