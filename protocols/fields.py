@@ -86,8 +86,14 @@ class FieldShowings(NamedTuple):
     @classmethod
     def all_of(cls, parts: Sequence[FieldShowings]) -> Self:
         """Several blocks' as one."""
-        arrays = [np.concatenate([part[column] for part in parts]) for column in range(5)]
-        return cls(*arrays, parts[0].site_ids)
+        return cls(
+            np.concatenate([part.x_deg for part in parts]),
+            np.concatenate([part.y_deg for part in parts]),
+            np.concatenate([part.patch_deg for part in parts]),
+            np.concatenate([part.texture for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+            parts[0].site_ids,
+        )
 
     @property
     def is_blank(self) -> NDArray[np.bool_]:

@@ -147,14 +147,14 @@ def seen(image: NDArray[np.uint8], place: Placement, view: View, size_px: int) -
     if first_x >= last_x or first_y >= last_y:
         return out
     pixels = len(image) / side
-    box = [
+    x0, y0, x1, y1 = (
         float(np.clip((edge - start) * pixels, 0, len(image)))
         for edge, start in ((first_x, left), (first_y, top), (last_x, left), (last_y, top))
-    ]
-    if box[2] - box[0] < 1e-6 or box[3] - box[1] < 1e-6:
+    )
+    if x1 - x0 < 1e-6 or y1 - y0 < 1e-6:
         return out
     size = (last_x - first_x, last_y - first_y)
-    part = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=tuple(box))
+    part = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
     out[first_y:last_y, first_x:last_x] = np.asarray(part)
     return out
 

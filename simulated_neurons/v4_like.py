@@ -1,9 +1,9 @@
 """V4-like sites: spatial pooling of rectified, squared feature mixtures, divisively normalised.
 
 Each site sees a pretrained network's intermediate layer through a Gaussian receptive field. Let
-z_c(x) be channel c at place x, less what plain gray gives there, divided by its SD over natural
-images; w the site's sparse mixture (of unit
-length); g its receptive field and G a wider surround (each summing to 1). Its drive is
+z_c(x) be channel c at place x, standardised on natural images; w the site's sparse mixture (of unit
+length, of the sign with which plain gray drives it less than most natural images do); g its receptive
+field and G a wider surround (each summing to 1). Its drive is
 
     u = Σ_x g(x) [Σ_c w_c z_c(x)]₊²  /  (σ² + Σ_x G(x) mean_c z_c(x)²)
 
@@ -11,8 +11,7 @@ length); g its receptive field and G a wider surround (each summing to 1). Its d
 
     r = r_min + (r_max - r_min) uᵖ / (u₅₀ᵖ + uᵖ)
 
-(Naka & Rushton 1966). Plain gray drives no site: its rate is r_min. σ = 1;
-u₅₀ and p are such that over natural patches the median and the 98th
+(Naka & Rushton 1966). σ = 1; u₅₀ and p are such that over natural patches the median and the 98th
 percentile of the rate are as in `Settings`. Rectifying and squaring before pooling, and dividing
 after it, keep the sites outside what a spatial mask times a feature mixture can express.
 """
@@ -90,12 +89,18 @@ class V4LikePopulation:
         patches = natural_patches(settings.input_px)
         with one_thread(), torch.no_grad():
             features = torch.cat([self._features(patch) for patch in patches])
-            self._gray = self._features(np.full_like(patches[0], GRAY))
+            self._mean = features.mean(dim=(0, 2, 3), keepdim=True)
             self._std = features.std(dim=(0, 2, 3), keepdim=True).clamp(min=1e-6)
             _, channels, height, width = features.shape
             self._wiring, self._fields = _wiring(settings, channels, height, width)
-            drive = torch.cat([self._drive(one[None]) for one in features]).numpy()
-        self._half_drive, self._exponent = _calibrated(drive, settings)
+            drive = torch.cat([self._drive(one[None]) for one in features])
+            gray = self._drive(self._features(np.full_like(patches[0], GRAY)))[0]
+            # A site that gray drives more than most images is turned into its opposite.
+            turned = gray >= drive.median(dim=0).values
+            self._wiring.mixture[turned] *= -1
+            if turned.any():
+                drive = torch.cat([self._drive(one[None]) for one in features])
+        self._half_drive, self._exponent = _calibrated(drive.numpy(), settings)
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -127,7 +132,7 @@ class V4LikePopulation:
 
     def _drive(self, features: Tensor) -> Tensor:
         """u: `(1, c, h', w')` → `(1, n_sites)` float64."""
-        z = ((features - self._gray) / self._std).flatten(2)[0].double()
+        z = ((features - self._mean) / self._std).flatten(2)[0].double()
         mixed = (self._wiring.mixture @ z).clamp(min=0).square()
         energy = (self._wiring.field * mixed).sum(dim=1)
         pool = self._wiring.surround @ z.square().mean(dim=0)

@@ -21,6 +21,7 @@ from protocols.errors import SettingsError
 from protocols.experiments.control import ControlSettings
 from protocols.experiments.evolve import EvolveSettings
 from protocols.experiments.map_fields import MapFieldsSettings
+from protocols.experiments.site_choice import BestTargets
 from protocols.outputs import check_new_folder
 from protocols.settings import Frozen, merged, validated
 from synth_server.dry_run_processes import (
@@ -260,7 +261,9 @@ def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
         return 0
     settings = validated(ControlSettings, _known(thread.settings), where=thread.name)
     mapping, comparison = settings.mapping, settings.comparison
-    n_targets = len(settings.targets or ()) or n_sites
+    n_targets = len(settings.named_targets) or n_sites
+    if isinstance(settings.targets, BestTargets):
+        n_targets = min(settings.targets.best, n_sites)
     n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
     n_images = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
     learning, is_taught = settings.learning, settings.encoder is None

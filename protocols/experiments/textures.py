@@ -21,22 +21,24 @@ Spectrum = Callable[[Floats, Floats], Floats]
 
 
 def _pink(across: Floats, up: Floats) -> Floats:
-    return 1 / np.maximum(np.hypot(across, up), 0.25)
+    return np.asarray(1 / np.maximum(np.hypot(across, up), 0.25))
 
 
 def _blobs(across: Floats, up: Floats) -> Floats:
-    return np.exp(-((np.hypot(across, up) - 0.8) ** 2) / (2 * 0.25**2))
+    return np.asarray(np.exp(-((np.hypot(across, up) - 0.8) ** 2) / (2 * 0.25**2)))
 
 
 def _fine(across: Floats, up: Floats) -> Floats:
-    return np.exp(-((np.hypot(across, up) - 3.0) ** 2) / (2 * 0.8**2))
+    return np.asarray(np.exp(-((np.hypot(across, up) - 3.0) ** 2) / (2 * 0.8**2)))
 
 
 def _bars(orientation: float) -> Spectrum:
     def spectrum(across: Floats, up: Floats) -> Floats:
         along = across * np.cos(orientation) + up * np.sin(orientation)
         beside = -across * np.sin(orientation) + up * np.cos(orientation)
-        return np.exp(-((np.abs(along) - 1.5) ** 2) / (2 * 0.4**2) - beside**2 / (2 * 0.3**2))
+        return np.asarray(
+            np.exp(-((np.abs(along) - 1.5) ** 2) / (2 * 0.4**2) - beside**2 / (2 * 0.3**2))
+        )
 
     return spectrum
 
@@ -59,7 +61,7 @@ def textures(n: int, size_px: int, patch_deg: float, edge_deg: float, seed: int)
         seed: Of the phases and colours.
     """
     opacity = _opacity(size_px, patch_deg, edge_deg)[:, :, None]
-    frequency = np.fft.fftfreq(size_px, patch_deg / size_px)
+    frequency = np.fft.fftfreq(size_px, patch_deg / size_px).astype(np.float64)
     made = []
     for number in range(n):
         random = random_stream(seed, "texture", number)

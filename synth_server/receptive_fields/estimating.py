@@ -73,7 +73,7 @@ def estimate_fields(
         if p[site] >= chosen.alpha:
             fields.append(SiteField.model_validate(tested))
             continue
-        best = _best(known, site, templates, found[:, site])
+        best = _best(known, site, templates, found[:, site].astype(np.float64))
         estimate = _described(best, places, window_s[1] - window_s[0])
         spread = _intervals(best, resamples, site)
         fields.append(SiteField.model_validate({**tested, **estimate, **spread}))

@@ -65,7 +65,7 @@ class Conditions:
         n_textures = int(shown.texture.max()) + 1
         key = places.of_row * n_textures + shown.texture[patch]
         distinct, row = np.unique(key, return_inverse=True)
-        showings = np.bincount(row, times[patch], len(distinct))
+        showings = np.bincount(row, times[patch], len(distinct)).astype(np.float64)
         total = np.zeros((len(distinct), shown.counts.shape[1]))
         np.add.at(total, row, shown.counts[patch] * times[patch, None])
         blank = (shown.counts[is_blank] * times[is_blank, None]).sum(axis=0)

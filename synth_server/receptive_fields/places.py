@@ -43,7 +43,8 @@ class Places:
         distinct, of_row = np.unique(places, axis=0, return_inverse=True)
         kinds = np.stack([shown.patch_deg, shown.texture], axis=1)[rows]
         _, group = np.unique(kinds, axis=0, return_inverse=True)
-        return cls(*distinct.T, edge_deg, of_row.reshape(-1), group.reshape(-1))
+        x, y, patch = distinct.T
+        return cls(x, y, patch, edge_deg, of_row.reshape(-1), group.reshape(-1))
 
     def __len__(self) -> int:
         return len(self.x_deg)

@@ -130,7 +130,7 @@ def _control(threads: list[ThreadSettings]) -> str:
         said.append(f"The encoder was {one['encoder']}.")
     else:
         said.append(f"To them, an encoder was fitted: {choices.fit(one['fit'])}.")
-    targets = "every site" if one["targets"] is None else n_of(len(one["targets"]), "site")
+    targets = _said_of_targets(one["targets"])
     aim = threads[0].protocol.replace("_", "-")
     if _learns(one):
         said += _learning(one, targets, aim)
@@ -157,6 +157,17 @@ def _control(threads: list[ThreadSettings]) -> str:
 def _learns(one: Settings) -> bool:
     """Whether there were rounds; logs from before there were any say nothing of them."""
     return bool(one.get("learning", {}).get("rounds")) and not one["encoder"]
+
+
+def _said_of_targets(targets: Any) -> str:
+    if targets is None:
+        return "every site"
+    if isinstance(targets, dict):
+        return (
+            f"the sites (at most {targets['best']}) whose answers to natural images repeated best "
+            f"(split-half reliability of at least {targets['least_reliability']:g})"
+        )
+    return n_of(len(targets), "site")
 
 
 def _learning(one: Settings, targets: str, aim: str) -> list[str]:
