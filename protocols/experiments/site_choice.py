@@ -10,7 +10,6 @@ from pydantic import Field
 
 from protocols.errors import DataError
 from protocols.settings import Frozen
-from protocols.vocabulary import SiteId
 
 N_SPLITS = 50
 
