@@ -56,7 +56,7 @@ def test_the_best_window_holds_the_answer_and_is_told_for_the_other_half():
     assert found.best is not None
     assert 80 <= found.best.start_ms <= 100
     assert 180 <= found.best.stop_ms <= 240
-    assert found.best.reliability > np.median([site.reliability for site in found.sites])
+    assert found.best.reliability > 0.6
 
 
 def test_noise_gives_no_reliability_where_it_was_not_chosen():
