@@ -194,6 +194,33 @@ def _mapping(threads: list[ThreadSettings]) -> str:
     )
 
 
+def _fields(threads: list[ThreadSettings]) -> str:
+    one = threads[0].settings
+    coarse, fine, how = one["coarse"], one["fine"], one["estimate"]
+    said = (
+        f"receptive fields were mapped with round patches of {n_of(one['n_textures'], 'texture')}, in "
+        f"turn at each place, and plain gray among them ({one['blanks']:.0%} of the patches): "
+        f"{_grid(coarse)} around ({one['centre_deg'][0]:g}°, {one['centre_deg'][1]:g}°)"
+    )
+    if fine["showings"]:
+        said += f", then {_grid(fine)} around the median centre"
+    return (
+        f"{said}. Where fewer than {one['enough']:.0%} of the sites had a field, a grid was shown up to "
+        f"{times(coarse['most_showings'])} (the fine one {times(fine['most_showings'])}). A field is a "
+        "2-D Gaussian, covered in part by a patch; its centre, σ and amplitude, the textures' gains and "
+        "a baseline were fitted to the counts by maximum likelihood (Poisson). A site has a field if "
+        f"p < {how['alpha']:g} in a permutation test ({how['n_permutations']} permutations of places "
+        f"within textures); intervals are 95 % of {how['n_bootstrap']} bootstrap resamples."
+    )
+
+
+def _grid(grid: Settings) -> str:
+    return (
+        f"{grid['n_across']} × {grid['n_across']} places {grid['step_deg']:g}° apart, patches of "
+        f"{grid['patch_deg']:g}°, {times(grid['showings'])} each"
+    )
+
+
 def _any(threads: list[ThreadSettings]) -> str:
     one = threads[0]
     return (
@@ -207,6 +234,7 @@ PARAGRAPHS: Mapping[str, Callable[[list[ThreadSettings]], str]] = {
     "stretch": _control,
     "one_hot_population": _control,
     "map_responses": _mapping,
+    "map_fields": _fields,
 }
 
 
