@@ -131,10 +131,11 @@ def showings(array: Array, random: np.random.Generator, seed: int) -> dict[str, 
     session = resolved(SessionSettings(session_id="s", seed=seed, threads=(thread,)))
     equipment = Equipment()
     centre = np.median(array.fields[:, :2], axis=0) + random.normal(0, 0.2, 2)
-    equipment.fields = lambda *_: NoFit((float(centre[0]), float(centre[1])))  # type: ignore[method-assign,assignment]
+    equipment.fields = lambda *_: NoFit((float(centre[0]), float(centre[1])))  # type: ignore[method-assign]
     plan = build_plans(session, equipment)["t"]
     parts: list[FieldShowings] = []
-    block, opacity = next(plan), {}
+    block = next(plan)
+    opacity: dict[str, Floats] = {}
     while True:
         block = block.at(len(parts), "t")
         kind = block.label.split()[0]

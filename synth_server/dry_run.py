@@ -159,11 +159,7 @@ def write_results(folder: Path) -> Summary:
     (folder / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
     draw_evolution(record, summary, folder / LOG, folder / EVOLUTION)
     draw_responses(record, folder / LOG, folder / RESPONSES)
-    for thread, found in mapped_fields(folder / LOG).items():
-        name = FIELDS if not (folder / f"{FIELDS}.json").exists() else f"{FIELDS}-{thread}"
-        (folder / f"{name}.json").write_text(found.text(), "utf-8")
-        (folder / f"{name}.csv").write_text(fields_csv(found), "utf-8")
-        draw_fields(found, folder / name, simulated=bool(summary.simulated))
+    _write_fields(folder, simulated=bool(summary.simulated))
     for thread in summary.control:
         shown = record.control.threads[thread.thread]
         draw_control(
@@ -187,6 +183,15 @@ def write_results(folder: Path) -> Summary:
                 simulated=bool(summary.simulated),
             )
     return summary
+
+
+def _write_fields(folder: Path, *, simulated: bool) -> None:
+    """Receptive fields, if the session mapped any: as JSON, as CSV and as a figure."""
+    for number, (thread, found) in enumerate(mapped_fields(folder / LOG).items()):
+        name = f"{FIELDS}-{thread}" if number else FIELDS
+        (folder / f"{name}.json").write_text(found.text(), "utf-8")
+        (folder / f"{name}.csv").write_text(fields_csv(found), "utf-8")
+        draw_fields(found, folder / name, simulated=simulated)
 
 
 def session_settings(settings: DryRunSettings) -> SessionSettings:
