@@ -304,7 +304,8 @@ def _default(name: str, field: Any) -> str:
     if field.is_required():
         return "required"
     if field.default_factory is not None:
-        return "`{}`" if field.default_factory is dict else "this computer's name"
+        made = {"rig_id": "this computer's name", "port": "by system"}
+        return "`{}`" if field.default_factory is dict else made[name]
     if field.default is None:
         return "not given"
     if isinstance(field.default, BaseModel) and not isinstance(field.default, PluginChoice):

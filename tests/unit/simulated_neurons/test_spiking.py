@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from protocols.seeds import random_stream
-from simulated_neurons.spiking import Drive, drawn_counts, drawn_ticks, drift_gain, latencies
+from protocols.spike_times import counts_in
+from simulated_neurons.spiking import (
+    TICK_HZ,
+    Drive,
+    drawn_counts,
+    drawn_ticks,
+    drift_gain,
+    latencies,
+)
 
 RATES = np.array([0.0, 10.0, 60.0])
 
@@ -112,3 +120,19 @@ def test_each_site_has_a_latency_of_its_own():
         spikes = np.concatenate([each[site] for each in ticks]) / 30_000
         assert found[site] - 1e-4 <= spikes.min() <= found[site] + 0.02
         assert spikes.max() < found[site] + 0.1
+
+
+def test_spike_times_give_the_count_and_follow_the_rate():
+    """200 spikes/s from 50 to 150 ms, 10 before and after; the count of the window is given."""
+    drive = Drive(np.array([200.0, 0.0]), baseline=10, on_s=0.1, latency_s=0.05)
+    random = random_stream(0, "times")
+    window_s, kept_s = (0.07, 0.17), (-0.1, 0.3)
+    in_time = np.zeros(4)
+    for _ in range(400):
+        counts = drawn_counts(drive.expected(window_s), "poisson", fano=1, random=random)
+        ticks = drawn_ticks(drive, counts, window_s, kept_s, random)
+        assert counts_in(ticks, window_s, TICK_HZ).tolist() == counts.tolist()
+        for place, span in enumerate([(-0.1, 0.05), (0.05, 0.15), (0.15, 0.3), (-0.1, 0.3)]):
+            in_time[place] += counts_in(ticks, span, TICK_HZ)[0]
+    np.testing.assert_allclose(in_time[:3] / 400, [1.5, 20, 1.5], rtol=0.1)
+    assert in_time[3] == in_time[:3].sum()
