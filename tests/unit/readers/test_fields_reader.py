@@ -12,7 +12,7 @@ from protocols.fields import FieldMap
 from protocols.vocabulary import BlockResponses, Outcome
 from synth_server.readers.fields import fields_csv, mapped_fields
 from synth_server.readers.fields_figure import draw_fields
-from synth_server.readers.nwb_tables import receptive_fields
+from synth_server.readers.nwb_fields import receptive_fields
 from synth_server.readers.report.tables import field_tables
 from synth_server.session.build import new_session
 from synth_server.session.products import products_folder
