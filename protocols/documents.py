@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from protocols.fields import FieldPlace
 from protocols.interfaces import SessionInfo
 from protocols.rig_description import RigDescription
 from protocols.settings import Frozen
@@ -50,8 +51,11 @@ class ThreadSettings(Frozen):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     protocol: str = Field(min_length=1, description="a plug-in of stimloop.protocols")
     settings: dict[str, Any] = Field(default_factory=dict)
-    place: Placement | None = Field(
+    place: Placement | FieldPlace | None = Field(
         default=None, description="where its images are shown; none: where the display shows images"
+    )
+    placed_by: FieldPlace | None = Field(
+        default=None, description="where `place` comes from; written by the server"
     )
 
 

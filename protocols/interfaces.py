@@ -13,12 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from protocols.fields import EstimateSettings, FieldMap, FieldShowings
 from protocols.settings import Frozen, PluginChoice
 from protocols.vocabulary import (
     Block,
     BlockResponses,
     Codes,
     Images,
+    Placement,
     Rates,
 )
 
@@ -205,6 +207,18 @@ class Synthesis(Protocol):
         ...
 
 
+class FieldEstimation(Protocol):
+    """Estimates receptive fields; made before the first block, so that wrong settings are told then."""
+
+    def __call__(self, shown: FieldShowings, *, intervals: bool) -> FieldMap:
+        """Of all sites; `intervals`: with bootstrap intervals, which take longer."""
+        ...
+
+    def publish(self, found: FieldMap) -> None:
+        """Leave the result among the session's products, for other threads and sessions."""
+        ...
+
+
 class Changed(NamedTuple):
     """A version of a base image, and for whom it was made."""
 
@@ -284,6 +298,12 @@ class Apparatus(Protocol):
         """The chosen recipe, for images of the size of `natural`, and of their mean and contrast."""
         ...
 
+    def fields(
+        self, settings: EstimateSettings, window_s: tuple[float, float], edge_deg: float
+    ) -> FieldEstimation:
+        """How receptive fields are estimated from counts in this window, to soft-edged patches."""
+        ...
+
     def perturbation(self, n_steps: int) -> Perturbation:
         """Small changes, found by climbs of so many steps."""
         ...
@@ -306,4 +326,13 @@ class SimulatedPopulation(Protocol):
 
     def rates(self, images: Images) -> Rates:
         """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s; a row depends on no other row."""
+        ...
+
+
+@runtime_checkable
+class PlacedPopulation(SimulatedPopulation, Protocol):
+    """Ground truth that sees the screen, and not just the image on it."""
+
+    def rates_on_screen(self, images: Images, places: Sequence[Placement]) -> Rates:
+        """`(n, h, w, 3) uint8`, each at its place on gray → `(n, n_sites)` spikes/s."""
         ...

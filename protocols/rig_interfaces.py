@@ -137,6 +137,15 @@ class Fixation(Protocol):
 
 
 @runtime_checkable
+class DisplayWatching(Protocol):
+    """A part of a rig that is told of the display: a subject that sees the screen, an eye tracker."""
+
+    def watch_on(self, display: Display) -> None:
+        """Called once, before the first trial."""
+        ...
+
+
+@runtime_checkable
 class GazeFixation(Fixation, Protocol):
     """A `Fixation` that needs the display: its window, its frames, its clock."""
 

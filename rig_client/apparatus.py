@@ -13,6 +13,7 @@ from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import (
     Acquisition,
     Display,
+    DisplayWatching,
     Fixation,
     GazeFixation,
     Reward,
@@ -94,6 +95,8 @@ def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
             fixation.watch_on(display)
         if isinstance(fixation, WordNoting):
             trigger = NotedTrigger(trigger, fixation)
+        if isinstance(acquisition, DisplayWatching):
+            acquisition.watch_on(display)
         check_is_seen(settings, display, acquisition)
         made.pop_all()
     names = {kind: getattr(settings, kind).name for kind in GROUPS_OF_PARTS}

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols import plugins
 from protocols.errors import PluginError, RecorderGap, RigError
-from protocols.interfaces import SessionInfo, SimulatedPopulation
-from protocols.rig_interfaces import Measurement
+from protocols.interfaces import PlacedPopulation, SessionInfo, SimulatedPopulation
+from protocols.rig_interfaces import Display, Measurement
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
-from protocols.vocabulary import Block, Cue
+from protocols.vocabulary import Block, Cue, Placement
 from simulated_neurons.spiking import (
     TICK_HZ,
     Drive,
@@ -20,7 +22,12 @@ from simulated_neurons.spiking import (
     drawn_counts,
     drawn_ticks,
     drift_gain,
+    latencies,
 )
+
+Ms = Annotated[float, Field(ge=0, le=1000)]
+Latencies: TypeAlias = Ms | tuple[Ms, Ms]
+"""Of all sites; or low and high, of which each site has its own."""
 
 
 class SimulatedAcquisitionSettings(Frozen):
@@ -29,7 +36,8 @@ class SimulatedAcquisitionSettings(Frozen):
     subject: PluginChoice = PluginChoice(name="v4_like")
     noise: Noise = "poisson"
     fano: float = Field(default=1.5, ge=1, le=20, description="variance / mean if overdispersed")
-    latency_ms: float = Field(default=70, ge=0, le=1000, description="from onset to response")
+    latency_ms: Latencies = Field(default=70, description="from onset to response, or [low, high]")
+    transient: float = Field(default=0, ge=0, le=1.5, description="first 40 ms above the mean")
     baseline_rate: float = Field(default=2, ge=0, le=1000, description="spikes/s without an image")
     drift: float = Field(default=0, ge=0, lt=1, description="slow gain change: 1 ± drift")
     drop_rate: float = Field(default=0, ge=0, le=1, description="presentations the recorder loses")
@@ -47,14 +55,20 @@ class SimulatedAcquisition:
         self._settings = settings
         self._session = session
         self._subject = _subject(settings.subject)
+        self._latency_s = _latency_s(settings.latency_ms, self._subject)
         self._block: Block | None = None
         self._known: dict[str, NDArray[np.float64]] = {}
         self._marked: set[Cue] = set()
+        self._usual_place = Placement(size_deg=4)
 
     @property
     def site_ids(self) -> tuple[str, ...]:
         """Those of the subject."""
         return self._subject.site_ids
+
+    def watch_on(self, display: Display) -> None:
+        """Where images appear that have no place of their own; a subject that is placed sees it."""
+        self._usual_place = display.describe().place
 
     def stage(self, block: Block) -> None:
         """All rates of the block at once, so that nothing is computed while it is shown.
@@ -64,8 +78,7 @@ class SimulatedAcquisition:
         ids = block.stimulus_ids
         new = [i for i, name in enumerate(ids) if name not in self._known]
         if new:
-            rates = self._subject.rates(block.images[new])
-            self._known.update(zip((ids[i] for i in new), rates, strict=True))
+            self._known.update(zip((ids[i] for i in new), self._rates(block, new), strict=True))
         self._block = block
         self._marked.clear()
 
@@ -110,7 +123,8 @@ class SimulatedAcquisition:
             rates=self._known[cue.stimulus_id] * self._gain(cue, block),
             baseline=settings.baseline_rate * self._gain(cue, block),
             on_s=block.timing.on_ms / 1000,
-            latency_s=settings.latency_ms / 1000,
+            latency_s=self._latency_s,
+            transient=settings.transient,
         )
         counts = drawn_counts(
             drive.expected(window_s),
@@ -129,6 +143,13 @@ class SimulatedAcquisition:
 
     def close(self) -> None:
         """Nothing to release."""
+
+    def _rates(self, block: Block, rows: list[int]) -> NDArray[np.float64]:
+        """`(len(rows), n_sites)` spikes/s to images of the block, where they are shown."""
+        if not isinstance(self._subject, PlacedPopulation):
+            return self._subject.rates(block.images[rows])
+        places = [block.stimuli[row].place or self._usual_place for row in rows]
+        return self._subject.rates_on_screen(block.images[rows], places)
 
     def _gain(self, cue: Cue, block: Block) -> float:
         n_trials = len(block.order) / block.timing.presentations_per_trial
@@ -159,6 +180,13 @@ class SimulatedAcquisition:
                 got=f"{len(self._marked)} other presentations marked in this block",
             )
         return self._block
+
+
+def _latency_s(given: Latencies, subject: SimulatedPopulation) -> float | NDArray[np.float64]:
+    """Of all sites, or of each: the neurons' own, the same in every session."""
+    if isinstance(given, tuple):
+        return latencies(0, subject.site_ids, given)
+    return given / 1000
 
 
 def _subject(choice: PluginChoice) -> SimulatedPopulation:

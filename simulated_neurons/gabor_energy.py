@@ -71,6 +71,11 @@ class GaborEnergyPopulation:
         """`site-00` …"""
         return site_names(self._settings.n_sites)
 
+    @property
+    def fields_in_image(self) -> NDArray[np.float64]:
+        """`(n_sites, 3)`: centre from the left and from the top, and σ, as parts of the image."""
+        return np.array([(one.right, one.down, one.sigma) for one in self.tuning])
+
     def rates(self, images: Images) -> Rates:
         """`(n, size, size, 3) uint8` → `(n, n_sites)` spikes/s, a multiple of 0.001.
 

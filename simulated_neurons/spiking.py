@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -12,42 +13,76 @@ from protocols.seeds import random_stream
 from protocols.spike_times import Ticks, ticks_after
 from protocols.vocabulary import Counts
 
+Floats: TypeAlias = NDArray[np.float64]
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
 
+TRANSIENT_S = 0.04
+"""How long a response is above its mean, if it has a transient."""
 TICK_HZ = 30_000.0
 """Ticks of simulated spike times in a second."""
 DRIFT_PERIODS = (61.0, 23.0, 7.0)
 """Blocks. About an hour, twenty and seven minutes at a minute a block."""
 
 
+class Piece(NamedTuple):
+    """`[start, stop)` s after the onset, and the rate there in spikes/s."""
+
+    start: float
+    stop: float
+    rate: float
+
+
 class Drive(NamedTuple):
-    """What drives the sites around one onset: a step that begins a latency after it.
+    """What drives the sites around one onset: an answer that begins a latency after it.
 
     Attributes:
-        rates: `(n_sites,)` spikes/s from `latency_s` to `latency_s + on_s` after the onset.
+        rates: `(n_sites,)` spikes/s, mean from the latency to `on_s` later.
         baseline: Spikes/s at all other times.
         on_s: Duration of the image.
-        latency_s: Of the response.
+        latency_s: Of the response: of all sites, or `(n_sites,)`.
+        transient: By which part of the mean rate the first `TRANSIENT_S` lie above it; what follows
+            lies below, so that the mean stays.
     """
 
     rates: NDArray[np.float64]
     baseline: float
     on_s: float
-    latency_s: float
+    latency_s: float | NDArray[np.float64]
+    transient: float = 0.0
 
-    def pieces(self, span_s: tuple[float, float]) -> list[tuple[float, float, bool]]:
-        """`[start, stop)` s cut where the drive begins and ends; whether the image drives each."""
+    def pieces(self, span_s: tuple[float, float], site: int = 0) -> list[Piece]:
+        """The span cut where the site's drive changes."""
         start, stop = span_s
-        begins, ends = self.latency_s, self.latency_s + self.on_s
-        edges = [start, *(edge for edge in (begins, ends) if start < edge < stop), stop]
-        return [(a, b, begins <= a < ends) for a, b in itertools.pairwise(edges)]
+        begins = float(np.broadcast_to(self.latency_s, len(self.rates))[site])
+        ends = begins + self.on_s
+        cuts = [begins, ends]
+        if self.transient and self.on_s > TRANSIENT_S:
+            cuts.insert(1, begins + TRANSIENT_S)
+        edges = [start, *(edge for edge in cuts if start < edge < stop), stop]
+        rate = float(self.rates[site])
+        return [
+            Piece(a, b, self._factor(a - begins) * rate if begins <= a < ends else self.baseline)
+            for a, b in itertools.pairwise(edges)
+        ]
+
+    def _factor(self, after_s: float) -> float:
+        """The rate so long after the latency, as a part of its mean."""
+        if not self.transient or self.on_s <= TRANSIENT_S:
+            return 1.0
+        if after_s < TRANSIENT_S - 1e-12:
+            return 1 + self.transient
+        rest = self.on_s - TRANSIENT_S
+        return max(0.0, 1 - self.transient * TRANSIENT_S / rest)
 
     def expected(self, span_s: tuple[float, float]) -> Counts:
         """`(n_sites,)` expected spikes: the integral of the rate over `[start, stop)` s."""
-        total = np.zeros(len(self.rates))
-        for start, stop, driven in self.pieces(span_s):
-            total += (stop - start) * (self.rates if driven else self.baseline)
-        return total
+        return np.array(
+            [
+                sum((stop - start) * rate for start, stop, rate in self.pieces(span_s, site))
+                for site in range(len(self.rates))
+            ],
+            np.float64,
+        )
 
 
 def drawn_ticks(
@@ -76,12 +111,10 @@ def _spread(
     drive: Drive, site: int, number: int, span_s: tuple[float, float], random: np.random.Generator
 ) -> NDArray[np.int64]:
     """`(number,)` ticks in the span, as dense as the site's rate."""
-    pieces = drive.pieces(span_s)
-    weights = np.array(
-        [(b - a) * (drive.rates[site] if driven else drive.baseline) for a, b, driven in pieces]
-    )
+    pieces = drive.pieces(span_s, site)
+    weights = np.array([(piece.stop - piece.start) * piece.rate for piece in pieces])
     if not weights.sum():
-        weights = np.array([b - a for a, b, _ in pieces])
+        weights = np.array([piece.stop - piece.start for piece in pieces])
     chosen = random.choice(len(pieces), size=number, p=weights / weights.sum())
     edges = np.array([[ticks_after(edge, TICK_HZ) for edge in piece[:2]] for piece in pieces])
     low, high = edges[chosen].reshape(-1, 2).T
@@ -102,6 +135,14 @@ def drawn_counts(
     if noise == "overdispersed" and fano > 1:
         expected = random.gamma(expected / (fano - 1), fano - 1)
     return random.poisson(expected).astype(np.float64)
+
+
+def latencies(seed: int, site_ids: Sequence[str], range_ms: tuple[float, float]) -> Floats:
+    """`(n_sites,)` s: each site's own, evenly drawn; more sites leave the first as they were."""
+    low, high = range_ms
+    return np.array(
+        [random_stream(seed, "latency", site).uniform(low, high) / 1000 for site in site_ids]
+    )
 
 
 def drift_gain(seed: int, *, block_index: int, place: float, amplitude: float) -> float:

@@ -2,7 +2,8 @@
 
 Each site sees a pretrained network's intermediate layer through a Gaussian receptive field. Let
 z_c(x) be channel c at place x, standardised on natural images; w the site's sparse mixture (of unit
-length); g its receptive field and G a wider surround (each summing to 1). Its drive is
+length, of the sign with which plain gray drives it less than most natural images do); g its receptive
+field and G a wider surround (each summing to 1). Its drive is
 
     u = Σ_x g(x) [Σ_c w_c z_c(x)]₊²  /  (σ² + Σ_x G(x) mean_c z_c(x)²)
 
@@ -37,6 +38,8 @@ from simulated_neurons.sites import site_names
 
 TYPICAL_PERCENTILE, BEST_PERCENTILE = 50, 98
 DECIMALS = 3
+GRAY = 128
+"""Of a screen without an image."""
 
 
 class V4LikeSettings(Frozen):
@@ -89,9 +92,15 @@ class V4LikePopulation:
             self._mean = features.mean(dim=(0, 2, 3), keepdim=True)
             self._std = features.std(dim=(0, 2, 3), keepdim=True).clamp(min=1e-6)
             _, channels, height, width = features.shape
-            self._wiring = _wiring(settings, channels, height, width)
-            drive = torch.cat([self._drive(one[None]) for one in features]).numpy()
-        self._half_drive, self._exponent = _calibrated(drive, settings)
+            self._wiring, self._fields = _wiring(settings, channels, height, width)
+            drive = torch.cat([self._drive(one[None]) for one in features])
+            gray = self._drive(self._features(np.full_like(patches[0], GRAY)))[0]
+            # A site that gray drives more than most images is turned into its opposite.
+            turned = gray >= drive.median(dim=0).values
+            self._wiring.mixture[turned] *= -1
+            if turned.any():
+                drive = torch.cat([self._drive(one[None]) for one in features])
+        self._half_drive, self._exponent = _calibrated(drive.numpy(), settings)
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -111,6 +120,11 @@ class V4LikePopulation:
         relative = (drive / self._half_drive) ** self._exponent
         return np.round(low + (high - low) * relative / (1 + relative), DECIMALS)
 
+    @property
+    def fields_in_image(self) -> NDArray[np.float64]:
+        """`(n_sites, 3)`: centre from the left and from the top, and σ, as parts of the image."""
+        return self._fields
+
     def _features(self, image: NDArray[np.uint8]) -> Tensor:
         pixels = pixels_of(image[None], self._backbone.device)
         features: Tensor = self._backbone(resized(pixels, self._settings.input_px))
@@ -129,9 +143,12 @@ def _backbone(settings: V4LikeSettings) -> Backbone:
     return load_backbone(settings.backbone, settings.layer, device="cpu")
 
 
-def _wiring(settings: V4LikeSettings, channels: int, height: int, width: int) -> Wiring:
+def _wiring(
+    settings: V4LikeSettings, channels: int, height: int, width: int
+) -> tuple[Wiring, NDArray[np.float64]]:
     """Draws every site from its own stream, so that more sites leave the first ones as they were."""
     rows: list[tuple[NDArray[np.float64], ...]] = []
+    fields: list[tuple[float, float, float]] = []
     for site in site_names(settings.n_sites):
         random = random_stream(settings.seed, "v4-like", site)
         chosen = random.choice(channels, size=min(settings.n_channels, channels), replace=False)
@@ -139,6 +156,7 @@ def _wiring(settings: V4LikeSettings, channels: int, height: int, width: int) ->
         mixture[chosen] = random.standard_normal(len(chosen))
         centre = random.uniform(0.35, 0.65, size=2)
         sigma = random.uniform(0.07, 0.14)
+        fields.append((float(centre[1]), float(centre[0]), float(sigma)))
         rows.append(
             (
                 mixture / np.linalg.norm(mixture),
@@ -146,7 +164,8 @@ def _wiring(settings: V4LikeSettings, channels: int, height: int, width: int) ->
                 _gaussian(centre, 2.5 * sigma, height, width),
             )
         )
-    return Wiring(*(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)))
+    wiring = Wiring(*(torch.from_numpy(np.stack(part)) for part in zip(*rows, strict=True)))
+    return wiring, np.array(fields)
 
 
 def _gaussian(

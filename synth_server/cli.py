@@ -25,6 +25,7 @@ from synth_server import (
     results_command,
     sessions_command,
     variants_command,
+    windows_command,
 )
 from synth_server.control_commands import KeysFolder
 from synth_server.encoder_service import commands as encoder_service_commands
@@ -69,7 +70,8 @@ def dry_run_command(
     protocol: Annotated[
         str,
         typer.Option(
-            help="evolve, map_responses, stretch, one-hot-population, perturb, reduction."
+            help="evolve, map_fields, map_responses, stretch, one-hot-population, perturb or "
+            "reduction."
         ),
     ] = "evolve",
     seed: Annotated[int, typer.Option(min=0, help="One seed gives one session.")] = 0,
@@ -373,6 +375,7 @@ report_command.register(app)
 doctor_command.register(app)
 export_command.register(app)
 sessions_command.register(app)
+windows_command.register(app)
 encoder_commands.register(app)
 compare_command.register(app)
 explain_command.register(app)

@@ -20,6 +20,8 @@ from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError
 from protocols.experiments.control import ControlSettings
 from protocols.experiments.evolve import EvolveSettings
+from protocols.experiments.map_fields import MapFieldsSettings
+from protocols.experiments.site_choice import BestTargets
 from protocols.outputs import check_new_folder
 from protocols.settings import Frozen, merged, validated
 from synth_server.dry_run_processes import (
@@ -33,6 +35,8 @@ from synth_server.dry_run_processes import (
 )
 from synth_server.interrupts import STOPPED_NOW, Interrupts
 from synth_server.readers.control_figure import draw_control
+from synth_server.readers.fields import fields_csv, mapped_fields
+from synth_server.readers.fields_figure import draw_fields
 from synth_server.readers.figure import draw_evolution, draw_responses
 from synth_server.readers.learning_figure import draw_learning
 from synth_server.readers.progress import LiveProgress
@@ -70,7 +74,7 @@ DISPLAYS: dict[str, dict[str, Any]] = {
 }
 """Options of displays in a rehearsal: nobody counts late frames there, and nobody waits for any."""
 SUMMARY = "summary.json"
-EVOLUTION, RESPONSES = "evolution.png", "responses"
+EVOLUTION, RESPONSES, FIELDS = "evolution.png", "responses", "fields"
 
 
 class DryRunSettings(Frozen):
@@ -155,6 +159,7 @@ def write_results(folder: Path) -> Summary:
     (folder / SUMMARY).write_text(summary.model_dump_json(indent=2) + "\n", "utf-8")
     draw_evolution(record, summary, folder / LOG, folder / EVOLUTION)
     draw_responses(record, folder / LOG, folder / RESPONSES)
+    _write_fields(folder, simulated=bool(summary.simulated))
     for thread in summary.control:
         shown = record.control.threads[thread.thread]
         draw_control(
@@ -178,6 +183,15 @@ def write_results(folder: Path) -> Summary:
                 simulated=bool(summary.simulated),
             )
     return summary
+
+
+def _write_fields(folder: Path, *, simulated: bool) -> None:
+    """Receptive fields, if the session mapped any: as JSON, as CSV and as a figure."""
+    for number, (thread, found) in enumerate(mapped_fields(folder / LOG).items()):
+        name = f"{FIELDS}-{thread}" if number else FIELDS
+        (folder / f"{name}.json").write_text(found.text(), "utf-8")
+        (folder / f"{name}.csv").write_text(fields_csv(found), "utf-8")
+        draw_fields(found, folder / name, simulated=simulated)
 
 
 def session_settings(settings: DryRunSettings) -> SessionSettings:
@@ -246,11 +260,15 @@ def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
     """How many blocks a thread will have, at most; 0 where it cannot be said beforehand."""
     if thread.protocol == "evolve":
         return _evolution_blocks(validated(EvolveSettings, thread.settings, where=thread.name))
+    if thread.protocol == "map_fields":
+        return _mapping_blocks(validated(MapFieldsSettings, thread.settings, where=thread.name))
     if thread.protocol not in CONTROL:
         return 0
     settings = validated(ControlSettings, _known(thread.settings), where=thread.name)
     mapping, comparison = settings.mapping, settings.comparison
-    n_targets = len(settings.targets or ()) or n_sites
+    n_targets = len(settings.named_targets) or n_sites
+    if isinstance(settings.targets, BestTargets):
+        n_targets = min(settings.targets.best, n_sites)
     n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
     n_images = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
     learning, is_taught = settings.learning, settings.encoder is None
@@ -261,6 +279,11 @@ def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
         + is_taught * learning.rounds * a_round
         + comparison.repetitions * ceil(n_images / comparison.images_per_block)
     )
+
+
+def _mapping_blocks(settings: MapFieldsSettings) -> int:
+    fine = settings.fine
+    return settings.coarse.most_showings + (fine.most_showings if fine.showings else 0)
 
 
 def _evolution_blocks(settings: EvolveSettings) -> int:
@@ -281,6 +304,8 @@ def rig_settings(settings: DryRunSettings, server: str = "") -> dict[str, Any]:
     if settings.subject.startswith("torch:"):
         path = str(Path(settings.subject.removeprefix("torch:")).resolve())
         subject = {"name": "torch", "options": {"path": path}}
+    if settings.plan == "map_fields" and settings.subject != "placed":
+        subject = {"name": "placed", "options": {"population": subject}}
     return {
         "server": server or "tcp://127.0.0.1:0",
         "rig_id": "dry-run",

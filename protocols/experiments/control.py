@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache
-from typing import NamedTuple, Self, TypeAlias
+from typing import Annotated, NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from protocols.experiments.rounds import (
     from_best,
     learn,
 )
+from protocols.experiments.site_choice import BestTargets, chosen_targets
 from protocols.interfaces import (
     Apparatus,
     Encoder,
@@ -66,8 +67,8 @@ class ControlSettings(Frozen):
     images: str = Field(default="embedded", description="natural: 'embedded', a folder or a zip")
     n_images: int = Field(default=640, ge=2, le=100_000, description="the first n")
     image_size_px: int = Field(default=112, ge=16, le=2048, description="of all images")
-    targets: tuple[SiteId, ...] | None = Field(
-        default=None, min_length=1, description="sites to make images for; all if not given"
+    targets: Annotated[tuple[SiteId, ...], Field(min_length=1)] | BestTargets | None = Field(
+        default=None, description="sites to make images for, or { best = … }; all if not given"
     )
     n_seeds: int = Field(default=5, ge=1, le=1000, description="images for each target")
     encoder: str | None = Field(default=None, description="a file; fitted here if not given")
@@ -87,9 +88,16 @@ class ControlSettings(Frozen):
             raise ValueError("candidates need an encoder: without a mapping none can be fitted")
         if self.candidates is not None and not all(self.candidates.values()):
             raise ValueError("every target of candidates needs at least one image")
-        if self.targets is not None and len(set(self.targets)) < len(self.targets):
+        if len(set(self.named_targets)) < len(self.named_targets):
             raise ValueError("a target is named twice")
+        if isinstance(self.targets, BestTargets) and self.candidates is not None:
+            raise ValueError("the best targets are chosen by a mapping: candidates leave it out")
         return self
+
+    @property
+    def named_targets(self) -> tuple[SiteId, ...]:
+        """Targets that are known beforehand; none where all are, or the best are to be found."""
+        return self.targets if isinstance(self.targets, tuple) else ()
 
 
 class Scale(NamedTuple):
@@ -186,7 +194,7 @@ def _mapped(
     fit: EncoderFit,
 ) -> Generator[Block, BlockResponses, Mapped]:
     """Responses to natural images; an encoder fitted to them, or the given one."""
-    _require(settings.targets or (), apparatus)
+    _require(settings.named_targets, apparatus)
     measured = yield from passes(
         StimulusSet.of(photographs.images, Role.NATURAL, photographs.names),
         settings.mapping.repetitions,
@@ -199,6 +207,12 @@ def _mapped(
     rates = measured.counts / (stop_s - start_s)
     encoder = fit(photographs.images, rates, measured.site_ids)
     targets = _targets(settings, encoder, aim)
+    if isinstance(settings.targets, BestTargets):
+        halves = apparatus.random_stream("targets")
+        wanted = settings.targets
+        targets = chosen_targets(
+            wanted, measured.counts, measured.site_ids, encoder.site_ids, halves
+        )
     columns = [measured.site_ids.index(site) for site in encoder.site_ids]
     means = Measured(measured.site_ids, rates).means[:, columns]
     scale = Scale.of(means, encoder.site_ids)
@@ -274,12 +288,14 @@ def _require(site_ids: Sequence[str], apparatus: Apparatus) -> None:
 
 def _targets(settings: ControlSettings, encoder: Encoder, aim: Aim) -> tuple[str, ...]:
     """The targets that the encoder predicts; sites that never varied were left out of the fit."""
-    found = tuple(site for site in settings.targets or encoder.site_ids if site in encoder.site_ids)
+    found = tuple(
+        site for site in settings.named_targets or encoder.site_ids if site in encoder.site_ids
+    )
     if not found or len(encoder.site_ids) < aim.least_sites:
         raise DataError(
             "there is no site that images can be made for",
             where="targets",
-            expected=f"one of {', '.join(settings.targets or ('all sites',))}, "
+            expected=f"one of {', '.join(settings.named_targets or ('all sites',))}, "
             f"among at least {aim.least_sites} that the encoder predicts",
             got=f"predicted: {', '.join(encoder.site_ids)}",
             remedy="choose other targets, or record more sites",

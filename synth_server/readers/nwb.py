@@ -22,8 +22,10 @@ from protocols.names import nwb_name
 from protocols.rig_description import DisplayDescription
 from synth_server.readers import nwb_tables
 from synth_server.readers.export_libraries import nwb
+from synth_server.readers.fields import mapped_fields
 from synth_server.readers.logged_session import LoggedSession, read_session
 from synth_server.readers.new_file import new_file
+from synth_server.readers.nwb_fields import receptive_fields
 from synth_server.readers.nwb_gaze import eye_tracking
 from synth_server.readers.nwb_images import SEPARATE_AT_MOST, ImageStore
 from synth_server.readers.nwb_subject import SubjectSettings
@@ -115,6 +117,8 @@ def _assembled(
     if session.site_ids:
         _add_electrodes(nwbfile, session, subject)
         recording.add(nwb_tables.sites(session, nwbfile.electrodes))
+        if (fields := receptive_fields(mapped_fields(session.path))) is not None:
+            recording.add(fields)
         nwbfile.units = units(session, timeline, log, nwbfile.electrodes)
     if (clocks := nwb_tables.clocks(session, timeline)) is not None:
         recording.add(clocks)

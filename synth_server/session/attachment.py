@@ -78,7 +78,9 @@ def check_can_show(
     So is a rig that gives no spike times where a block requires them.
     """
     wanted: dict[Placement, str] = {
-        thread.place: f"thread {thread.name}" for thread in threads if thread.place is not None
+        thread.place: f"thread {thread.name}"
+        for thread in threads
+        if isinstance(thread.place, Placement)
     }
     for block in blocks:
         here = f"block {block.index} (thread {block.thread})"

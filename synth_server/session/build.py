@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -12,13 +13,21 @@ import numpy as np
 
 from protocols import plugins
 from protocols.digests import array_digest, canonical_json
-from protocols.documents import LOG_VERSION, EventKind, SessionSettings, SessionStarted
+from protocols.documents import (
+    LOG_VERSION,
+    EventKind,
+    SessionSettings,
+    SessionStarted,
+    ThreadSettings,
+)
 from protocols.errors import SettingsError
+from protocols.fields import EstimateSettings, FieldPlace
 from protocols.interfaces import (
     Apparatus,
     CodeSampler,
     Encoder,
     EncoderFit,
+    FieldEstimation,
     ImageGenerator,
     ImageParts,
     Inversion,
@@ -39,6 +48,7 @@ from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 from synth_server.synthesis.photographs import load_photographs
 
+logger = logging.getLogger(__name__)
 VERSIONED = ("stimloop", "numpy", "torch", "torchvision", "scipy", "pydantic", "pyzmq")
 
 
@@ -59,6 +69,7 @@ class Equipment:
         self.objectives: list[Objective] = []
         self.products = products or Products()
         self._generators: dict[bytes, ImageGenerator] = {}
+        self._maps_fields = False
 
     def generator(self, choice: PluginChoice) -> ImageGenerator:
         """The chosen generator; loaded once."""
@@ -122,6 +133,20 @@ class Equipment:
         name = canonical_json(choice.model_dump(mode="json")).decode()
         self.digests[f"synthesis {name}, {natural.shape[1]} px"] = made.digest
         return made
+
+    def fields(
+        self,
+        settings: EstimateSettings,
+        window_s: tuple[float, float],
+        edge_deg: float,
+        thread: str,
+    ) -> FieldEstimation:
+        """Estimates of receptive fields; the first thread's go to `fields.json`."""
+        from synth_server.session.fields import SessionFields
+
+        name = f"fields-{thread}" if self._maps_fields else "fields"
+        self._maps_fields = True
+        return SessionFields(settings, window_s, edge_deg, self.products, name)
 
     def perturbation(self, n_steps: int) -> Perturbation:
         """Small changes, found by climbs of so many steps."""
@@ -193,6 +218,12 @@ class ThreadApparatus:
         """See `Equipment.synthesis`."""
         return self._equipment.synthesis(choice, natural)
 
+    def fields(
+        self, settings: EstimateSettings, window_s: tuple[float, float], edge_deg: float
+    ) -> FieldEstimation:
+        """See `Equipment.fields`."""
+        return self._equipment.fields(settings, window_s, edge_deg, self._thread)
+
     def perturbation(self, n_steps: int) -> Perturbation:
         """See `Equipment.perturbation`."""
         return self._equipment.perturbation(n_steps)
@@ -221,8 +252,26 @@ def resolved(settings: SessionSettings) -> SessionSettings:
         experiment = plugins.load("stimloop.protocols", thread.protocol)
         choice = PluginChoice(name=thread.protocol, options=thread.settings)
         checked = plugins.settings_of("stimloop.protocols", choice, experiment)
-        threads.append(thread.model_copy(update={"settings": plugins.resolved(checked)}))
+        known = thread.model_copy(update={"settings": plugins.resolved(checked)})
+        threads.append(_placed(known))
     return settings.model_copy(update={"threads": tuple(threads)})
+
+
+def _placed(thread: ThreadSettings) -> ThreadSettings:
+    """With the place that follows from mapped fields, if it is to; the log keeps both.
+
+    Raises:
+        SettingsError: If the fields cannot be read, or give no place.
+    """
+    if not isinstance(thread.place, FieldPlace):
+        return thread
+    where = f"thread {thread.name}: place by {thread.place.fields}"
+    found, sites = thread.place.read(), thread.place.sites
+    place = found.place(sites, where=where)
+    for field in found.left_out(sites):
+        logger.warning("%s: %s is left out: %s", where, field.site, field.why_not)
+    logger.info("thread %s: images %s, by %s", thread.name, place, thread.place.fields)
+    return thread.model_copy(update={"place": place, "placed_by": thread.place})
 
 
 def build_plans(settings: SessionSettings, equipment: Equipment) -> dict[str, Plan]:
@@ -288,4 +337,8 @@ def device_name() -> str:
 
 def places_of(settings: SessionSettings) -> dict[str, Placement]:
     """Thread → where its images are shown that have no place of their own."""
-    return {thread.name: thread.place for thread in settings.threads if thread.place is not None}
+    return {
+        thread.name: thread.place
+        for thread in settings.threads
+        if isinstance(thread.place, Placement)
+    }

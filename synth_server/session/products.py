@@ -94,6 +94,18 @@ class Products:
             logger.warning("%s cannot be kept for a restart: %s", self._own / name, error)
             return product
 
+    def publish(self, name: str, text: str) -> None:
+        """Leave a text for people under a name of its own; one that cannot be kept is told of."""
+        if self._own is None:
+            return
+        try:
+            self._own.mkdir(parents=True, exist_ok=True)
+            part = self._own / f"{name}.part"
+            part.write_text(text, "utf-8")
+            part.replace(self._own / name)
+        except OSError as error:
+            logger.warning("%s cannot be written: %s", self._own / name, error)
+
     @contextmanager
     def telling(self, what: str) -> Iterator[Callable[[int, int, str], None]]:
         """Gives a function that takes (steps done, steps in all, what is being done).

@@ -24,6 +24,7 @@ from protocols.vocabulary import Block, BlockResponses
 from protocols.wire.messages import Accepted, Attach, RefusalReason, SessionState, SessionStatus
 from synth_server.session.attachment import check_can_show, check_same_rig, check_sites
 from synth_server.session.conductor import Conductor
+from synth_server.session.expected import said
 from synth_server.session.log import SessionLog
 from synth_server.session.products import Interrupted
 from synth_server.session.validation import check_responses
@@ -248,9 +249,24 @@ class Session:
                 check_same_rig(self.rig, rig)
             check_sites(self._objectives, rig)
             check_can_show(rig, self.settings.threads, self.conductor.outstanding.values())
+            if self.rig is None and not self._ended:
+                self._tell_length(len(rig.site_ids))
             if rig != self.rig and not self._ended:
                 self._append(EventKind.RIG_ATTACHED, rig)
             self.rig = rig
+
+    def _tell_length(self, n_sites: int) -> None:
+        """How much will be shown, before the first image is."""
+        text, is_long = said(self.settings.threads, n_sites)
+        if is_long:
+            logger.warning(
+                "session %s: %s. Fewer targets (targets = { best = 12 }), seeds or repetitions make "
+                "it shorter",
+                self.session_id,
+                text,
+            )
+        elif text:
+            logger.info("session %s: %s", self.session_id, text)
 
     def control(self, command: str, text: str = "") -> None:
         """Carry out one of `COMMANDS`, durably; repeating one changes nothing.

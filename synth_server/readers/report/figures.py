@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from protocols.errors import StimloopError
+from protocols.fields import FieldMap
 from protocols.vocabulary import Role
 from synth_server.readers.categories import category_responses
 from synth_server.readers.categories_figure import draw_categories
 from synth_server.readers.control_figure import draw_control
 from synth_server.readers.evolution import EvolutionRecord
+from synth_server.readers.fields_figure import draw_fields
 from synth_server.readers.figure import draw_responses
 from synth_server.readers.gains import ControlSummary
 from synth_server.readers.learning_figure import draw_learning
@@ -97,6 +99,21 @@ def learning_figures(
             "best of several noisy means is high by luck; the test's are fresh).",
             file,
         )
+
+
+def field_figures(
+    fields: Mapping[str, FieldMap], folder: Path, *, simulated: bool
+) -> Iterator[Figure]:
+    """Receptive fields over the screen, one for each thread that mapped them."""
+    for thread, found in fields.items():
+        file = folder / f"fields-{thread}"
+        draw_fields(found, file, formats=FORMATS, simulated=simulated)
+        caption = (
+            "Circles: one σ of each site's field, with 95 % intervals of its centre; dashed: at the "
+            "edge of the mapped grid (the outer square), never used to place images. Violet: the site "
+            "is suppressed. Dotted: the place that covers the fields. Cross: straight ahead."
+        )
+        yield Figure(f"Receptive fields: {thread}", caption, file)
 
 
 def mapping_figures(record: EvolutionRecord, log_path: Path, folder: Path) -> Iterator[Figure]:

@@ -130,7 +130,7 @@ def _control(threads: list[ThreadSettings]) -> str:
         said.append(f"The encoder was {one['encoder']}.")
     else:
         said.append(f"To them, an encoder was fitted: {choices.fit(one['fit'])}.")
-    targets = "every site" if one["targets"] is None else n_of(len(one["targets"]), "site")
+    targets = _said_of_targets(one["targets"])
     aim = threads[0].protocol.replace("_", "-")
     if _learns(one):
         said += _learning(one, targets, aim)
@@ -159,6 +159,17 @@ def _learns(one: Settings) -> bool:
     return bool(one.get("learning", {}).get("rounds")) and not one["encoder"]
 
 
+def _said_of_targets(targets: Any) -> str:
+    if targets is None:
+        return "every site"
+    if isinstance(targets, dict):
+        return (
+            f"the sites (at most {targets['best']}) whose answers to natural images repeated best "
+            f"(split-half reliability of at least {targets['least_reliability']:g})"
+        )
+    return n_of(len(targets), "site")
+
+
 def _learning(one: Settings, targets: str, aim: str) -> list[str]:
     how = one["learning"]
     n_scratch = round(how["explore"] * how["n_images"])
@@ -183,6 +194,33 @@ def _mapping(threads: list[ThreadSettings]) -> str:
     )
 
 
+def _fields(threads: list[ThreadSettings]) -> str:
+    one = threads[0].settings
+    coarse, fine, how = one["coarse"], one["fine"], one["estimate"]
+    said = (
+        f"receptive fields were mapped with round patches of {n_of(one['n_textures'], 'texture')}, in "
+        f"turn at each place, and plain gray among them ({one['blanks']:.0%} of the patches): "
+        f"{_grid(coarse)} around ({one['centre_deg'][0]:g}°, {one['centre_deg'][1]:g}°)"
+    )
+    if fine["showings"]:
+        said += f", then {_grid(fine)} around the median centre"
+    return (
+        f"{said}. Where fewer than {one['enough']:.0%} of the sites had a field, a grid was shown up to "
+        f"{times(coarse['most_showings'])} (the fine one {times(fine['most_showings'])}). A field is a "
+        "2-D Gaussian, covered in part by a patch; its centre, σ and amplitude, the textures' gains and "
+        "a baseline were fitted to the counts by maximum likelihood (Poisson). A site has a field if "
+        f"p < {how['alpha']:g} in a permutation test ({how['n_permutations']} permutations of places "
+        f"within textures); intervals are 95 % of {how['n_bootstrap']} bootstrap resamples."
+    )
+
+
+def _grid(grid: Settings) -> str:
+    return (
+        f"{grid['n_across']} × {grid['n_across']} places {grid['step_deg']:g}° apart, patches of "
+        f"{grid['patch_deg']:g}°, {times(grid['showings'])} each"
+    )
+
+
 def _any(threads: list[ThreadSettings]) -> str:
     one = threads[0]
     return (
@@ -196,6 +234,7 @@ PARAGRAPHS: Mapping[str, Callable[[list[ThreadSettings]], str]] = {
     "stretch": _control,
     "one_hot_population": _control,
     "map_responses": _mapping,
+    "map_fields": _fields,
 }
 
 

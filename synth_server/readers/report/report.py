@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,12 +12,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from protocols.digests import canonical_json
 from protocols.errors import DataError
+from protocols.fields import FieldMap
 from synth_server.readers.evolution import EvolutionRecord
+from synth_server.readers.fields import mapped_fields
 from synth_server.readers.network_features import FeatureSettings
 from synth_server.readers.report.figures import (
     Figure,
     control_figures,
     evolution_figures,
+    field_figures,
     learning_figures,
     mapping_figures,
     mask_figures,
@@ -29,6 +32,7 @@ from synth_server.readers.report.tables import (
     clock_table,
     control_tables,
     evolution_table,
+    field_tables,
     headline,
     learning_tables,
     outcome_table,
@@ -80,10 +84,14 @@ def write_report(log_path: Path, folder: Path, features: FeatureSettings | None)
     results = (
         write_result_set(log_path, folder / RESULTS, features, record=record) if evolved else None
     )
-    figures = tuple(_figures(record, summary, results, log_path, folder))
+    fields = mapped_fields(log_path)
+    figures = (
+        *field_figures(fields, folder / FIGURES, simulated=bool(summary.simulated)),
+        *_figures(record, summary, results, log_path, folder),
+    )
     quality = _quality(record, log_path)
     page = folder / REPORT
-    page.write_text(_page(record, summary, results, quality, figures, folder), "utf-8")
+    page.write_text(_page(record, summary, results, quality, figures, fields, folder), "utf-8")
     return Report(page, summary, quality, figures)
 
 
@@ -121,6 +129,7 @@ def _page(
     results: Results | None,
     quality: Quality,
     figures: Sequence[Figure],
+    fields: Mapping[str, FieldMap],
     folder: Path,
 ) -> str:
     templates = Environment(
@@ -136,7 +145,12 @@ def _page(
         simulated_word=SIMULATED,
         about=_about(record, summary),
         numbers=headline(summary, results, quality),
-        results=[*tables, *control_tables(summary.control), *learning_tables(summary.learning)],
+        results=[
+            *field_tables(fields),
+            *tables,
+            *control_tables(summary.control),
+            *learning_tables(summary.learning),
+        ],
         figures=[_embedded(figure, folder) for figure in figures],
         methods=methods_of(record.started, record.at_rig, record.shown),
         warnings=quality.warnings,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
+from protocols.fields import FieldMap, SiteField
 from protocols.vocabulary import Role
 from synth_server.readers.bootstrap import Estimate
 from synth_server.readers.gains import ControlSummary
@@ -243,3 +244,34 @@ def _bounds(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f"95 % CI {estimate.low:.2f}–{estimate.high:.2f}"
+
+
+def field_tables(fields: Mapping[str, FieldMap]) -> list[Table]:
+    """Receptive fields, one table for each thread that mapped them."""
+    return [
+        Table(
+            f"Receptive fields, {thread}: degrees right and up of the screen's centre (95 % interval)",
+            ("site", "x", "y", "σ", "p", "reliability", "n", "remark"),
+            [_field_row(field) for field in found.fields],
+        )
+        for thread, found in fields.items()
+    ]
+
+
+def _field_row(field: SiteField) -> tuple[str, ...]:
+    return (
+        field.site,
+        _with_interval(field.x_deg, field.x_interval),
+        _with_interval(field.y_deg, field.y_interval),
+        _with_interval(field.sigma_deg, field.sigma_interval),
+        "–" if field.p is None else f"{field.p:.4f}",
+        "–" if field.reliability is None else f"{field.reliability:.2f}",
+        str(field.n),
+        "" if field.is_usable else field.why_not,
+    )
+
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f}" + (f" ({interval[0]:.2f} to {interval[1]:.2f})" if interval else "")

@@ -5,7 +5,14 @@ import pytest
 
 from protocols.seeds import random_stream
 from protocols.spike_times import counts_in
-from simulated_neurons.spiking import TICK_HZ, Drive, drawn_counts, drawn_ticks, drift_gain
+from simulated_neurons.spiking import (
+    TICK_HZ,
+    Drive,
+    drawn_counts,
+    drawn_ticks,
+    drift_gain,
+    latencies,
+)
 
 RATES = np.array([0.0, 10.0, 60.0])
 
@@ -88,6 +95,31 @@ def test_drift_is_slow_bounded_and_the_seeds_own():
 def test_drift_runs_on_over_the_end_of_a_block():
     end = drift_gain(5, block_index=3, place=1, amplitude=0.5)
     assert end == pytest.approx(drift_gain(5, block_index=4, place=0, amplitude=0.5))
+
+
+def test_a_transient_moves_spikes_and_makes_none():
+    flat = Drive(RATES, baseline=4, on_s=0.1, latency_s=0.05)
+    peaked = flat._replace(transient=0.8)
+    np.testing.assert_allclose(peaked.expected((0.0, 0.3)), flat.expected((0.0, 0.3)))
+    np.testing.assert_allclose(peaked.expected((0.05, 0.09)), RATES * 0.04 * 1.8)
+    assert np.all(peaked.expected((0.1, 0.15))[1:] < flat.expected((0.1, 0.15))[1:])
+
+
+def test_each_site_has_a_latency_of_its_own():
+    found = latencies(0, ("a", "b", "c"), (50, 110))
+    assert np.all((found >= 0.05) & (found < 0.11))
+    assert len(set(found)) == 3
+    assert np.array_equal(latencies(0, ("a", "b"), (50, 110)), found[:2])
+    drive = Drive(np.array([0.0, 50.0, 50.0]), baseline=0, on_s=0.1, latency_s=found)
+    random = random_stream(0, "test")
+    ticks = [
+        drawn_ticks(drive, drive.expected((0.0, 0.3)).round(), (0.0, 0.3), (-0.1, 0.4), random)
+        for _ in range(20)
+    ]
+    for site in (1, 2):
+        spikes = np.concatenate([each[site] for each in ticks]) / 30_000
+        assert found[site] - 1e-4 <= spikes.min() <= found[site] + 0.02
+        assert spikes.max() < found[site] + 0.1
 
 
 def test_spike_times_give_the_count_and_follow_the_rate():

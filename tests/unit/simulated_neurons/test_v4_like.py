@@ -41,6 +41,12 @@ def test_natural_images_drive_it_as_they_drive_v4(natural):
     assert np.all((natural.max(axis=0) > 27) & (natural.max(axis=0) < 65))
 
 
+def test_plain_gray_drives_no_site_as_most_images_do():
+    """Of 30 sites nine answered gray above their typical rate."""
+    gray = np.full((1, 112, 112, 3), 128, np.uint8)
+    assert V4LikePopulation(V4LikeSettings(n_sites=30)).rates(gray).max() < 7
+
+
 def test_sites_differ(natural):
     correlations = np.corrcoef(natural.T)[np.triu_indices(10, 1)]
     assert np.abs(correlations).mean() < 0.4

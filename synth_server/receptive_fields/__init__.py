@@ -1,0 +1,1 @@
+"""Receptive fields from spike counts: significance, the fitted Gaussian, its intervals."""
