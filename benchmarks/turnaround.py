@@ -118,6 +118,7 @@ class Client:
         self._socket.connect(address)
         self._ask(msg.Attach(rig_id="benchmark", site_ids=SITES, rig=RigDescription()))
         self._random = np.random.default_rng(0)
+        self.n_bytes = 0
 
     def fetch(self, index: int) -> tuple[Any, float]:
         """A block, and when its last byte was here; decoding comes after that."""
@@ -130,8 +131,8 @@ class Client:
             if not isinstance(message.body, msg.NotYet):
                 return message, arrived
 
-    def answer(self, message: Any, *, with_times: bool) -> tuple[float, int]:
-        """Submit counts for a block; returns when they were sent, and the bytes of raw frames."""
+    def answer(self, message: Any, *, with_times: bool = False) -> tuple[float, int]:
+        """Submit counts for a block; returns when they were sent, and the block's index."""
         block = block_from(message)
         arrays: dict[str, Any] = {}
         presentations = [self._counted(cue, block.timing, arrays) for cue in block.cues()]
@@ -151,7 +152,8 @@ class Client:
         answer = decode(self._socket.recv_multipart(), msg.REPLIES).body
         if not isinstance(answer, msg.Accepted):
             raise SystemExit(f"the server refused: {answer}")
-        return sent, sum(frame.nbytes for frame in frames)
+        self.n_bytes = max(self.n_bytes, sum(frame.nbytes for frame in frames))
+        return sent, block.index
 
     def _counted(self, cue: Cue, timing: Timing, arrays: dict[str, Any]) -> Presentation:
         start_s, stop_s = timing.kept_span_s
@@ -211,10 +213,9 @@ def measure(n_blocks: int) -> tuple[dict[bool, Spent], int, int]:
         client = Client(endpoint.addresses.work)
         message, _ = client.fetch(0)
         instruments.next_block(0.0)
-        payload = n_bytes = 0
+        payload = 0
         for index in range(1, n_blocks):
-            sent, n_sent = client.answer(message, with_times=bool(index % 2))
-            n_bytes = max(n_bytes, n_sent)
+            sent, _ = client.answer(message, with_times=bool(index % 2))
             message, arrived = client.fetch(index)
             instruments.next_block(arrived - sent)
             payload = sum(len(frame) for frame in message.frames)
@@ -228,7 +229,7 @@ def measure(n_blocks: int) -> tuple[dict[bool, Spent], int, int]:
     for name, values in instruments.per_block.items():
         blocks = values if name.startswith("bare") else values[1:]
         spent[True][name], spent[False][name] = blocks[2::2], blocks[1::2]
-    return spent, payload, n_bytes
+    return spent, payload, client.n_bytes
 
 
 def report(spent: dict[bool, Spent], payload: int, n_bytes: int) -> str:

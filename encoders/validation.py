@@ -44,6 +44,14 @@ def correlations(predicted: Floats, measured: Floats) -> Floats:
     return found
 
 
+def correlation_interval(r: float, n: int) -> tuple[float, float]:
+    """95 % confidence interval of a correlation of `n` images (Fisher's z; −1 to 1 below 4)."""
+    if n < 4:
+        return -1.0, 1.0
+    z, half = np.arctanh(np.clip(r, -0.999999, 0.999999)), 1.96 / np.sqrt(n - 3)
+    return float(np.tanh(z - half)), float(np.tanh(z + half))
+
+
 def explained_variance(predicted: Floats, measured: Floats) -> Floats:
     """1 − Σ(y − ŷ)² / Σ(y − ȳ)² of every site; negative where the mean would have done better."""
     _check_alike(predicted, measured)

@@ -107,7 +107,8 @@ class RigEvent(Frozen):
 
     @model_serializer(mode="wrap")
     def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return without_empty(handler(self), "trial", "ms", "ml", "text")
+        document = without_empty(handler(self), "ms", "ml", "text")
+        return {name: value for name, value in document.items() if value is not None}
 
 
 class GazeTrace(Frozen):

@@ -120,10 +120,9 @@ def photodiode(
 
 
 def _settings(config: Path) -> RigSettings:
-    from protocols.settings import read_toml
-    from rig_client.settings import RigSettings
+    from rig_client.settings import read_settings
 
-    return read_toml(RigSettings, config)
+    return read_settings(config)
 
 
 def _display(settings: RigSettings) -> Any:

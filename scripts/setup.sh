@@ -70,8 +70,8 @@ install_stimloop() { "$venv/bin/python" -m pip install --quiet --disable-pip-ver
 
 install_window_packages
 echo "installing stimloop with all extras; torch is large, the first time takes some minutes"
-if ! install_stimloop server,rig,lsl,shared-folder,nwb,monitor,docs,test; then
+if ! install_stimloop server,rig,lsl,cerebus,shared-folder,nwb,monitor,docs,test; then
     echo "PsychoPy cannot be installed here; going on without: tests of its window are skipped" >&2
-    install_stimloop server,lsl,shared-folder,nwb,monitor,docs,test
+    install_stimloop server,lsl,cerebus,shared-folder,nwb,monitor,docs,test
 fi
 rm -f "$venv"/.ready-*

@@ -11,10 +11,7 @@ A network can do what its file says: load only files from people you trust.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -22,16 +19,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from encoders.backbones.network_file import load_network
 from encoders.backbones.one_thread import one_thread
 from encoders.backbones.preprocessing import pixels_of, resized
-from protocols.errors import DataError, SettingsError
+from protocols.errors import DataError
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, Rates, check_images
 from simulated_neurons.sites import site_names
 
 DECIMALS = 3
 CPU = torch.device("cpu")
-Network: TypeAlias = Callable[[Tensor], object]
 
 
 class TorchFileSettings(Frozen):
@@ -54,7 +51,7 @@ class TorchFilePopulation:
 
     def __init__(self, settings: TorchFileSettings) -> None:
         self._settings = settings
-        self._network = _loaded(settings.path)
+        self._network = load_network(settings.path)
         gray = np.full((settings.input_px, settings.input_px, 3), 128, dtype=np.uint8)
         with one_thread(), torch.no_grad():
             self._n_sites = self._outputs(gray).shape[0]
@@ -111,26 +108,3 @@ class TorchFilePopulation:
             got=got,
             remedy="see the file's requirements at the top of simulated_neurons/torch_file.py",
         )
-
-
-def _loaded(path: Path) -> Network:
-    if not path.is_file():
-        raise SettingsError(
-            "there is no such network file", where=str(path), expected="a .pt or .pt2 file"
-        )
-    try:
-        if path.suffix == ".pt2":
-            return cast(Network, torch.export.load(path).module())
-        script: Callable[..., Any] = torch.jit.load
-        with warnings.catch_warnings():
-            # torch deprecates the format that published networks come in; nobody here can help it.
-            warnings.simplefilter("ignore", FutureWarning)
-            return cast(Network, script(str(path), map_location="cpu").eval())
-    except Exception as error:
-        raise SettingsError(
-            "the file holds no network that torch can load",
-            where=str(path),
-            expected="TorchScript (torch.jit.save), or torch.export.save in a file named .pt2",
-            got=f"{type(error).__name__}: {error}"[:300],
-            remedy="a state dict or a pickled module is not enough: script or export the network",
-        ) from None

@@ -352,6 +352,8 @@ def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
 
 
 def _tell_scores(scores: Any) -> None:
+    from encoders.validation import correlation_interval
+
     shown = {
         "median r": scores.median("r"),
         "noise-corrected": scores.median("r_noise_corrected"),
@@ -360,6 +362,11 @@ def _tell_scores(scores: Any) -> None:
     }
     text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
     stderr.print(f"{scores.n_images} held-out images, {len(scores.sites)} sites: {text}")
+    if (r := shown["median r"]) is not None:
+        low, high = correlation_interval(r, scores.n_images)
+        stderr.print(
+            f"of so many images, a site with r {r:.2f} has a 95 % interval from {low:.2f} to {high:.2f}"
+        )
 
 
 def _draw(

@@ -128,8 +128,6 @@ class Mapped(NamedTuple):
     encoder: Encoder
     best: Best
     known: Known
-    goals: Mapping[str, Goal]
-    """As natural images were scored, by target."""
 
 
 def control(settings: ControlSettings, apparatus: Apparatus, aim: Aim) -> Plan:
@@ -138,7 +136,7 @@ def control(settings: ControlSettings, apparatus: Apparatus, aim: Aim) -> Plan:
         apparatus.photographs(settings.images, settings.n_images, settings.image_size_px)
     )
     synthesis = apparatus.synthesis(settings.synthesis, photographs.images)
-    learned: tuple[Mapped, Equipment] | None = None
+    learned: tuple[Known, Equipment] | None = None
     if settings.encoder is not None and settings.candidates is not None:
         encoder, best = _given(settings, apparatus, photographs, aim)
     else:
@@ -146,15 +144,19 @@ def control(settings: ControlSettings, apparatus: Apparatus, aim: Aim) -> Plan:
         equipment = _equipment(settings, apparatus, fit, photographs.images)
         mapped = yield from _mapped(settings, apparatus, photographs, aim, fit)
         encoder, best = mapped.encoder, mapped.best
-        learned = (mapped, equipment) if equipment else None
+        learned = (mapped.known, equipment) if equipment else None
 
     stream = apparatus.random_stream("synthesis seeds")
     seeds = stream.choice(SEED_RANGE, size=settings.n_seeds, replace=False).tolist()
+    scale = cache(lambda: Scale.of(encoder.predict(photographs.images), encoder.site_ids))
+    objectives = {site: aim.objective(site, scale) for site in best}
     if learned:
-        encoder, made = yield from _learned(settings, *learned, aim, seeds)
+        goals = {
+            site: Goal(choice, apparatus.objective(choice)) for site, choice in objectives.items()
+        }
+        encoder, made = yield from _learned(settings, encoder, *learned, goals, aim.role, seeds)
     else:
-        scale = cache(lambda: Scale.of(encoder.predict(photographs.images), encoder.site_ids))
-        made = synthesis(encoder, {site: aim.objective(site, scale) for site in best}, seeds)
+        made = synthesis(encoder, objectives, seeds)
     comparison = settings.comparison
     noise = synthesis.starting_images(seeds)
     stimuli = compared(
@@ -200,13 +202,12 @@ def _mapped(
     columns = [measured.site_ids.index(site) for site in encoder.site_ids]
     means = Measured(measured.site_ids, rates).means[:, columns]
     scale = Scale.of(means, encoder.site_ids)
-    goals = {}
+    scores = {}
     for site in targets:
-        choice = aim.objective(site, lambda: scale)
-        goals[site] = Goal(choice, apparatus.objective(choice))
-    scores = {site: goal.score(means, encoder.site_ids) for site, goal in goals.items()}
+        objective = apparatus.objective(aim.objective(site, lambda: scale))
+        scores[site] = objective(means, encoder.site_ids)
     best = best_natural(scores, settings.comparison.best_natural)
-    return Mapped(encoder, best, Known(photographs.images, measured, stop_s - start_s), goals)
+    return Mapped(encoder, best, Known(photographs.images, measured, stop_s - start_s))
 
 
 def _equipment(
@@ -220,18 +221,16 @@ def _equipment(
 
 def _learned(
     settings: ControlSettings,
-    mapped: Mapped,
+    encoder: Encoder,
+    known: Known,
     equipment: Equipment,
-    aim: Aim,
+    goals: Mapping[str, Goal],
+    role: Role,
     seeds: Sequence[int],
 ) -> Generator[Block, BlockResponses, tuple[Encoder, SyntheticImages]]:
     """The rounds, and images for the test."""
-    encoder, best, known, goals = mapped
-    goals = {site: goals[site] for site in best}
     learning = settings.learning
-    encoder = yield from learn(
-        known, encoder, goals, learning, equipment, aim.role, settings.timing
-    )
+    encoder = yield from learn(known, encoder, goals, learning, equipment, role, settings.timing)
     made = from_best(known, encoder, goals, equipment.from_best, seeds, learning.n_best)
     return encoder, made
 

@@ -42,7 +42,7 @@ LEAST_ERROR = 0.1
 class LearningSettings(Frozen):
     """Rounds between mapping and test."""
 
-    rounds: int = Field(default=5, ge=0, le=1000, description="0: none")
+    rounds: int = Field(default=7, ge=0, le=1000, description="0: none")
     n_images: int = Field(
         default=8, ge=1, le=1000, description="new images of a target, each round"
     )

@@ -9,20 +9,23 @@ Two ways, by what the SDK can do; docs/how-to/record-with-a-vendors-sdk.md has e
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Iterable
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-import numpy as np
 from pydantic import Field
 
-from protocols.errors import PluginError, RecorderGap, RigError
+from protocols.errors import PluginError
 from protocols.interfaces import SessionInfo
-from protocols.rig_interfaces import Measurement
-from protocols.settings import Frozen
-from protocols.vocabulary import Block, Cue
 from rig_client.acquisition.stream import RecorderSettings, StreamAcquisition, StreamLost
 
+logger = logging.getLogger(__name__)
+
+STEADY_S = 1.0
+"""After a failure, an SDK is believed once it has answered for so long."""
 PLACE = Field(pattern=r"^[\w.]+:\w+$", description="module:name")
 
 
@@ -99,7 +102,15 @@ class PythonStream(StreamAcquisition):
         )
         self._make, self._options = named_object(settings.source), settings.options
         self._source: Source | None = None
+        self._failed_s, self._why = float("-inf"), ""
         self.start()
+
+    def trouble(self) -> str:
+        """As of any stream; also while a source that has failed has not answered for a while yet."""
+        trouble = super().trouble()
+        if not trouble and time.monotonic() < self._failed_s + STEADY_S:
+            return f"{self._where} has just failed: {self._why}"
+        return trouble
 
     def _open(self) -> None:
         self._source = self._made_of(self._make)
@@ -110,7 +121,7 @@ class PythonStream(StreamAcquisition):
         try:
             events = list(self._source.read(timeout_s))
         except Exception as error:  # whatever an SDK raises
-            raise StreamLost(f"{type(error).__name__}: {error}") from error
+            raise self._failure(error) from error
         for event in sorted(events, key=lambda event: isinstance(event, Heard)):
             self._take(event)
         return bool(events)
@@ -118,13 +129,18 @@ class PythonStream(StreamAcquisition):
     def _shut(self) -> None:
         source, self._source = self._source, None
         if source is not None:
-            source.close()
+            with _whatever_it_raises(self._where):
+                source.close()
+
+    def _failure(self, error: Exception) -> StreamLost:
+        self._failed_s, self._why = time.monotonic(), f"{type(error).__name__}: {error}"
+        return StreamLost(self._why)
 
     def _made_of(self, make: Callable[..., Any]) -> Source:
         try:
             source: Source = make(**self._options)
         except Exception as error:
-            raise StreamLost(f"{type(error).__name__}: {error}") from error
+            raise self._failure(error) from error
         return source
 
     def _take(self, event: Event) -> None:
@@ -138,117 +154,6 @@ class PythonStream(StreamAcquisition):
                 self.recording.complete(sample)
             case _:
                 raise StreamLost(f"read() gave {event!r:.80}, which is no Spike, Word or Heard")
-
-
-class PythonCallableSettings(Frozen):
-    """Which function, and what it counts.
-
-    Attributes:
-        function: `module:name` of a function, called with `(word, onset_s, start_s, stop_s)`; or of
-            a class whose instances are such functions, made with `options`.
-        options: If given, `function` is a class (or makes the function), called with these first.
-        sites: What its counts are of, in their order.
-    """
-
-    function: str = PLACE
-    options: dict[str, Any] | None = None
-    sites: tuple[str, ...] = Field(min_length=1)
-
-
-class PythonCallable:
-    """Asks a function for the counts of each presentation, once its trial is over.
-
-    `function(word, onset_s, start_s, stop_s)` returns one count a site, for the half-open window
-    from `start_s` to `stop_s` after the onset; or None if it cannot know, and the image is shown
-    again. `onset_s` is on the rig's clock, `time.perf_counter`; `word` was sent at that moment. A
-    method `mark(word, onset_s)` is called at the flip, if there is one, and must return at once.
-    """
-
-    Settings = PythonCallableSettings
-
-    def __init__(self, settings: PythonCallableSettings, session: SessionInfo) -> None:  # noqa: ARG002
-        self._settings = settings
-        function = named_object(settings.function)
-        try:
-            self._ask = function if settings.options is None else function(**settings.options)
-        except Exception as error:
-            raise RigError(
-                "the lab's recorder cannot be made",
-                where=settings.function,
-                got=f"{type(error).__name__}: {error}",
-                remedy="check its options, and the vendor's software",
-            ) from error
-        self._mark = getattr(self._ask, "mark", None)
-        self._marked: dict[Cue, tuple[int, float]] = {}
-
-    @property
-    def site_ids(self) -> tuple[str, ...]:
-        """Those of the settings."""
-        return self._settings.sites
-
-    def stage(self, block: Block) -> None:  # noqa: ARG002
-        """Forget the block before."""
-        self._marked.clear()
-
-    def mark(self, cue: Cue, onset_s: float, word: int) -> None:
-        """Remember when, and tell the function if it wants to know."""
-        self._marked[cue] = word, onset_s
-        if self._mark is not None:
-            self._mark(word, onset_s)
-
-    @property
-    def tick_hz(self) -> float:
-        """0: it only counts."""
-        return 0.0
-
-    def spike_counts(
-        self,
-        cue: Cue,
-        window_s: tuple[float, float],
-        kept_s: tuple[float, float] | None = None,  # noqa: ARG002
-    ) -> Measurement:
-        """What the function says, `(n_sites,)`.
-
-        Raises:
-            RecorderGap: If it says None.
-            RigError: If it says anything but one count a site, or raises.
-        """
-        word, onset_s = self._marked[cue]
-        try:
-            said = self._ask(word, onset_s, *window_s)
-        except Exception as error:
-            raise RecorderGap(
-                "the lab's recorder has failed",
-                fault="function_failed",
-                where=self._settings.function,
-                got=f"{type(error).__name__}: {error}",
-            ) from error
-        if said is None:
-            raise RecorderGap(
-                "the lab's recorder cannot account for this presentation",
-                fault="function_says_none",
-                where=f"{self._settings.function}, word {word}",
-            )
-        counts = np.asarray(said, np.float64)
-        if counts.shape != (len(self.site_ids),) or not (np.isfinite(counts) & (counts >= 0)).all():
-            raise RigError(
-                "the lab's recorder gave no counts",
-                where=self._settings.function,
-                expected=f"{len(self.site_ids)} numbers, none negative",
-                got=f"{said!r:.80}",
-            )
-        return Measurement(counts)
-
-    def trouble(self) -> str:
-        """What the function's own `trouble()` says, if it has one."""
-        ask = getattr(self._ask, "trouble", None)
-        return str(ask()) if callable(ask) else ""
-
-    def close(self) -> None:
-        """Call its `close()`, if it has one."""
-        close = getattr(self._ask, "close", None)
-        if callable(close):
-            close()
 
 
 def named_object(place: str) -> Any:
@@ -267,3 +172,11 @@ def named_object(place: str) -> Any:
             got=f"{type(error).__name__}: {error}",
             remedy="install it (pip install -e .), or name its folder in PYTHONPATH",
         ) from error
+
+
+@contextlib.contextmanager
+def _whatever_it_raises(where: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        logger.exception("%s failed", where)

@@ -104,6 +104,7 @@ class ThreadLine(Frozen):
 
     Attributes:
         revision: Grows with everything that changes the thread's document.
+        n_generations: How many there will be; None if the protocol has none.
         evolved: Of the last measured generation, objective scores.
         reference: The same of the references among them.
     """
@@ -113,6 +114,7 @@ class ThreadLine(Frozen):
     protocol: str
     revision: int
     generation: int | None = None
+    n_generations: int | None = None
     evolved: Scores | None = None
     reference: Scores | None = None
     warnings: tuple[str, ...] = ()
@@ -207,12 +209,14 @@ class ThreadDocument(Frozen):
     Attributes:
         unit: Of the scores: `spikes`, or `score`.
         count_window_ms: `[start, stop)` after onset.
+        best_reference: Score of the reference image that is highest over all its showings so far.
         stability: See `synth_server.readers.stability`.
     """
 
     name: str
     protocol: str
     phase: Phase
+    best_reference: float | None = None
     revision: int
     unit: str
     count_window_ms: tuple[float, float]

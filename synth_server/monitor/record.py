@@ -215,6 +215,13 @@ class MonitorRecord:
             self._lines[name] = self._made_line(name)
         return self._lines[name]
 
+    def _n_generations(self, name: str) -> int | None:
+        start = self.evolution.start
+        for thread in start.settings.threads if start else ():
+            if thread.name == name and "n_generations" in thread.settings:
+                return int(thread.settings["n_generations"])
+        return None
+
     def _made_line(self, name: str) -> ThreadLine:
         thread = self.thread(name)
         line = ThreadLine(
@@ -222,6 +229,7 @@ class MonitorRecord:
             phase=self.phase(name),
             protocol=thread.protocol,
             revision=self.revisions[name],
+            n_generations=self._n_generations(name),
         )
         if not thread.measured:
             return line

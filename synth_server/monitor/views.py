@@ -48,6 +48,7 @@ def thread_document(record: MonitorRecord, name: str) -> ThreadDocument:
         name=name,
         protocol=thread.protocol,
         phase=record.phase(name),
+        best_reference=_best_reference(thread),
         revision=record.revisions[name],
         unit="spikes" if _objective(record, name) in SPIKES else "score",
         count_window_ms=thread.count_window_ms,
@@ -58,6 +59,15 @@ def thread_document(record: MonitorRecord, name: str) -> ThreadDocument:
         heat=_heat(thread, blocks),
         blocks=tuple(block.line for block in blocks),
     )
+
+
+def _best_reference(thread: EvolvedThread) -> float | None:
+    """By the objective, of mean counts over all showings; None without references."""
+    names, counts = thread.mean_counts(Role.REFERENCE)
+    if not names or thread.objective is None:
+        return None
+    found = thread.objective(counts, thread.site_ids)
+    return known(float(np.nanmax(found))) if np.isfinite(found).any() else None
 
 
 def _objective(record: MonitorRecord, name: str) -> str:

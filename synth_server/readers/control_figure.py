@@ -63,9 +63,12 @@ def draw_control(
 
 
 def _headline(thread: ControlSummary) -> str:
-    said = f"Synthesised ÷ best natural image, median over sites: {_text(thread.median_gain)}"
+    said = (
+        f"Gain: synthesised ÷ best natural image (best of {thread.best_of}), median over sites: "
+        f"{_text(thread.median_gain)}"
+    )
     if thread.aim == Role.ONE_HOT_POPULATION:
-        said += f"; softmax score ÷ the best natural image's: {_text(thread.median_score_ratio)}"
+        said += f".  Softmax score ÷ the best natural image's: {_text(thread.median_score_ratio)}"
     return said
 
 
@@ -136,12 +139,19 @@ def _draw_population(axes: Any, site: SiteControl, *, first: bool) -> None:
     _plain(axes)
 
 
+def _of_the_same(natural: Sequence[ShownImage], enhanced: Sequence[ShownImage]) -> list[ShownImage]:
+    """The contrast-raised version of the photograph that is shown beside it."""
+    return [each for each in enhanced if natural and each.label.endswith(f": {natural[0].label}")][
+        :1
+    ]
+
+
 def _draw_images(
     panel: Any, site: SiteControl, shown: ControlThread, aim: Role, log: SessionLog, *, first: bool
 ) -> None:
     column = shown.site_ids.index(site.site)
     natural = _ranked(shown.images(Role.BEST_NATURAL, site.site), column)[:1]
-    enhanced = _ranked(shown.images(Role.CONTRAST_ENHANCED, site.site), column)[:1]
+    enhanced = _of_the_same(natural, shown.images(Role.CONTRAST_ENHANCED, site.site))
     noise = shown.images(Role.NOISE, site.site)[:1]
     made = shown.images(aim, site.site)[:N_SYNTHETIC]
     first_of = {each.targets: each for each in reversed(shown.images(aim))}

@@ -80,7 +80,7 @@ class Climb:
         self._constraints = Constraints(settings.constraints, space.size_px)
         self._streams = [image_stream(job.seed, "transforms") for job in jobs]
         device = device_of(goal.encoder, settings)
-        self._leaf = starts.to(device).requires_grad_()
+        self._leaf = starts.detach().to(device, copy=True).requires_grad_()
         kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.SGD
         self._optimizer = kind([self._leaf], lr=settings.learning_rate, maximize=True)
         self._fresh = torch.ones(len(jobs), dtype=torch.bool, device=device)

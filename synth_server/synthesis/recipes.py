@@ -97,7 +97,7 @@ def quick_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
 def short_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
     """`quick` with short steps: from images that are known to be good, not far from them."""
     space, settings = quick_recipe(size_px, colour=colour)
-    changes = {"n_steps": 30, "learning_rate": 0.3}
+    changes = {"n_steps": 20, "learning_rate": 0.2}
     return Recipe(space, settings.model_copy(update=changes))
 
 

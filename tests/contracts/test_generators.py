@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from protocols import plugins
 from protocols.conformance import check_generator
@@ -14,9 +15,29 @@ MAX_DIFFERENCE = {"deepsim_fc6": 1}
 """Gray levels: matrix products round differently in other batches."""
 
 
+class _Decoder(torch.nn.Module):
+    """A laboratory's own: 5 numbers → 16 px."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.layer = torch.nn.Linear(5, 3 * 16 * 16)
+
+    def forward(self, code: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.layer(code)).reshape(-1, 3, 16, 16)
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Name → what has no default."""
+    path = tmp_path / "decoder.pt"
+    torch.jit.script(_Decoder().eval()).save(str(path))
+    return {**OPTIONS, "torch": {"path": str(path), "code_shape": [5]}}
+
+
 @pytest.mark.parametrize("name", plugins.names(GROUP))
-def test_generator_keeps_its_contract(name):
-    generator = plugins.create(GROUP, PluginChoice(name=name, options=OPTIONS.get(name, {})))
+def test_generator_keeps_its_contract(name, options):
+    generator = plugins.create(GROUP, PluginChoice(name=name, options=options.get(name, {})))
     check_generator(generator, max_difference=MAX_DIFFERENCE.get(name, 0))
 
 

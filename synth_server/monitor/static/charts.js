@@ -62,6 +62,10 @@ const mark = (x, c) =>
 
 const wholeAxis = (n) => ({ dtick: n <= 12 ? 1 : n <= 30 ? 5 : n <= 80 ? 10 : undefined, tickformat: "d" });
 
+const bestReference = (thread, c) => thread.best_reference === null ? [] : [{ type: "line", xref: "paper",
+  x0: 0, x1: 1, y0: thread.best_reference, y1: thread.best_reference, line: { color: c.reference, width: 1.5, dash: "dot" },
+  label: { text: "best reference", textposition: "start", yanchor: "bottom", font: { size: 11, color: c.reference } } }];
+
 export function drawEvolution(thread, generation) {
   const c = colours();
   const x = thread.generations.map((each) => each.generation);
@@ -79,7 +83,7 @@ export function drawEvolution(thread, generation) {
     xaxis: { title: { text: "generation", standoff: 4 }, rangemode: "tozero",
       range: [-0.4, Math.max(5, x.length ? x.at(-1) : 0) + 0.4], ...wholeAxis(x.length) },
     yaxis: { title: { text: thread.unit, standoff: 4 }, rangemode: thread.unit === "spikes" ? "tozero" : "normal" },
-    shapes: mark(generation, c),
+    shapes: [...bestReference(thread, c), ...mark(generation, c)],
   }, said);
 }
 

@@ -50,7 +50,12 @@ const EVENTS = { session_started: "started", block_proposed: "block", responses_
 export function showTimes(overview, now_s) {
   const end = overview.ended_unix_s ?? now_s;
   const blocks = `${count(overview.n_answered)} of ${count(overview.n_proposed)} blocks`;
-  set(element("elapsed"), `${span(end - overview.started_unix_s)}, ${blocks}`);
+  const evolving = overview.threads.filter((thread) => thread.n_generations);
+  const planned = evolving.reduce((sum, thread) => sum + thread.n_generations, 0);
+  const done = evolving.reduce((sum, thread) => sum + (thread.generation === null ? 0 : thread.generation + 1), 0);
+  const left = overview.ended_unix_s === null && done > 0 && done < planned
+    ? `, about ${span((end - overview.started_unix_s) * (planned - done) / done)} left` : "";
+  set(element("elapsed"), `${span(end - overview.started_unix_s)}, ${blocks}${left}`);
   const last = overview.last_event;
   const late = overview.state === "running" && !overview.link.rig_says && !overview.reading && overview.health.due_unix_s !== null && now_s > overview.health.due_unix_s;
   const over = overview.ended_unix_s !== null;
@@ -118,7 +123,7 @@ export function showThreads(overview, chosen, choose) {
     const selected = thread.name === chosen;
     tab.setAttribute("aria-selected", String(selected));
     tab.tabIndex = selected ? 0 : -1;
-    tab.title = [`${thread.protocol}${thread.generation === null ? "" : `, generation ${thread.generation}`}`, ...thread.warnings].join("\n");
+    tab.title = [`${thread.protocol}${thread.generation === null ? "" : `, generation ${thread.generation + 1} of ${thread.n_generations ?? "?"}`}`, ...thread.warnings].join("\n");
     tab.firstChild.classList.toggle("warned", thread.warnings.length > 0);
     const ratio = thread.evolved?.mean && thread.reference?.mean > 0 ? thread.evolved.mean / thread.reference.mean : null;
     set(tab.lastChild, ratio === null ? "" : `${number(ratio, ratio < 9.95 ? 1 : 0)} × refs`);
@@ -141,7 +146,7 @@ export function showNotes(overview) {
 
 // --- images --------------------------------------------------------------------------------------
 
-const CAPTION_PX = 20, GAP_PX = 4, BORDER_PX = 6, LARGEST_PX = 120, SMALLEST_PX = 28;
+const CAPTION_PX = 20, GAP_PX = 4, BORDER_PX = 6, LARGEST_PX = 120, SMALLEST_PX = 64;
 
 const at = (place) => `${place.size_deg}° wide at (${place.x_deg}°, ${place.y_deg}°)`;
 

@@ -132,15 +132,19 @@ def _control(threads: list[ThreadSettings]) -> str:
         said.append(f"To them, an encoder was fitted: {choices.fit(one['fit'])}.")
     targets = "every site" if one["targets"] is None else n_of(len(one["targets"]), "site")
     aim = threads[0].protocol.replace("_", "-")
-    said.append(
-        f"For {targets}, {n_of(one['n_seeds'], f'{aim} image')} were synthesised by "
-        f"{choices.synthesis(one['synthesis'])}."
-    )
+    if _learns(one):
+        said += _learning(one, targets, aim)
+    else:
+        said.append(
+            f"For {targets}, {n_of(one['n_seeds'], f'{aim} image')} were synthesised by "
+            f"{choices.synthesis(one['synthesis'])}."
+        )
     controls = [f"the {n_of(shown['best_natural'], 'best natural image')} of each target"]
     if shown["contrast_gain"] != 1:
         controls.append(f"these at {shown['contrast_gain']:g} times their RMS contrast")
     if shown["noise"]:
-        controls.append("the noise that each synthesis began from")
+        noise = "random images of the recipe " + one["synthesis"]["name"]
+        controls.append(noise if _learns(one) else "the noise that each synthesis began from")
     said.append(
         f"They were shown among {', '.join(controls)}, {times(shown['repetitions'])} each, in random "
         "order."
@@ -148,6 +152,25 @@ def _control(threads: list[ThreadSettings]) -> str:
     if "temperature" in one:
         said.append(f"The softmax over z-scored responses had temperature {one['temperature']:g}.")
     return " ".join(said)
+
+
+def _learns(one: Settings) -> bool:
+    """Whether there were rounds; logs from before there were any say nothing of them."""
+    return bool(one.get("learning", {}).get("rounds")) and not one["encoder"]
+
+
+def _learning(one: Settings, targets: str, aim: str) -> list[str]:
+    how = one["learning"]
+    n_scratch = round(how["explore"] * how["n_images"])
+    return [
+        f"In {n_of(how['rounds'], 'round')}, {n_of(how['n_images'], 'image')} were made for "
+        f"{targets}: {n_scratch} from scratch, by {choices.synthesis(how['from_scratch'])}, and "
+        f"{how['n_images'] - n_scratch} from the {n_of(how['n_best'], 'best image')} so far (mean "
+        f"counts shrunk to predictions), by {choices.synthesis(how['from_best'])}; each was shown "
+        f"{times(how['repetitions'])}, and the encoder fitted again to all counts.",
+        f"For the test, {n_of(one['n_seeds'], f'{aim} image')} for {targets} climbed from the best "
+        "in the same way; their counts are fresh.",
+    ]
 
 
 def _mapping(threads: list[ThreadSettings]) -> str:

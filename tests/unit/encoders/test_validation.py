@@ -5,6 +5,7 @@ import pytest
 
 from encoders.recording import Recording
 from encoders.validation import (
+    correlation_interval,
     correlations,
     evaluate,
     explained_variance,
@@ -94,3 +95,11 @@ def test_without_trials_there_is_no_reliability():
     assert scores.median("r") == pytest.approx(1)
     assert scores.median("reliability") is None
     assert scores.sites[0].r_noise_corrected is None
+
+
+def test_few_images_leave_a_wide_interval() -> None:
+    """Of Fisher's table: r = 0.5 of 28 images lies between 0.16 and 0.74."""
+    assert correlation_interval(0.5, 28) == pytest.approx((0.156, 0.736), abs=0.002)
+    assert correlation_interval(0.5, 3) == (-1.0, 1.0)
+    low, high = correlation_interval(1.0, 100)
+    assert -1 <= low <= high <= 1

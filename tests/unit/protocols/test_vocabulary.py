@@ -149,3 +149,10 @@ def test_a_stimulus_names_its_targets_and_otherwise_has_the_document_it_always_h
 def test_targets_must_fit_the_images(images):
     with pytest.raises(DataError, match="targets an image"):
         Block.of(images, roles=Role.STRETCH, targets=[("A-001",)])
+
+
+def test_a_rig_event_of_the_first_trial_keeps_its_trial():
+    from protocols.vocabulary import RigEvent
+
+    event = RigEvent(kind="reward", at_s=1.5, trial=0)
+    assert RigEvent.model_validate(event.model_dump(mode="json")) == event

@@ -51,6 +51,12 @@ def stretch_log(tmp_path_factory):
         "mapping": {"repetitions": 2, "images_per_block": 24},
         "fit": {"name": "two_stage", "options": FIT},
         "synthesis": {"name": "stimloop", "options": {"n_steps": 3}},
+        "learning": {
+            "rounds": 1,
+            "n_images": 2,
+            "from_scratch": {"name": "quick", "options": {"n_steps": 2}},
+            "from_best": {"name": "short", "options": {"n_steps": 2}},
+        },
     }
     thread = ThreadSettings(name="stretch", protocol="stretch", settings=options)
     path = tmp_path_factory.mktemp("stretch") / "session.sqlite"

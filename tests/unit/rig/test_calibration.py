@@ -116,7 +116,8 @@ def test_sizes_are_those_of_the_display():
 
 def test_the_geometry_command_shows_the_bar_and_prints_the_settings(screen, tmp_path):
     options = {"full_screen": False, "window_px": [640, 480], "check_refresh": False}
-    rig = {"display": {"name": "psychopy", "options": options | {"paced": False}}}
+    display = {"name": "psychopy", "options": options | {"paced": False}}
+    rig = {"display": display, "acquisition": {"name": "simulated"}}
     (tmp_path / "rig.toml").write_text(tomli_w.dumps(rig))
     done = CliRunner().invoke(
         app,
@@ -207,7 +208,8 @@ def test_the_command_sends_words_of_the_rigs_width(monkeypatch, tmp_path):
         "rig_client.apparatus.apparatus_of", lambda settings, session: rig(recorder)
     )
     config = tmp_path / "rig.toml"
-    config.write_text("word_bits = 3\n")
+    parts = {"display": {"name": "headless"}, "acquisition": {"name": "simulated"}}
+    config.write_text(tomli_w.dumps({"word_bits": 3, **parts}))
     options = ["--config", str(config), "--site", "photodiode", "--flashes", "20"]
     done = CliRunner().invoke(app, ["calibrate", "photodiode", *options])
     assert done.exit_code == 0, done.output

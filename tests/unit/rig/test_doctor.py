@@ -24,6 +24,7 @@ from rig_client.settings import RigSettings
 from tests.emulation import rehearsal
 
 SIMULATED = {"name": "simulated", "options": {"subject": {"name": "gabor_energy"}}}
+HEADLESS = {"name": "headless"}
 WAIT_S = 20
 
 
@@ -73,7 +74,7 @@ def refusal(header):
 
 def rig(tmp_path, **values):
     return RigSettings.model_validate(
-        {"acquisition": SIMULATED, "spool": tmp_path / "spool", **values}
+        {"display": HEADLESS, "acquisition": SIMULATED, "spool": tmp_path / "spool", **values}
     )
 
 
@@ -208,9 +209,12 @@ def test_a_virtual_clock_and_a_real_recorder_do_not_go_together(tmp_path):
         settings = emulated(
             tmp_path, lab.emulator.announcement(), display=PluginChoice(name="headless")
         )
-        words = found(settings, skip=("server",))["words arrive"]
-    assert words.status == "fail"
-    assert 'clock = "real"' in words.remedy
+        findings = found(settings, skip=("server",))
+    assert findings["window"].status == "fail"
+    assert "a real recorder cannot stand before a display that shows nothing" in (
+        findings["window"].detail
+    )
+    assert 'clock = "real"' in findings["window"].remedy
 
 
 def test_a_recorder_that_is_away(tmp_path):
@@ -246,12 +250,26 @@ def test_late_flips_are_counted(tmp_path, n_late, status):
 
 
 def test_a_real_window_and_the_mouse_as_an_eye(tmp_path, screen):
-    window = {"full_screen": False, "window_px": [400, 300], "check_refresh": False, "paced": False}
+    window = {
+        "full_screen": False,
+        "window_px": [400, 300],
+        "check_refresh": False,
+        "width_cm": 32,
+        "distance_cm": 57.29,
+        "size_deg": 3,
+        "photodiode": "bottom_left",
+        "photodiode_px": 40,
+    }
     settings = rig(
         tmp_path, display={"name": "psychopy", "options": window}, fixation={"name": "mouse"}
     )
     findings = found(settings, skip=("server", "words arrive"))
-    assert findings["window"].detail == "open, 400 × 300 px"
+    assert findings["window"].detail == (
+        "SIMULATED, clock rig; 400 × 300 px = 10.0° × 7.5°; 40.00 px/cm, 57.29 cm away; "
+        "images 3° wide at (0°, 0°); fixation point (0°, 0°); background 128; 60.00 Hz; "
+        "no gamma of its own; patch 1.0° × 1.0° from (-5.0°, -3.7°)"
+    )
+    assert findings["window"].status == "warn"
     assert findings["refresh rate"].status == "warn"
     assert findings["eye tracker"].status == "pass"
     assert "gaze at" in findings["eye tracker"].detail
@@ -264,6 +282,7 @@ def config(tmp_path, server):
     path = tmp_path / "rig.toml"
     path.write_text(
         f'server = "{server}"\nspool = "{tmp_path / "spool"}"\n'
+        'display = { name = "headless" }\n'
         '[acquisition]\nname = "simulated"\noptions = { subject = { name = "gabor_energy" } }\n'
     )
     return str(path)

@@ -8,6 +8,7 @@ is not reached is replaced by one without connection; in samples a missing eye i
 from __future__ import annotations
 
 import importlib.util
+import tomllib
 from collections import namedtuple
 from datetime import datetime
 
@@ -17,6 +18,7 @@ import pytest
 from protocols.errors import InstallationError, RigError
 from protocols.interfaces import SessionInfo
 from protocols.vocabulary import Block, Role
+from rig_client import examples
 from rig_client.display.headless import HeadlessDisplay
 from rig_client.fixation import hub, iohub
 from rig_client.fixation.eyelink import DataFile
@@ -252,7 +254,9 @@ def test_the_real_plug_in_starts_without_a_tracker_if_that_is_asked_for(screen, 
 
     settings = PsychoPySettings(full_screen=False, window_px=(400, 300), check_refresh=False)
     display = PsychoPyDisplay(settings, SESSION)
-    config = {"enable_interface_without_connection": True}
+    example = tomllib.loads(examples.text("intan"))["fixation"]["options"]
+    assert example["device"] == DEVICE
+    config = {**example["config"], "enable_interface_without_connection": True}
     try:
         eye = IoHubEye(IoHubSettings(device=DEVICE, config=config), tmp_path, "s")
         eye.open_on(display)

@@ -153,6 +153,7 @@ def test_a_word_too_large_for_the_lines_is_refused(terminal, cue):
 def test_words_wider_than_the_lines_are_refused_before_the_session(terminal):
     options = {"port": terminal.port, "word_bits": 4}
     settings = RigSettings(
+        display=PluginChoice(name="headless"),
         acquisition=PluginChoice(
             name="simulated", options={"subject": {"name": "gabor_energy", "options": {}}}
         ),

@@ -26,6 +26,7 @@ SETTINGS = {
     "mapping": {"repetitions": 2, "images_per_block": 24},
     "fit": {"name": "two_stage", "options": FIT},
     "synthesis": {"name": "stimloop", "options": {"n_steps": 3}},
+    "learning": {"rounds": 0},
     "comparison": {"repetitions": 2, "best_natural": 1},
 }
 N_MAPPING, N_BLOCKS = 2, 4

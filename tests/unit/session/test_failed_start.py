@@ -37,7 +37,7 @@ def test_a_port_that_is_taken_leaves_no_log(
     evolve_settings: SessionSettings, tmp_path: Path, taken: int
 ) -> None:
     toml = tmp_path / "session.toml"
-    toml.write_text(tomli_w.dumps(evolve_settings.model_dump(mode="json")))
+    toml.write_text(tomli_w.dumps(evolve_settings.model_dump(mode="json", exclude_none=True)))
     log = tmp_path / "here" / "session.sqlite"
     for option in ("--work-port", "--control-port", "--events-port"):
         ports = [
@@ -61,7 +61,7 @@ def test_a_port_that_is_taken_meanwhile_leaves_no_log(
 ) -> None:
     """Between the first look and the start, another program may take the port."""
     toml = tmp_path / "session.toml"
-    toml.write_text(tomli_w.dumps(evolve_settings.model_dump(mode="json")))
+    toml.write_text(tomli_w.dumps(evolve_settings.model_dump(mode="json", exclude_none=True)))
     arguments = ["serve", str(toml), "--log", str(tmp_path / "here" / "s.sqlite")]
     with mock.patch("synth_server.serve.check_free"):
         done = CliRunner().invoke(app, [*arguments, "--work-port", str(taken)])
