@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import resource
+import mmap
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -298,7 +298,7 @@ def _us(seconds: list[float]) -> tuple[str, str]:
 
 def _resident_mb() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 2**20
+    return pages * mmap.PAGESIZE / 2**20
 
 
 if __name__ == "__main__":

@@ -106,6 +106,8 @@ def _log_block(
 
 def export(folder: Path, command: str, out: str) -> tuple[float, float, float]:
     """Seconds, seconds of the processor, largest resident size in MB; in a process of its own."""
+    if sys.platform == "win32":
+        raise SystemExit("what a process used can't be asked on Windows")
     arguments = [sys.executable, "-m", "synth_server.cli", command, "session.sqlite", out]
     started = time.perf_counter()
     process = subprocess.Popen(arguments, cwd=folder, stderr=subprocess.DEVNULL)

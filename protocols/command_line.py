@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from protocols.errors import StimloopError
+from protocols.errors import SettingsError, StimloopError
 from protocols.installation import check_no_name_collision, missing_extra
 from protocols.parent_process import end_with_parent
 
@@ -23,21 +24,46 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C."""
 
 
+def check_not_ignored(context: Any, names: Iterable[str], why: str) -> None:
+    """Refuse options that were given and would change nothing.
+
+    Args:
+        context: Of the command.
+        names: Parameters that don't go with the others, as the command's function calls them.
+        why: What they need.
+
+    Raises:
+        SettingsError: If one of them was given on the command line.
+    """
+    given = [name for name in names if _was_given(context, name)]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise SettingsError(
+            "an option would be ignored", where=options, expected=why, remedy="leave it away"
+        )
+
+
+def _was_given(context: Any, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[..., None]]:
     """A bar on standard error with the time left; no terminal: a line every half minute.
 
     Yields:
-        A function of (steps done, steps in all).
+        A function of (steps done, steps in all, and in words what is done now if that changes).
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         told_s = time.monotonic()
 
-        def step(done: int, total: int) -> None:
+        def step(done: int, total: int, doing: str = "") -> None:
             nonlocal told_s
-            bar.update(task, completed=done, total=total)
+            description = f"{what} {doing}".strip()
+            bar.update(task, completed=done, total=total, description=description)
             if not stderr.is_terminal and time.monotonic() > told_s + QUIET_S:
                 told_s = time.monotonic()
                 stderr.print(f"{what}: {done} of {total}", highlight=False)

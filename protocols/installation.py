@@ -23,6 +23,7 @@ EXTRAS = {
     "monitor": "fastapi uvicorn plotly starlette",
     "rig": "psychopy pyglet serial",
     "lsl": "pylsl",
+    "cerebus": "pycbsdk",
 }
 """Extra → the modules that it brings."""
 

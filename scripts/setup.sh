@@ -66,10 +66,22 @@ install_window_packages() {
     fi
 }
 
-install_stimloop() { "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$1]"; }
+install_stimloop() { # a line every ten seconds: how long, and how much is there
+    local started=$SECONDS status=0
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -e ".[$1]" &
+    local pip=$!
+    while kill -0 "$pip" 2>/dev/null; do
+        if [ $(((SECONDS - started) % 10)) = 9 ]; then
+            echo "  $((SECONDS - started + 1)) s, $(du -sh "$venv" 2>/dev/null | cut -f1) in $venv"
+        fi
+        sleep 1
+    done
+    wait "$pip" || status=$?
+    return "$status"
+}
 
 install_window_packages
-echo "installing stimloop with all extras; torch is large, the first time takes some minutes"
+echo "installing stimloop with all extras into $venv: about 8 GB, some minutes the first time"
 if ! install_stimloop server,rig,lsl,cerebus,shared-folder,nwb,monitor,docs,test; then
     echo "PsychoPy cannot be installed here; going on without: tests of its window are skipped" >&2
     install_stimloop server,lsl,cerebus,shared-folder,nwb,monitor,docs,test

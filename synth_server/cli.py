@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from protocols import command_line
-from protocols.command_line import progress_bar, stderr
+from protocols.command_line import check_not_ignored, progress_bar, stderr
 from synth_server import (
     compare_command,
     control_commands,
@@ -65,6 +65,7 @@ class Noise(StrEnum):
 
 @app.command("dry-run")
 def dry_run_command(
+    context: typer.Context,
     protocol: Annotated[
         str,
         typer.Option(
@@ -115,6 +116,9 @@ def dry_run_command(
     from protocols.settings import from_command_line
     from synth_server.dry_run import DryRunSettings, dry_run
 
+    if protocol != "evolve":
+        evolving = ("generations", "population", "generator", "optimizer")
+        check_not_ignored(context, evolving, "--protocol evolve, whose images evolve")
     settings = DryRunSettings(
         protocol=protocol,
         seed=seed,
@@ -181,6 +185,7 @@ def _tell_gains(console: Console, summary: Any) -> None:
 
 @app.command()
 def serve(
+    context: typer.Context,
     settings: Annotated[
         list[Path] | None, typer.Argument(help="session.toml files, one for each new session.")
     ] = None,
@@ -222,6 +227,8 @@ def serve(
 
     ports = work_port, *beside_work(work_port, control_port, events_port)
     listening = Listening.checked(host, ports, keys, announce)
+    if not encoder:
+        check_not_ignored(context, ["encoders_port"], "--encoder NAME=FILE, to host one")
     files, logs = settings or [], log or []
     if not files and not resume:
         raise SettingsError(
@@ -259,6 +266,7 @@ def serve(
 
 @app.command()
 def replay(
+    context: typer.Context,
     session: Annotated[Path, typer.Argument(help="A session log, session.sqlite.")],
     verify: Annotated[
         bool, typer.Option("--verify", help="Draw the session anew and compare with the log.")
@@ -287,6 +295,9 @@ def replay(
 
     if verify == serve:
         raise SettingsError("choose one", expected="--verify or --serve")
+    serving = ("out", "host", "work_port", "control_port", "events_port", "keys", "announce")
+    unused = (*serving, "exit_when_over") if verify else ("recompute",)
+    check_not_ignored(context, unused, "--serve" if verify else "--verify")
     if verify:
         _verify(session, recompute=recompute)
         return

@@ -1,4 +1,4 @@
-"""`synth-server status | pause | resume | stop | abort | annotate`: what a running server is told."""
+"""What a running server can be told: `synth-server status`, `pause`, `stop`, `annotate` …."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ COMMANDS = {
     "stop": "Stop after this generation: what is proposed is shown, then the session ends.",
     "abort": "End the session now; the rig stops after its current trial.",
 }
-"""What a running server can be told, but for `annotate`."""
+"""All but `annotate`."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command, text in COMMANDS.items():
+        _add(app, command, text)
+    app.command()(annotate)
 
 
 def annotate(
@@ -32,13 +39,6 @@ def annotate(
 ) -> None:
     """Write a line into the session log."""
     _control("annotate", connect, session, keys, text)
-
-
-def register(app: typer.Typer) -> None:
-    """Add these commands to `synth-server`."""
-    for command, text in COMMANDS.items():
-        _add(app, command, text)
-    app.command()(annotate)
 
 
 def _add(app: typer.Typer, command: str, text: str) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console
+from rich.table import Table
 
-from protocols.command_line import stderr
-from synth_server.backbones_command import SizePx, backbones
+from protocols.command_line import progress_bar, stderr
 from synth_server.recording_options import (
     ArrayOption,
     AxesOption,
@@ -34,10 +32,38 @@ EncoderFile = Annotated[
 MADE = ("*-seed*.png", "images.npy", "index.json")
 """What `synthesize` leaves in its folder."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout and nothing else.")]
+SizePx = Annotated[int, typer.Option(min=16, help="Images are brought to this size.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 FigureFile = Annotated[
     Path | None, typer.Option(help="PNG to draw: masks, predictions of three sites, all scores.")
 ]
+
+
+def backbones(
+    name: Annotated[str | None, typer.Argument(help="Show this network's layers.")] = None,
+    input_px: SizePx = 224,
+) -> None:
+    """List the pretrained networks, or one network's layers."""
+    from encoders.backbones import known_backbones
+    from encoders.backbones.catalogue import catalogue
+
+    if name is None:
+        sys.stdout.write("\n".join(known_backbones()) + "\n")
+        return
+    found = catalogue(name, input_px=input_px)
+    table = Table(title=f"{name}: {found.parameters / 1e6:.1f} M parameters", box=None)
+    table.add_column("layer", no_wrap=True)
+    for column in ("shape", "stride", "field, px", "memory, MB", "parameters"):
+        table.add_column(column, justify="right")
+    for row in found.layers:
+        field = row.published_field_px or row.receptive_field_px
+        cells = ("×".join(map(str, row.shape)), row.stride, field)
+        figures = (f"{row.memory_mb:.2f}", f"{row.parameters:,}")
+        table.add_row(row.name, *("–" if c is None else str(c) for c in cells), *figures)
+    console = Console()
+    console.print(table)
+    if found.note:
+        console.print(found.note)
 
 
 def fit(
@@ -115,7 +141,7 @@ def fit(
     if figure and len(test) <= 2:
         raise SettingsError("a figure needs held-out images", where="--held-out", got=held_out)
     store = FeatureStore()
-    with _bar("fitting") as progress:
+    with progress_bar("fitting") as progress:
         done = fitted(recording.of_images(train), settings, store, progress)
     scores = None
     if len(test) > 2:
@@ -126,7 +152,7 @@ def fit(
     is_refit = refit_on_all and len(test) > 0
     if is_refit:
         both = np.concatenate([test, train])
-        with _bar("fitting to all images") as progress:
+        with progress_bar("fitting to all images") as progress:
             done = fitted(recording.of_images(both), settings, store, progress)
     provenance = Provenance(
         data_digest=recording.digest,
@@ -252,7 +278,7 @@ def synthesize(
         where="--recipe, --set",
     )
     loaded = load_encoder(encoder).encoder
-    with _bar("synthesizing") as progress:
+    with progress_bar("synthesizing") as progress:
         made = ascend(
             loaded,
             objectives,
@@ -370,15 +396,3 @@ def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, An
     np.save(out / "images.npy", made.images)
     (out / "index.json").write_text(json_module.dumps(index, indent=2) + "\n", "utf-8")
     return index
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr) as bar:
-        task = bar.add_task(what, total=None)
-
-        def step(done: int, total: int, doing: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"{what} {doing}".strip())
-
-        yield step

@@ -164,7 +164,7 @@ def _strongest(own: Sequence[Shown]) -> list[Shown]:
         return []
     base = min(each.variant.base for each in own)
     of_base = [each for each in own if each.variant.base == base]
-    kinds = ("drive", "suppress", *(kind for kind, _ in PARTS))
+    kinds = ("drive", "suppress", "random", *(kind for kind, _ in PARTS))
     return sorted(of_base, key=lambda e: (-e.variant.amount, kinds.index(e.variant.kind)))
 
 

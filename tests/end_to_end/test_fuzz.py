@@ -82,13 +82,13 @@ def strange(dice: random.Random) -> list[bytes]:
         lambda: [b""],
         lambda: [b'"\\ud800"'],
         lambda: [b"[" * 100_000],
-        lambda: [b'{"wire":3,"kind":"hello","body":' + b'{"a":' * 300 + b"1" + b"}" * 301],
-        lambda: [b'{"wire":3,"kind":"hello","id":"\\ud800","\\udfff":1}'],
+        lambda: [b'{"wire":4,"kind":"hello","body":' + b'{"a":' * 300 + b"1" + b"}" * 301],
+        lambda: [b'{"wire":4,"kind":"hello","id":"\\ud800","\\udfff":1}'],
         lambda: [b'{"wire":%d,"kind":"hello"}' % dice.randint(-(10**30), 10**30)],
         lambda: [json.dumps({"wire": 4, "kind": dice.choice(["", "block", "x" * 99])}).encode()],
-        lambda: [b'{"wire":3,"kind":"next_block","body":{"block_index":1e400}}'],
-        lambda: [b'{"wire":3,"kind":"hello","session":"../../etc/passwd"}'],
-        lambda: [b'{"wire":3,"kind":"hello"}'] + [b"x"] * 5000,
+        lambda: [b'{"wire":4,"kind":"next_block","body":{"block_index":1e400}}'],
+        lambda: [b'{"wire":4,"kind":"hello","session":"../../etc/passwd"}'],
+        lambda: [b'{"wire":4,"kind":"hello"}'] + [b"x"] * 5000,
     ]
     return dice.choice(kinds)()
 

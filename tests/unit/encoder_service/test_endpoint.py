@@ -325,24 +325,24 @@ def test_nonsense_is_refused_and_does_no_harm(host, client, images):
         ([b"\xff\xfe{"], "malformed"),
         ([b'"\\ud800"'], "malformed"),
         ([json.dumps({"wire": 1, "kind": "predict"}).encode()], "wire_version"),
-        ([b'{"wire":3,"kind":"predict","body":{}}'], "malformed"),
+        ([b'{"wire":4,"kind":"predict","body":{}}'], "malformed"),
         (
-            [b'{"wire":3,"kind":"predict","body":{"encoder":"v4","image_shape":[0,6,3]}}'],
+            [b'{"wire":4,"kind":"predict","body":{"encoder":"v4","image_shape":[0,6,3]}}'],
             "malformed",
         ),
         (
-            [b'{"wire":3,"kind":"predict","body":{"encoder":"v4","image_shape":[8,6,4]}}'],
+            [b'{"wire":4,"kind":"predict","body":{"encoder":"v4","image_shape":[8,6,4]}}'],
             "malformed",
         ),
-        ([b'{"wire":3,"kind":"synthesize","body":{"encoder":"v4","seeds":[-1]}}'], "malformed"),
-        ([b'{"wire":3,"kind":"synthesize","body":{"encoder":"v4","size_px":1e9}}'], "malformed"),
-        ([f'{{"wire":3,"kind":"predict","body":{{"encoder":"\\ud800",{shape}}}}}'.encode()], None),
+        ([b'{"wire":4,"kind":"synthesize","body":{"encoder":"v4","seeds":[-1]}}'], "malformed"),
+        ([b'{"wire":4,"kind":"synthesize","body":{"encoder":"v4","size_px":1e9}}'], "malformed"),
+        ([f'{{"wire":4,"kind":"predict","body":{{"encoder":"\\ud800",{shape}}}}}'.encode()], None),
         (
-            [b'{"wire":3,"kind":"synthesize","body":{"encoder":"v4","settings":{"\\ud800":1}}}'],
+            [b'{"wire":4,"kind":"synthesize","body":{"encoder":"v4","settings":{"\\ud800":1}}}'],
             None,
         ),
         (
-            [b'{"wire":3,"kind":"synthesize","body":{"encoder":"v4","settings":{"n_steps":NaN}}}'],
+            [b'{"wire":4,"kind":"synthesize","body":{"encoder":"v4","settings":{"n_steps":NaN}}}'],
             None,
         ),
     ):

@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from protocols.errors import SettingsError
 from protocols.names import file_names, nwb_name
 from protocols.outputs import check_new_file, check_new_folder
+from synth_server.cli import app
 
 
 def test_a_free_place_is_fine_and_nothing_is_made(tmp_path: Path) -> None:
@@ -71,3 +73,20 @@ def test_names_in_nwb() -> None:
     assert nwb_name("lab:rig 2") == "lab-rig 2"
     assert nwb_name("a/b:c\n") == "a-b-c-"
     assert nwb_name(".") == "unnamed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["dry-run", "--protocol", "stretch", "--generations", "9"], "--generations"),
+        (["dry-run", "--protocol", "map_responses", "--optimizer", "xdream"], "--optimizer"),
+        (["replay", "s.sqlite", "--verify", "--out", "x"], "--out"),
+        (["replay", "s.sqlite", "--serve", "--recompute"], "--recompute"),
+        (["serve", "s.toml", "--encoders-port", "0"], "--encoders-port"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(arguments: list[str], says: str) -> None:
+    done = CliRunner().invoke(app, arguments)
+    assert isinstance(done.exception, SettingsError)
+    assert done.exception.what == "an option would be ignored"
+    assert says in done.exception.where

@@ -147,7 +147,7 @@ def test_a_stimulus_names_its_targets_and_otherwise_has_the_document_it_always_h
 
 
 def test_targets_must_fit_the_images(images):
-    with pytest.raises(DataError, match="targets an image"):
+    with pytest.raises(DataError, match="targets and place an image"):
         Block.of(images, roles=Role.STRETCH, targets=[("A-001",)])
 
 

@@ -450,3 +450,15 @@ def test_what_is_wrong_with_a_subject_is_said(name, value, hint):
 @pytest.mark.parametrize("age", ["P7Y", "P90D", "P7Y3M", "P1D/P3D", "P90Y/", "PT12H", "P2.5Y"])
 def test_ages_that_archives_take(age):
     assert validated(SubjectSettings, {**GOOD, "age": age}, where="").age == age
+
+
+@pytest.mark.parametrize("rig_id", ["lab:rig 2", "a/b:c", "Ringo's Rig №3"])
+def test_a_rig_may_be_called_anything(evolve_settings, tmp_path, subject, rig_id):
+    """NWB forbids `/` and `:` in the names of objects; a session is not lost for that."""
+    with mock.patch(
+        "tests.unit.readers.logged.attach",
+        lambda session, rig: attach(session, rig_id=rig_id, rig=rig),
+    ):
+        logged(evolve_settings, tmp_path / "session.sqlite", n_blocks=2, end="abort")
+    export_nwb(tmp_path / "session.sqlite", tmp_path / "out.nwb", subject)
+    check(tmp_path / "out.nwb")
