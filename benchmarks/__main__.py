@@ -19,6 +19,8 @@ BENCHMARKS = (
     "encoder_accuracy",
     "encoder_speed",
     "transfer",
+    "attribution",
+    "class_images",
     "optimizers",
     "evolution_twins",
     "generation_time",
