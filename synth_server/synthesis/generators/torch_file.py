@@ -28,6 +28,7 @@ from encoders.backbones.network_file import load_network
 from encoders.backbones.one_thread import one_thread
 from protocols.digests import array_digest, document_digest
 from protocols.errors import DataError, SettingsError
+from protocols.seeds import random_stream
 from protocols.settings import Frozen
 from protocols.vocabulary import Codes, Images
 from synth_server.synthesis.generators.pixels import check_codes
@@ -81,7 +82,7 @@ class TorchFileGenerator:
         self._device = torch.device("cpu") if exported else device_named(settings.device)
         self._network = load_network(settings.path, self._device)
         self._examples = _examples(settings, self.code_dim)
-        first = torch.from_numpy(self.sample_codes(1, np.random.default_rng(0)))
+        first = torch.from_numpy(self.sample_codes(1, random_stream(0, "first look")))
         with one_thread(), torch.no_grad():
             self._size_px = int(self._drawn(first[0]).shape[-1])
 
