@@ -6,10 +6,11 @@ refused if their weights or their preprocessing are not those that it was fitted
 
 from __future__ import annotations
 
+import hashlib
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from pydantic import Field, ValidationError
@@ -24,7 +25,10 @@ from encoders.features import FeatureExtractor, Loader, Tap
 from encoders.fitting import Candidate, FitSettings
 from encoders.natural import NaturalStatistics
 from encoders.two_stage import Readout
+from encoders.units import UnitsEncoder, units_encoder
+from encoders.units_name import PREFIX, names_units
 from encoders.validation import Scores
+from protocols.digests import document_digest
 from protocols.errors import DataError
 from protocols.replacing import replace_file
 from protocols.settings import Frozen
@@ -84,10 +88,15 @@ class Checkpoint(Frozen):
     provenance: Provenance
 
 
+FittedEncoder: TypeAlias = TwoStageEncoder | EnsembleEncoder
+"""What a fit makes, and a file keeps."""
+LoadedEncoder: TypeAlias = FittedEncoder | UnitsEncoder
+
+
 class Loaded(NamedTuple):
     """An encoder, and what its file says about it."""
 
-    encoder: TwoStageEncoder | EnsembleEncoder
+    encoder: LoadedEncoder
     about: Checkpoint
 
 
@@ -135,7 +144,7 @@ def load_encoder(path: Path, *, device: str = "auto", load: Loader = load_backbo
     """The encoder in `path`.
 
     Args:
-        path: Written by `save_encoder`.
+        path: Written by `save_encoder`; or `units:NETWORK/LAYER@SIZE`, see `encoders.units`.
         device: `auto`, `cpu` or `cuda`.
         load: Makes backbones.
 
@@ -144,6 +153,9 @@ def load_encoder(path: Path, *, device: str = "auto", load: Loader = load_backbo
             network is not the one that the encoder was fitted with.
         InstallationError: If a network's weights cannot be had.
     """
+    if names_units(path):
+        units = units_encoder(path, device=device)
+        return Loaded(units, _about_units(units))
     about, tensors = read_checkpoint(path)
     members = [
         _member(path, number, about, tensors, _extractor(path, member, device, load))
@@ -160,11 +172,13 @@ def load_encoder(path: Path, *, device: str = "auto", load: Loader = load_backbo
 
 
 def read_checkpoint(path: Path) -> tuple[Checkpoint, dict[str, Tensor]]:
-    """A checkpoint's metadata and tensors; no network is loaded.
+    """A checkpoint's metadata and tensors; no network is loaded, but for units, which have no tensors.
 
     Raises:
         DataError: If the file is missing, damaged, no checkpoint, or of another version.
     """
+    if names_units(path):
+        return _about_units(units_encoder(path)), {}
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get("stimloop")
@@ -180,6 +194,37 @@ def read_checkpoint(path: Path) -> tuple[Checkpoint, dict[str, Tensor]]:
         raise _refused(
             path, "the encoder file's metadata are damaged", "what save_encoder writes", error
         ) from None
+
+
+def encoder_digest(path: Path) -> str:
+    """Sha256 that stands for the encoder: of the file, or of all that decides a network's units.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    if names_units(path):
+        about, _ = read_checkpoint(path)
+        return document_digest([PREFIX, about.members[0].features_digest])
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise _refused(path, "the encoder file is missing", "a file", error) from None
+
+
+def _about_units(units: UnitsEncoder) -> Checkpoint:
+    member = Member(
+        tap=units.tap,
+        weights_digest=units.extractor.backbone.weights_digest,
+        features_digest=units.extractor.digest,
+    )
+    return Checkpoint(
+        checkpoint_version=CHECKPOINT_VERSION,
+        members=(member,),
+        is_ensemble=False,
+        site_ids=units.site_ids,
+        versions={name: version(name) for name in PACKAGES},
+        provenance=Provenance(notes="units of a network, fitted to nothing"),
+    )
 
 
 def _metadata(path: Path, text: str | None) -> dict[str, Any]:

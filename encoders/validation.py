@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from encoders.recording import Recording, split_images
+from encoders.recording import Recording
 from protocols.errors import DataError
 from protocols.interfaces import Encoder
 from protocols.settings import Frozen
@@ -20,7 +20,7 @@ from protocols.vocabulary import Images, Rates
 
 Floats: TypeAlias = NDArray[np.float64]
 Fitted: TypeAlias = Callable[[Recording, Images], Rates]
-"""Fits to a recording, then predicts for images: what `predictivity` compares."""
+"""Fits to a recording, then predicts for images: what `encoders.predictivity` compares."""
 
 N_SPLITS = 100
 """Random halves of the repetitions over which reliability is averaged."""
@@ -76,8 +76,8 @@ def split_half_reliability(
         random: Draws the halves.
         n_splits: Random halvings.
     """
-    halves = [correlations(*_halves(trials, random)) for _ in range(n_splits)]
-    r: Floats = np.mean(halves, axis=0)
+    each = [correlations(*halves(trials, random)) for _ in range(n_splits)]
+    r: Floats = np.mean(each, axis=0)
     return 2 * r / (1 + r)
 
 
@@ -151,35 +151,7 @@ def scores(predicted: Rates, recording: Recording, random: np.random.Generator) 
     )
 
 
-def predictivity(
-    fitted: Fitted,
-    recording: Recording,
-    random: np.random.Generator,
-    *,
-    n_splits: int = 10,
-    train_share: float = 0.9,
-) -> Floats:
-    """Noise-corrected r of every site, the mean over random splits; their median is the score.
-
-    Brain-Score's scheme (Schrimpf et al. 2018): fit on 90 % of the images, correlate on the rest,
-    10 times. Reliability is that of all images.
-
-    Returns:
-        `(n_sites,)`; plain r where the recording has no trials.
-    """
-    n_train = round(train_share * recording.n_images)
-    each = []
-    for _ in range(n_splits):
-        train, test = split_images(recording.n_images, n_train, random, recording.copies)
-        predicted = fitted(recording.of_images(train), recording.images[test])
-        each.append(correlations(predicted, recording.means[test]))
-    r: Floats = np.nanmean(each, axis=0)
-    if recording.trials is None:
-        return r
-    return noise_corrected(r, split_half_reliability(recording.trials, random))
-
-
-def _halves(trials: Floats, random: np.random.Generator) -> tuple[Floats, Floats]:
+def halves(trials: Floats, random: np.random.Generator) -> tuple[Floats, Floats]:
     """Means over two random halves of each image's repetitions; an odd one is left out."""
     keys = np.where(np.isfinite(trials), random.random(trials.shape), np.inf)
     rank = keys.argsort(axis=2).argsort(axis=2)

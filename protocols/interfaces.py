@@ -205,6 +205,45 @@ class Synthesis(Protocol):
         ...
 
 
+class Changed(NamedTuple):
+    """A version of a base image, and for whom it was made."""
+
+    kind: str
+    """What was done, a word: `drive`, `suppress`, `random`, `kept`, `removed`, `disc`, `patch`."""
+    base: int
+    """Row of the base among those that were given."""
+    site: str
+    """Whom it was made for; none: nobody in particular."""
+    image: NDArray[np.uint8]
+    """`(h, w, 3)`."""
+    predicted: float | None
+    """Rate of the site, spikes/s; None without one."""
+
+
+class Perturbation(Protocol):
+    """Makes small changes that an encoder predicts to drive or to suppress sites."""
+
+    def __call__(
+        self, encoder: Encoder, bases: Images, sites: Sequence[str], radius_levels: float, /
+    ) -> Sequence[Changed]:
+        """For each base one `random` change, and for each site a `drive` and a `suppress`.
+
+        As shown, an image differs from its base by `radius_levels` gray levels of 255, RMS over pixels
+        and channels.
+        """
+        ...
+
+
+class ImageParts(Protocol):
+    """Keeps or takes away the parts of images that an encoder says drive a site."""
+
+    def __call__(
+        self, encoder: Encoder, bases: Images, site: str, share: float, /
+    ) -> Sequence[Changed]:
+        """For each base: `kept`, `removed`, `disc` (at the site's field) and `patch` (anywhere)."""
+        ...
+
+
 class Apparatus(Protocol):
     """What the server puts at a plan's disposal; one for each thread."""
 
@@ -243,6 +282,14 @@ class Apparatus(Protocol):
 
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """The chosen recipe, for images of the size of `natural`, and of their mean and contrast."""
+        ...
+
+    def perturbation(self, n_steps: int) -> Perturbation:
+        """Small changes, found by climbs of so many steps."""
+        ...
+
+    def image_parts(self) -> ImageParts:
+        """Parts of images by attribution."""
         ...
 
     def random_stream(self, purpose: str) -> np.random.Generator:

@@ -63,7 +63,7 @@ class SimulatedFixation:
         self._session = session
         self._failures: Counter[tuple[str | int, ...]] = Counter()
         self._display: Display | None = None
-        self._began_s: dict[tuple[str | int, ...], float] = {}
+        self._breaks_at_s: dict[tuple[str | int, ...], float] = {}
         self._point_deg = (0.0, 0.0)
         self._broken_trial: tuple[int, int] | None = None
         self._looks_away = False
@@ -80,7 +80,7 @@ class SimulatedFixation:
     def acquire(self, cue: Cue) -> bool:
         """Whether fixation is reached; asking again after a failure is a new try."""
         self._look(away=True)
-        self._began_s.clear()
+        self._breaks_at_s.clear()
         self._broken_trial = None
         reached = not self._sleeps() and self._is_reached(cue)
         if reached:
@@ -135,14 +135,18 @@ class SimulatedFixation:
 
     def _breaks(self, cue: Cue) -> bool:
         """Whether the showing of `cue` is broken by now."""
+        now_s = 0.0 if self._display is None else self._display.now_s()
+        if cue.seed_path not in self._breaks_at_s:
+            self._breaks_at_s[cue.seed_path] = self._break_at_s(cue, now_s)
+        at_s = self._breaks_at_s[cue.seed_path]
+        return at_s < float("inf") and (self._display is None or now_s >= at_s)
+
+    def _break_at_s(self, cue: Cue, began_s: float) -> float:
+        """When the showing of `cue`, whose first frame is now, will be broken; infinite: never."""
         random = random_stream(self._session.seed, "gaze", *cue.seed_path)
         if random.random() >= self._settings.break_rate:
-            return False
-        if self._display is None:
-            return True
-        now_s = self._display.now_s()
-        began_s = self._began_s.setdefault(cue.seed_path, now_s)
-        return bool(now_s >= began_s + random.random() * self._settings.within_ms / 1000)
+            return float("inf")
+        return began_s + float(random.random()) * self._settings.within_ms / 1000
 
     def _look(self, *, away: bool) -> None:
         """Make up the samples until now, then look there."""

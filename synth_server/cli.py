@@ -14,13 +14,16 @@ from rich.console import Console
 from protocols import command_line
 from protocols.command_line import progress_bar, stderr
 from synth_server import (
+    compare_command,
     doctor_command,
     encoder_commands,
+    explain_command,
     export_command,
     monitor_command,
     report_command,
     results_command,
     sessions_command,
+    variants_command,
 )
 from synth_server.encoder_service import commands as encoder_service_commands
 
@@ -66,7 +69,10 @@ class Noise(StrEnum):
 @app.command("dry-run")
 def dry_run_command(
     protocol: Annotated[
-        str, typer.Option(help="evolve, map_responses, stretch or one-hot-population.")
+        str,
+        typer.Option(
+            help="evolve, map_responses, stretch, one-hot-population, perturb, reduction."
+        ),
     ] = "evolve",
     seed: Annotated[int, typer.Option(min=0, help="One seed gives one session.")] = 0,
     generations: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
@@ -74,7 +80,8 @@ def dry_run_command(
     sites: Annotated[int, typer.Option(min=1, max=100, help="Each gets images of its own.")] = 4,
     noise: Annotated[Noise, typer.Option(help="Of the spike counts.")] = Noise.poisson,
     subject: Annotated[
-        str, typer.Option(help="v4_like, gabor_energy, or torch:FILE for a model of your own.")
+        str,
+        typer.Option(help="v4_like, vone, gabor_energy, or torch:FILE for a model of your own."),
     ] = "v4_like",
     generator: Annotated[
         str, typer.Option(help="deep, fourier, pixels, or an image generator of your own.")
@@ -408,6 +415,9 @@ doctor_command.register(app)
 export_command.register(app)
 sessions_command.register(app)
 encoder_commands.register(app)
+compare_command.register(app)
+explain_command.register(app)
+variants_command.register(app)
 encoder_service_commands.register(app)
 
 

@@ -14,6 +14,7 @@ import tomli_w
 from pydantic import Field
 from rich.console import Console
 
+from encoders.units_name import names_units
 from protocols import plugins
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError
@@ -38,8 +39,10 @@ from synth_server.readers.progress import LiveProgress
 from synth_server.readers.summary import Summary, read_record, summarize
 from synth_server.session.log import SessionLog, fold
 from synth_server.synthesis.optimizers.genetic import PRESETS
+from synth_server.variants.writing import write_variants
 
 CONTROL = ("stretch", "one_hot_population")
+VARIANTS = ("perturb", "reduction")
 REHEARSAL_TAPS = (
     ("efficientnet_lite0", "blocks.2"),
     ("efficientnet_lite0", "blocks.3"),
@@ -161,6 +164,8 @@ def write_results(folder: Path) -> Summary:
             folder / thread.aim,
             simulated=bool(summary.simulated),
         )
+    if any(thread.protocol in VARIANTS for thread in record.started.settings.threads):
+        write_variants(folder / LOG, folder)
     tests = {each.thread: each for each in summary.control}
     for learning in summary.learning:
         if learning.thread in tests:
@@ -186,13 +191,16 @@ def session_settings(settings: DryRunSettings) -> SessionSettings:
             f"site-{number:02d}": _evolution(settings, number) for number in range(settings.sites)
         }
     elif settings.plan in CONTROL:
-        chosen = {settings.plan: _control(settings)}
+        synthesis = {"synthesis": {"name": "stimloop", "options": REHEARSAL_STEPS}}
+        chosen = {settings.plan: {**synthesis, **_encoder(settings)}}
+    elif settings.plan in VARIANTS:
+        chosen = {settings.plan: _encoder(settings)}
     else:
         chosen = {settings.plan: {}}
-    if settings.plan not in CONTROL and (settings.images or settings.encoder):
+    if settings.plan not in (*CONTROL, *VARIANTS) and (settings.images or settings.encoder):
         raise SettingsError(
-            "--images and --encoder are for protocols that synthesise",
-            expected=", ".join(CONTROL),
+            "--images and --encoder are for protocols that need an encoder",
+            expected=", ".join((*CONTROL, *VARIANTS)),
             got=settings.protocol,
             remedy="choose another --protocol; or, for other settings, --set NAME=VALUE",
         )
@@ -214,17 +222,18 @@ def _evolution(settings: DryRunSettings, number: int) -> dict[str, Any]:
     }
 
 
-def _control(settings: DryRunSettings) -> dict[str, Any]:
+def _encoder(settings: DryRunSettings) -> dict[str, Any]:
     """An encoder that sees through other networks than `v4_like` neurons, and takes minutes."""
     if settings.plan == "one_hot_population" and settings.sites < 2:
         raise SettingsError(
             "one site has nobody to be told apart from", expected="--sites 2 or more", got=1
         )
-    chosen: dict[str, Any] = {"synthesis": {"name": "stimloop", "options": REHEARSAL_STEPS}}
+    chosen: dict[str, Any] = {}
     if settings.images is not None:
         chosen["images"] = str(settings.images.resolve())
     if settings.encoder is not None:
-        return {**chosen, "encoder": str(settings.encoder.resolve())}
+        file = settings.encoder
+        return {**chosen, "encoder": str(file if names_units(file) else file.resolve())}
     taps = [
         {"backbone": name, "layer": layer, "input_px": REHEARSAL_PX, "weights": "robust"}
         for name, layer in REHEARSAL_TAPS

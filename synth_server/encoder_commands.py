@@ -26,7 +26,12 @@ from synth_server.recording_options import (
     WindowOption,
 )
 
-EncoderFile = Annotated[Path, typer.Argument(help="Written by `synth-server fit`.")]
+EncoderFile = Annotated[
+    Path,
+    typer.Argument(
+        help="Written by `synth-server fit`; or units:NETWORK/LAYER@SIZE, a network's own units."
+    ),
+]
 MADE = ("*-seed*.png", "images.npy", "index.json")
 """What `synthesize` leaves in its folder."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout and nothing else.")]
@@ -244,6 +249,11 @@ def synthesize(
     Leaves PNG files, images.npy and index.json (a row of images.npy each) in the output folder. Mean
     luminance and RMS contrast are those of the images that the encoder was fitted to; one-hot scores
     compare sites by z-scores over them.
+
+    A network's own units show what it looks for, a class for instance:
+
+        synth-server synthesize units:efficientnet_lite0/classifier@224 --sites goldfish,pizza
+        --size-px 224 --recipe fourier --seeds 1 --out classes
     """
     from encoders.checkpoint import load_encoder, read_checkpoint
     from protocols.outputs import check_new_folder

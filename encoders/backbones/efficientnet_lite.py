@@ -87,7 +87,8 @@ class EfficientNetLite:
             if settings.weights == "default"
             else Path(settings.weights)
         )
-        fill_by_order(network, read_state_dict(path), where=path.name)
+        state = read_state_dict(path, convention=((MEAN,) * 3, (STD,) * 3))
+        fill_by_order(network, state, where=path.name)
         return network
 
 

@@ -121,7 +121,7 @@ class PublishedNetwork:
             return network
         is_default = settings.weights == "default"
         path = self.file.path() if is_default else Path(settings.weights)
-        state = read_state_dict(path)
+        state = read_state_dict(path, convention=(self._mean, self._std))
         network = untrained(self._build, 0, self.name)
         fill_by_name(published_weights(network), state, where=str(path), ignored=_UNUSED)
         return network

@@ -76,7 +76,8 @@ def _state_dict(name: str, choice: str, pretrained: Any) -> dict[str, Tensor]:
             expected=f"default, random, {', '.join(each.name for each in pretrained)}, or a file",
             got=choice,
         )
-    return read_state_dict(path)
+    preset = pretrained.DEFAULT.transforms()
+    return read_state_dict(path, convention=(tuple(preset.mean), tuple(preset.std)))
 
 
 def _published_state_dict(name: str, url: str) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from encoders.backbones.checkpoint_layouts import WRAPPED_AS, Convention, plain, unwrapped
 from protocols.errors import InstallationError, SettingsError
 from protocols.seeds import derived_seed
 
@@ -21,13 +22,18 @@ N_NAMED = 3
 """Of the tensors that do not fit, so many are named in an error."""
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: Path, *, convention: Convention | None = None) -> dict[str, Tensor]:
     """The tensors of a state-dict file, on the CPU; no code in it is run.
 
-    A training checkpoint that holds them as its `state_dict` does as well.
+    A training checkpoint does as well: see `checkpoint_layouts` for what it may wrap them in.
+
+    Args:
+        path: The file.
+        convention: How the network normalises its input, compared with what the file says of it.
 
     Raises:
-        SettingsError: If there is no such file, or it is no state dict.
+        SettingsError: If there is no such file, it is no state dict, or its network normalises its
+            input in another way.
     """
     if not path.is_file():
         raise SettingsError(
@@ -35,17 +41,22 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
             where=str(path),
             expected="'default', 'random', a name that the network knows, or a state-dict file",
         )
-    state = _safely_loaded(path)
-    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
-        state = state["state_dict"]
+    state = unwrapped(_safely_loaded(path))
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise SettingsError(
             "the weights file holds no state dict",
             where=str(path),
-            expected="tensors by name, or a dict with such a 'state_dict'",
-            got=type(state).__name__,
+            expected=f"tensors by name, or a dict with such a {' or '.join(map(repr, WRAPPED_AS))}",
+            got=_described(state),
         )
-    return dict(state)
+    return plain(state, where=str(path), convention=convention)
+
+
+def _described(state: Any) -> str:
+    if not isinstance(state, Mapping):
+        return type(state).__name__
+    kinds = [f"{key!r}: {type(value).__name__}" for key, value in list(state.items())[:N_NAMED]]
+    return f"a dict of {', '.join(kinds) or 'nothing'}"
 
 
 def _safely_loaded(path: Path) -> Any:
@@ -105,8 +116,7 @@ def fill_by_name(
 ) -> None:
     """Copy each tensor of `given` into that of the same name in `own`.
 
-    The prefix `module.`, which data-parallel training leaves, may stand before the given names. Batch
-    norm's `num_batches_tracked`, which does nothing here, may be missing.
+    Batch norm's `num_batches_tracked`, which does nothing here, may be missing.
 
     Args:
         own: A network's weights by name.
@@ -118,7 +128,7 @@ def fill_by_name(
         SettingsError: If a tensor is missing, unexpected or of another shape; the first few are named.
     """
     own = _weights(own)
-    given = _weights({name.removeprefix("module."): tensor for name, tensor in given.items()})
+    given = _weights(given)
     wrong = {
         "missing": [name for name in own if name not in given],
         "unexpected": [name for name in given if name not in own and name not in ignored],

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from protocols.errors import RigError
+from protocols.errors import RigError, SettingsError
 from protocols.interfaces import SessionInfo
 from rig_client.installed import imported
 from rig_client.triggers.lines import LineSettings, WordLines, check_width
@@ -39,6 +39,13 @@ class LabJackTrigger(WordLines):
 
     def __init__(self, settings: LabJackTriggerSettings, session: SessionInfo) -> None:  # noqa: ARG002
         check_width(settings, 4 if settings.lines_of == "cio" else 8, "trigger labjack")
+        if settings.model == "T4" and settings.lines_of == "fio" and settings.all_lines & 0x0F:
+            raise SettingsError(
+                "lines 0 to 3 of a T4's FIO are analogue inputs, and nothing else",
+                where="rig.toml, [trigger.options] lines_of",
+                expected='"eio", or "cio" with 4 lines',
+                got='"fio"',
+            )
         opened = _u3 if settings.model == "U3" else _t_series
         write, self._release = opened(settings)
         super().__init__("LabJack trigger", settings, write, settings.max_delay_ms)
@@ -84,7 +91,11 @@ def _t_series(settings: LabJackTriggerSettings) -> tuple[Callable[[int], None], 
     with _found(settings):
         handle = ljm.openS(settings.model, "ANY", str(settings.serial_number or "ANY"))
         # DIO_INHIBIT: ones are lines that what follows leaves alone.
-        ljm.eWriteName(handle, "DIO_INHIBIT", 0x7FFFFF & ~(settings.all_lines << first_dio))
+        others = 0x7FFFFF & ~(settings.all_lines << first_dio)
+        ljm.eWriteName(handle, "DIO_INHIBIT", others)
+        if settings.model == "T4":
+            # EIO0 to EIO3 (and FIO4 to FIO7) are flexible lines, analogue until they are told.
+            ljm.eWriteName(handle, "DIO_ANALOG_ENABLE", 0)
         ljm.eWriteName(handle, f"{port}_DIRECTION", settings.all_lines)
     return (
         lambda levels: ljm.eWriteName(handle, f"{port}_STATE", levels),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from encoders.checkpoint import Checkpoint, load_encoder
+from encoders.checkpoint import Checkpoint, encoder_digest, load_encoder
 from encoders.encoder import DifferentiableEncoder
 from encoders.natural import NaturalStatistics
 from protocols.wire.encoder_messages import EncoderSummary
@@ -30,7 +29,7 @@ def load_all(files: dict[str, Path]) -> dict[str, Hosted]:
     hosted = {}
     for name, path in files.items():
         encoder, about = load_encoder(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = encoder_digest(path)
         hosted[name] = Hosted(encoder, _summary(name, digest, about), about.provenance.natural)
     return hosted
 

@@ -162,7 +162,8 @@ def named_files(arguments: Sequence[str]) -> dict[str, Path]:
             raise SettingsError(
                 "an encoder needs a name of its own and a file",
                 where="--encoder",
-                expected="NAME=FILE.safetensors, each name once: letters, digits, . _ -",
+                expected="NAME=FILE.safetensors (or NAME=units:NETWORK/LAYER@SIZE), each name once: "
+                "letters, digits, . _ -",
                 got=argument,
             )
         files[name] = Path(file)

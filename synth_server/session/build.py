@@ -20,9 +20,11 @@ from protocols.interfaces import (
     Encoder,
     EncoderFit,
     ImageGenerator,
+    ImageParts,
     Inversion,
     Objective,
     Optimizer,
+    Perturbation,
     PhotographSet,
     Plan,
     Synthesis,
@@ -121,6 +123,18 @@ class Equipment:
         self.digests[f"synthesis {name}, {natural.shape[1]} px"] = made.digest
         return made
 
+    def perturbation(self, n_steps: int) -> Perturbation:
+        """Small changes, found by climbs of so many steps."""
+        from synth_server.session.variants import SessionPerturbation
+
+        return SessionPerturbation(n_steps, self.products)
+
+    def image_parts(self) -> ImageParts:
+        """Parts of images by attribution."""
+        from synth_server.session.variants import SessionParts
+
+        return SessionParts(self.products)
+
 
 class ThreadApparatus:
     """What one thread's plan is given (an `Apparatus`); its randomness is its own."""
@@ -178,6 +192,14 @@ class ThreadApparatus:
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """See `Equipment.synthesis`."""
         return self._equipment.synthesis(choice, natural)
+
+    def perturbation(self, n_steps: int) -> Perturbation:
+        """See `Equipment.perturbation`."""
+        return self._equipment.perturbation(n_steps)
+
+    def image_parts(self) -> ImageParts:
+        """See `Equipment.image_parts`."""
+        return self._equipment.image_parts()
 
     def random_stream(self, purpose: str) -> np.random.Generator:
         """The thread's stream for `purpose`, derived from the session's seed."""

@@ -6,7 +6,6 @@ the first time: a session that was interrupted goes on with the very same number
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,18 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from encoders.backbones.one_thread import one_thread
-from encoders.checkpoint import Provenance, Split, load_encoder, read_checkpoint, save_encoder
+from encoders.checkpoint import (
+    LoadedEncoder,
+    Provenance,
+    Split,
+    encoder_digest,
+    load_encoder,
+    read_checkpoint,
+    save_encoder,
+)
 from encoders.encoder import TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureStore
@@ -32,7 +39,7 @@ from protocols.errors import DataError, SettingsError
 from protocols.interfaces import Encoder, SyntheticImages
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import Images, Rates, check_images
-from synth_server.session.products import Products
+from synth_server.session.products import Products, save_arrays
 from synth_server.synthesis.ascent import improve, synthesize
 from synth_server.synthesis.constraints import NaturalDistance, starting_images
 from synth_server.synthesis.image_space import GeneratorSpace
@@ -50,7 +57,7 @@ FITS: Mapping[str, Callable[[], FitSettings]] = {
 class SessionEncoder:
     """An `Encoder` from a file; `digest` is the sha256 of the file."""
 
-    model: TwoStageEncoder | EnsembleEncoder
+    model: LoadedEncoder
     digest: str
     products: Products
     store: FeatureStore | None = None
@@ -58,13 +65,13 @@ class SessionEncoder:
 
     @classmethod
     def of(cls, path: Path, products: Products, store: FeatureStore | None = None) -> Self:
-        """The encoder in a file of `synth-server fit`.
+        """The encoder in a file of `synth-server fit`, or `units:NETWORK/LAYER@SIZE`.
 
         Raises:
             DataError: If it is missing, damaged, or of other networks than those installed.
         """
         model = load_encoder(path).encoder
-        return cls(model, hashlib.sha256(path.read_bytes()).hexdigest(), products, store)
+        return cls(model, encoder_digest(path), products, store)
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -75,7 +82,7 @@ class SessionEncoder:
         """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s."""
         key = combined_digest([self.digest, array_digest(images)])
         made = self.products.file(
-            f"rates-{key[:32]}.safetensors", lambda path: self._predict(images, path)
+            f"predictions-{key[:32]}.safetensors", lambda path: self._predict(images, path)
         )
         return load_file(made.path)["rates"]
 
@@ -87,7 +94,7 @@ class SessionEncoder:
                 if isinstance(member, TwoStageEncoder):
                     store.features(member.tap, images, progress=tell)
             rates = self.model.predict(images, store)
-        save_file({"rates": rates}, path)
+        save_arrays(path, rates=rates)
 
 
 class SessionFit:
@@ -271,7 +278,7 @@ class SessionSynthesis:
                 made = synthesize(encoder.model, goals, space, settings, names, **how)
             else:
                 made = improve(encoder.model, goals, settings, starts, names, **how)
-        save_file({"images": made.images, "predicted": made.predicted}, path)
+        save_arrays(path, images=made.images, predicted=made.predicted)
 
 
 def _usable(recording: Recording) -> Recording:

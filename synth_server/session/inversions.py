@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from encoders.backbones.one_thread import one_thread
 from protocols.digests import array_digest, combined_digest, document_digest
 from protocols.errors import PluginError, SettingsError
 from protocols.interfaces import ImageGenerator, InvertibleGenerator
 from protocols.vocabulary import Codes, Images
-from synth_server.session.products import Products
+from synth_server.session.products import Products, save_arrays
 from synth_server.synthesis.image_space import DifferentiableGenerator
 from synth_server.synthesis.inversion import InversionSettings, invert
 
@@ -71,7 +71,7 @@ class SessionInversion:
             else:
                 codes = invert(self._generator, images, self._settings, progress=tell)
         _check(codes, (len(images), self._generator.code_dim))
-        save_file({"codes": np.ascontiguousarray(codes)}, path)
+        save_arrays(path, codes=codes)
 
 
 def _check(codes: Codes, shape: tuple[int, int]) -> None:

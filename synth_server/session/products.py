@@ -16,7 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
 
 from protocols.errors import StimloopError
 from protocols.replacing import replace_file
@@ -148,6 +152,15 @@ def read_progress(folder: Path) -> Progress | None:
 def digest_file(path: Path) -> Path:
     """Beside a product: the sha256 of its bytes, written last."""
     return path.with_name(f"{path.name}.sha256")
+
+
+def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
+    """Write arrays as safetensors, whatever order they have in memory.
+
+    The format knows C order only, and its writer takes an array's memory as it lies: one in another order
+    comes back with its numbers in wrong places.
+    """
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 
 def _kept(product: Product, folder: Path) -> Product:

@@ -40,8 +40,8 @@ class AscentSettings(Frozen):
     diversity: float = Field(
         default=0,
         ge=0,
-        description="weight of an image's mean similarity (-1..1) to those of "
-        "the same target, in the objective's unit",
+        description="weight of an image's mean likeness (-1..1) in texture to those of the same "
+        "target, in the objective's unit; see `synthesis.diversity`",
     )
     networks: Literal["together", "in_turn"] = Field(
         default="together",

@@ -18,10 +18,10 @@ from synth_server.synthesis.constraints import (
     Constraints,
     NaturalDistance,
     draw_transforms,
-    similarity,
     total_variation,
     transformed,
 )
+from synth_server.synthesis.diversity import similarity
 from synth_server.synthesis.image_space import ImageSpace, image_stream, seeded_start
 from synth_server.synthesis.rows import deviation, finite, rowwise
 

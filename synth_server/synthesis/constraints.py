@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, grid_sample, normalize
+from torch.nn.functional import grid_sample
 
 from protocols.errors import DataError, SettingsError
 from protocols.settings import Frozen
@@ -36,8 +36,6 @@ TINY = 1e-8
 N_QUANTILES = 16
 N_BANDS = 8
 SHRINKAGE = 0.1
-COARSE_PX = 16
-"""Images are compared at this size: diversity of what they show, not of their noise."""
 
 
 class ApertureSettings(Frozen):
@@ -209,16 +207,6 @@ def total_variation(images: Tensor) -> Tensor:
     down, across = images.diff(dim=2), images.diff(dim=3)
     change = down.square().sum((1, 2, 3)) + across.square().sum((1, 2, 3))
     return 2 * change / images[0].numel()
-
-
-def similarity(images: Tensor) -> Tensor:
-    """`(n, 3, h, w)` → `(n,)` in -1..1: mean correlation with the others, at `COARSE_PX`; 0 if alone."""
-    if len(images) < 2:
-        return images.new_zeros(len(images))
-    coarse = adaptive_avg_pool2d(images, min(COARSE_PX, images.shape[2])).flatten(1)
-    unit = normalize(coarse - coarse.mean(dim=1, keepdim=True), dim=1)
-    correlations = (unit[:, None] * unit[None, :]).sum(dim=2)
-    return (correlations.sum(dim=1) - correlations.diagonal()) / (len(images) - 1)
 
 
 class NaturalDistance:

@@ -10,7 +10,6 @@ from encoders.validation import (
     evaluate,
     explained_variance,
     noise_corrected,
-    predictivity,
     split_half_reliability,
 )
 from protocols.errors import DataError
@@ -96,18 +95,6 @@ def test_without_trials_there_is_no_reliability():
     assert scores.median("r") == pytest.approx(1)
     assert scores.median("reliability") is None
     assert scores.sites[0].r_noise_corrected is None
-
-
-def test_predictivity_fits_on_each_split():
-    seen = []
-
-    def fitted(train, images):
-        seen.append((train.n_images, len(images)))
-        return MeanLuminance().predict(images)[:, ::-1]
-
-    found = predictivity(fitted, a_recording(4), np.random.default_rng(0), n_splits=3)
-    assert seen == [(54, 6)] * 3
-    assert found == pytest.approx(1, abs=0.05)
 
 
 def test_few_images_leave_a_wide_interval() -> None:

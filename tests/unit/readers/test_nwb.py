@@ -271,7 +271,9 @@ def test_gaze_is_on_the_axis_of_the_onsets(played):
     session_minus_rig_s = float((told["start_time"] - told["onset_s"]).iloc[0])
     traces = [block.gaze_samples() for block in answered]
     starts = [block.gaze.start_s for block in answered]
-    times_s = np.concatenate([t[:, 0] + s for t, s in zip(traces, starts, strict=True)])
+    times_s = np.concatenate(
+        [t[:, 0].astype(np.float64) + s for t, s in zip(traces, starts, strict=True)]
+    )
     samples = np.concatenate(traces)[times_s + session_minus_rig_s >= 0]
     times_s = times_s[times_s + session_minus_rig_s >= 0] + session_minus_rig_s
     np.testing.assert_allclose(gaze.timestamps[:], times_s, atol=1e-4)

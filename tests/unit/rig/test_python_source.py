@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import queue
+import threading
+import time
 from typing import ClassVar
 
 import numpy as np
@@ -15,6 +17,7 @@ from protocols.interfaces import SessionInfo
 from protocols.recorder_checks import check_recorder
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Role, Timing
+from rig_client.acquisition import python_callable, python_source
 from rig_client.acquisition.python_source import Heard, Spike, Word
 
 SESSION = SessionInfo(session_id="s", seed=0)
@@ -189,3 +192,121 @@ def test_a_place_that_is_not_there_is_named(place):
 
 def test_the_cable_is_a_trigger(block):
     check_trigger(Cable(), block)
+
+
+# --- an SDK that is lost -----------------------------------------------------------------------
+
+
+class Lost:
+    """Raises on every call while the SDK is away; is made anew."""
+
+    is_away: ClassVar[bool] = False
+    n_made: ClassVar[int] = 0
+
+    def __init__(self):
+        if self.is_away:
+            raise OSError("no answer")
+        type(self).n_made += 1
+
+    def __call__(self, word, onset_s, start_s, stop_s):
+        if self.is_away:
+            raise OSError("no answer")
+        return [word]
+
+    def trouble(self):
+        if self.is_away:
+            raise OSError("no answer")
+        return ""
+
+    def read(self, timeout_s):
+        if self.is_away:
+            raise OSError("no answer")
+        return []
+
+    def close(self):
+        raise OSError("closing fails, too")
+
+
+@pytest.fixture
+def lost(monkeypatch):
+    monkeypatch.setattr(Lost, "is_away", False)
+    monkeypatch.setattr(python_callable, "PAUSE_S", 0.01)
+    return Lost
+
+
+def eventually(happened):
+    deadline_s = time.monotonic() + DEADLINE_S
+    while not happened():
+        assert time.monotonic() < deadline_s
+        threading.Event().wait(0.005)
+
+
+def away(word, onset_s, start_s, stop_s):
+    if Lost.is_away:
+        raise OSError("no answer")
+    return [word]
+
+
+LOST = [{"function": f"{HERE}:Lost", "options": {}}, {"function": f"{HERE}:away"}]
+
+
+@pytest.mark.parametrize("options", LOST)
+def test_a_lost_function_is_waited_for_like_a_lost_stream(lost, block, options):
+    recorder = made("python_callable", sites=["a"], **options)
+    recorder.stage(block)
+    cues = list(block.cues())
+    assert recorder.trouble() == ""
+    lost.is_away = True
+    recorder.mark(cues[0], 1.0, 5)
+    with pytest.raises(RecorderGap) as gap:
+        recorder.spike_counts(cues[0], (0.0, 0.1))
+    assert gap.value.fault == "function_failed"
+    eventually(lambda: "tried again" in recorder.trouble())
+    assert "no answer" in recorder.trouble()
+    lost.is_away = False
+    eventually(lambda: recorder.trouble() == "")
+    recorder.mark(cues[1], 2.0, 6)
+    assert recorder.spike_counts(cues[1], (0.0, 0.1)).counts.tolist() == [6]
+    recorder.close()
+
+
+def test_a_class_that_says_that_its_sdk_is_away_has_nothing_shown_in_vain(lost):
+    recorder = made("python_callable", sites=["a"], function=f"{HERE}:Lost", options={})
+    lost.is_away = True
+    assert "does not answer: OSError: no answer" in recorder.trouble()
+    lost.is_away = False
+    assert recorder.trouble() == ""
+    recorder.close()
+
+
+def test_a_mark_that_raises_costs_its_presentation_only(lost, block, monkeypatch):
+    def fails(self, word, onset_s):
+        raise OSError("no answer")
+
+    monkeypatch.setattr(Lost, "mark", fails, raising=False)
+    recorder = made("python_callable", sites=["a"], function=f"{HERE}:Lost", options={})
+    recorder.stage(block)
+    cue = next(block.cues())
+    recorder.mark(cue, 1.0, 5)
+    with pytest.raises(RecorderGap) as gap:
+        recorder.spike_counts(cue, (0.0, 0.1))
+    assert gap.value.fault == "function_failed"
+    recorder.close()
+
+
+@pytest.mark.parametrize("quiet", [{"quiet_ms": 100}, {}])
+def test_a_lost_source_stays_trouble_until_it_is_steady(lost, quiet, monkeypatch):
+    monkeypatch.setattr(python_source, "STEADY_S", 1e6)
+    recorder = made("python_stream", sites=["a"], source=f"{HERE}:Lost", **quiet)
+    if quiet:
+        eventually(lambda: recorder.trouble() == "")
+    lost.is_away = True
+    eventually(lambda: "no answer" in recorder.trouble())
+    lost.is_away = False
+    n_made = Lost.n_made
+    eventually(lambda: Lost.n_made > n_made)
+    assert recorder.trouble() != "", "it has only just come back"
+    monkeypatch.setattr(python_source, "STEADY_S", 0.0)
+    if quiet:
+        eventually(lambda: recorder.trouble() == "")
+    recorder.close()

@@ -362,6 +362,25 @@ def test_a_driver_that_is_missing_is_named(monkeypatch):
         made("labjack", model="U3")
 
 
+def test_a_t4_has_its_flexible_lines_set_digital_first(monkeypatch, cue):
+    """EIO0 to EIO3 start as analogue inputs: without this the word's lowest bits never rise."""
+    calls = []
+    ljm = ModuleType("labjack.ljm")
+    ljm.openS = lambda *which: 7
+    ljm.eWriteName = lambda handle, name, value: calls.append((name, value))
+    ljm.close = lambda handle: None
+    monkeypatch.setitem(sys.modules, "labjack", ModuleType("labjack"))
+    monkeypatch.setitem(sys.modules, "labjack.ljm", ljm)
+    made("labjack", model="T4", word_bits=8, max_delay_ms=1000).close()
+    assert calls[:3] == [
+        ("DIO_INHIBIT", 0x7FFFFF & ~0x00FF00),
+        ("DIO_ANALOG_ENABLE", 0),
+        ("EIO_DIRECTION", 0xFF),
+    ]
+    with pytest.raises(SettingsError, match="analogue inputs"):
+        made("labjack", model="T4", lines_of="fio")
+
+
 def test_a_t7_is_told_which_lines_are_ours(monkeypatch, cue):
     calls = []
     ljm = ModuleType("labjack.ljm")

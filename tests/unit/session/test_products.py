@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
+from synth_server.session.encoders import SessionEncoder
 from synth_server.session.products import (
     PROGRESS,
     Interrupted,
@@ -13,7 +16,9 @@ from synth_server.session.products import (
     digest_file,
     products_folder,
     read_progress,
+    save_arrays,
 )
+from tests.encoder_files import write_small_encoder
 
 
 class Maker:
@@ -125,3 +130,19 @@ def test_the_end_of_the_session_breaks_it_off(tmp_path):
 
 def test_products_lie_beside_the_log(tmp_path):
     assert products_folder(tmp_path / "a.sqlite") == tmp_path / "a.products"
+
+
+def test_arrays_come_back_whatever_their_order_in_memory(tmp_path):
+    rates = np.arange(12.0).reshape(3, 4)
+    transposed = np.asfortranarray(rates)
+    save_arrays(tmp_path / "a.safetensors", plain=rates, transposed=transposed, view=rates.T)
+    found = load_file(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(found["transposed"], rates)
+    np.testing.assert_array_equal(found["view"], rates.T)
+
+
+def test_a_session_predicts_what_its_encoder_predicts(tmp_path):
+    """Of an encoder whose rates lie transposed in memory."""
+    encoder = SessionEncoder.of(write_small_encoder(tmp_path / "e.safetensors"), Products())
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(encoder.predict(images), encoder.model.predict(images))

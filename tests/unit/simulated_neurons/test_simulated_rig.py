@@ -175,3 +175,82 @@ def test_fixation_that_is_not_reached_may_be_tried_again():
     assert np.mean(tries) == pytest.approx(1 / 0.6, abs=0.2)
     restarted = gaze(failure_rate=0.4)
     assert [restarted.acquire(cue) for cue in cues] == [n == 1 for n in tries]
+
+
+# --- gaze in time -----------------------------------------------------------------------------------
+
+
+def watched(refresh_hz: float = 500, session: SessionInfo = SESSION, **options):
+    """A gaze on a headless display's virtual clock."""
+    settings = {"refresh_hz": refresh_hz, "fixation_point_deg": (2, 1)}
+    display = create("stimloop.displays", PluginChoice(name="headless", options=settings), session)
+    eye = create("stimloop.fixations", PluginChoice(name="simulated", options=options), session)
+    eye.watch_on(display)
+    return eye, display
+
+
+def breaks_after_s(eye, display, cue, longest_s: float = 0.3) -> float | None:
+    assert eye.acquire(cue)
+    began_s = display.now_s()
+    held = display.blank(longest_s, lambda: eye.held(cue))
+    return None if held else display.now_s() - began_s
+
+
+def test_a_break_comes_at_a_moment_of_its_own_that_only_cue_and_seed_decide():
+    cues = list(block(repetitions=100).cues())
+    eye, display = watched(break_rate=0.3)
+    moments = [breaks_after_s(eye, display, cue) for cue in cues]
+    broken = [moment for moment in moments if moment is not None]
+    assert len(broken) / len(cues) == pytest.approx(0.3, abs=0.08)
+    assert min(broken) < 0.02
+    assert 0.13 < max(broken) <= 0.153
+    restarted, later = watched(break_rate=0.3)
+    later.blank(17.3)
+    again = [breaks_after_s(restarted, later, cue) for cue in reversed(cues)]
+    for first, second in zip(moments, reversed(again), strict=True):
+        assert first == pytest.approx(second, abs=1e-9)
+    other, elsewhere = watched(session=SessionInfo(session_id="test", seed=12), break_rate=0.3)
+    assert [breaks_after_s(other, elsewhere, cue) for cue in cues] != moments
+
+
+def test_a_nap_begins_no_trial_and_changes_nothing_else():
+    """A trial that runs when it begins is finished; afterwards all is as it would have been."""
+    cues = list(block(repetitions=30).cues())
+
+    def story(**options) -> tuple[list[tuple[int, bool]], float]:
+        eye, display = watched(refresh_hz=60, break_rate=0.3, failure_rate=0.3, **options)
+        fates = []
+        for cue in cues:
+            misses = 0
+            while not eye.acquire(cue):
+                asleep = any(
+                    start <= display.now_s() - 1 < stop for start, stop in options.get("naps", ())
+                )
+                misses += not asleep
+            fates.append((misses, display.blank(0.3, lambda c=cue: eye.held(c))))
+        return fates, display.now_s()
+
+    awake, lasted_s = story()
+    slept, longer_s = story(naps=[[10, 610]])
+    assert slept == awake
+    assert longer_s - lasted_s == pytest.approx(600, abs=2)
+
+
+def test_a_nap_must_end():
+    with pytest.raises(SettingsError, match="to_s comes after from_s"):
+        gaze(naps=[[5, 5]])
+
+
+def test_gaze_is_at_the_point_and_away_when_it_is_broken():
+    eye, display = watched(break_rate=1, within_ms=100, gaze_hz=250)
+    cue = next(block().cues())
+    assert eye.acquire(cue)
+    display.blank(1.0, lambda: eye.held(cue))
+    broken_s = display.now_s()
+    display.blank(1.0)
+    kept = eye.gaze_since()
+    assert kept.dtype == np.float32
+    np.testing.assert_allclose(np.diff(kept[:, 0]), 1 / 250, atol=1e-4)
+    near = np.hypot(kept[:, 1] - 2, kept[:, 2] - 1) < 1
+    assert (near == (kept[:, 0] + eye.gaze_start_s < broken_s)).mean() > 0.98
+    assert len(eye.gaze_since()) == 0

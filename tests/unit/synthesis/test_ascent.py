@@ -15,9 +15,9 @@ from synth_server.synthesis.constraints import (
     PenaltySettings,
     TransformSettings,
     aperture_mask,
-    similarity,
     starting_images,
 )
+from synth_server.synthesis.diversity import similarity
 from synth_server.synthesis.generators.fourier import FourierGenerator, FourierSettings
 from synth_server.synthesis.image_space import (
     FourierSpace,
