@@ -19,6 +19,7 @@ BENCHMARKS = (
     "encoder_accuracy",
     "encoder_speed",
     "transfer",
+    "learning",
     "optimizers",
     "evolution_twins",
     "generation_time",
