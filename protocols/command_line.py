@@ -24,20 +24,21 @@ INTERRUPTED = 130
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(what: str) -> Iterator[Callable[..., None]]:
     """A bar on standard error with the time left; no terminal: a line every half minute.
 
     Yields:
-        A function of (steps done, steps in all).
+        A function of (steps done, steps in all, and in words what is done now if that changes).
     """
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr, disable=not stderr.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         told_s = time.monotonic()
 
-        def step(done: int, total: int) -> None:
+        def step(done: int, total: int, doing: str = "") -> None:
             nonlocal told_s
-            bar.update(task, completed=done, total=total)
+            description = f"{what} {doing}".strip()
+            bar.update(task, completed=done, total=total, description=description)
             if not stderr.is_terminal and time.monotonic() > told_s + QUIET_S:
                 told_s = time.monotonic()
                 stderr.print(f"{what}: {done} of {total}", highlight=False)

@@ -107,3 +107,8 @@ def counts_in(
     """`(n_sites,)` spikes in the half-open window `[start, stop)` s after the onset."""
     start, stop = (ticks_after(edge, tick_hz) for edge in window_s)
     return np.array([((each >= start) & (each < stop)).sum() for each in ticks], np.float64)
+
+
+def union_s(one_s: tuple[float, float], other_s: tuple[float, float]) -> tuple[float, float]:
+    """The shortest span that covers both, `[start, stop)` s."""
+    return min(one_s[0], other_s[0]), max(one_s[1], other_s[1])

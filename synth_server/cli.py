@@ -15,6 +15,7 @@ from protocols import command_line
 from protocols.command_line import progress_bar, stderr
 from synth_server import (
     compare_command,
+    control_commands,
     doctor_command,
     encoder_commands,
     explain_command,
@@ -25,6 +26,7 @@ from synth_server import (
     sessions_command,
     variants_command,
 )
+from synth_server.control_commands import KeysFolder
 from synth_server.encoder_service import commands as encoder_service_commands
 
 app = typer.Typer(
@@ -37,11 +39,6 @@ app = typer.Typer(
     "Then [bold]serve[/] a session.toml here, and on the rig: rig-client run --config rig.toml.",
 )
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if it is not there.")]
-Connect = Annotated[str, typer.Option(help="The server's control address.")]
-SessionName = Annotated[str, typer.Option("--session", help="Needed if the server has several.")]
-KeysFolder = Annotated[
-    Path | None, typer.Option(help="Key folder; needed to listen or connect beyond loopback.")
-]
 
 Host = Annotated[str, typer.Option(help="Interface; beyond loopback --keys is needed.")]
 WorkPort = Annotated[
@@ -358,56 +355,7 @@ def keys(
         stderr.print(f"for {name}: {make_client_keys(folder, name)}", highlight=False)
 
 
-def _control(command: str, connect: str, session: str, keys: Path | None, text: str = "") -> None:
-    from synth_server.control import ask
-    from synth_server.readers.rig_record import stamp
-
-    for line in ask(command, connect, session, keys, text):
-        Console().print(
-            f"{line.session_id}  {line.state}  blocks {line.blocks_answered} of "
-            f"{line.blocks_proposed} proposed  rig {line.rig_id or '(none yet)'}",
-            highlight=False,
-        )
-        if mark := stamp(line.simulated):
-            Console().print(f"  {mark}", style="yellow", highlight=False, markup=False)
-        if line.rig_says:
-            Console().print(f"  rig says: {line.rig_says}", highlight=False, markup=False)
-
-
-_CONTROL = "tcp://127.0.0.1:5571"
-_COMMANDS = {
-    "status": "How the sessions of a running server are doing.",
-    "pause": "Hand out no further block; the one on screen is finished.",
-    "resume": "Go on after a pause.",
-    "stop": "Stop after this generation: what is proposed is shown, then the session ends.",
-    "abort": "End the session now; the rig stops after its current trial.",
-}
-"""What a running server can be told, but for `annotate`."""
-
-
-def _add_control(command: str, text: str) -> None:
-    @app.command(command, help=text)
-    def control(
-        connect: Connect = _CONTROL, session: SessionName = "", keys: KeysFolder = None
-    ) -> None:
-        _control(command, connect, session, keys)
-
-
-for _command, _text in _COMMANDS.items():
-    _add_control(_command, _text)
-
-
-@app.command()
-def annotate(
-    text: Annotated[str, typer.Argument(help="What happened.")],
-    connect: Connect = _CONTROL,
-    session: SessionName = "",
-    keys: KeysFolder = None,
-) -> None:
-    """Write a line into the session log."""
-    _control("annotate", connect, session, keys, text)
-
-
+control_commands.register(app)
 results_command.register(app)
 monitor_command.register(app)
 report_command.register(app)

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from protocols.command_line import stderr
+from protocols.command_line import progress_bar, stderr
 from synth_server.recording_options import (
     ArrayOption,
     AxesOption,
@@ -144,7 +141,7 @@ def fit(
     if figure and len(test) <= 2:
         raise SettingsError("a figure needs held-out images", where="--held-out", got=held_out)
     store = FeatureStore()
-    with _bar("fitting") as progress:
+    with progress_bar("fitting") as progress:
         done = fitted(recording.of_images(train), settings, store, progress)
     scores = None
     if len(test) > 2:
@@ -155,7 +152,7 @@ def fit(
     is_refit = refit_on_all and len(test) > 0
     if is_refit:
         both = np.concatenate([test, train])
-        with _bar("fitting to all images") as progress:
+        with progress_bar("fitting to all images") as progress:
             done = fitted(recording.of_images(both), settings, store, progress)
     provenance = Provenance(
         data_digest=recording.digest,
@@ -281,7 +278,7 @@ def synthesize(
         where="--recipe, --set",
     )
     loaded = load_encoder(encoder).encoder
-    with _bar("synthesizing") as progress:
+    with progress_bar("synthesizing") as progress:
         made = ascend(
             loaded,
             objectives,
@@ -399,15 +396,3 @@ def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, An
     np.save(out / "images.npy", made.images)
     (out / "index.json").write_text(json_module.dumps(index, indent=2) + "\n", "utf-8")
     return index
-
-
-@contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=stderr) as bar:
-        task = bar.add_task(what, total=None)
-
-        def step(done: int, total: int, doing: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"{what} {doing}".strip())
-
-        yield step

@@ -29,6 +29,7 @@ from protocols.wire.codec import (
     responses_from,
 )
 from protocols.wire.security import ServerKeys, authenticator
+from synth_server.ports import Addresses, Ports
 from synth_server.session.session import Session
 from synth_server.worker import Job, Worker, failed, refused
 
@@ -40,24 +41,6 @@ MESSAGES_PER_TURN = 64
 TURN_MS = 250
 FAREWELL_S = 30.0
 """How long a server that ends with its sessions waits for a rig to say goodbye."""
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Port numbers; 0 lets the system choose."""
-
-    work: int = 0
-    control: int = 0
-    events: int = 0
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where the server listens."""
-
-    work: str
-    control: str
-    events: str
 
 
 @dataclass(frozen=True)
@@ -91,7 +74,7 @@ class Endpoint:
         sessions: Mapping[str, Session],
         *,
         host: str = "127.0.0.1",
-        ports: Ports = Ports(),
+        ports: Ports | None = None,
         keys: ServerKeys | None = None,
         exit_when_over: bool = False,
     ) -> None:
@@ -99,6 +82,7 @@ class Endpoint:
         self._exit_when_over = exit_when_over
         self._context: Context = zmq.Context()
         self._auth = authenticator(self._context, keys) if keys else None
+        ports = ports or Ports()
         self._work, work = bind(self._context, zmq.ROUTER, host, ports.work, keys)
         self._control, control = bind(self._context, zmq.ROUTER, host, ports.control, keys)
         self._events, events = bind(self._context, zmq.PUB, host, ports.events, keys)
@@ -369,18 +353,6 @@ class Endpoint:
         self._context.term()
         for session in self._sessions.values():
             session.log.close()
-
-
-def check_free(host: str, ports: tuple[int, ...], keys: ServerKeys | None) -> None:
-    """Raise `WireError` if nobody can listen on one of these ports; 0 is always free."""
-    context: Context = zmq.Context()
-    try:
-        for port in filter(None, ports):
-            bind(context, zmq.ROUTER, host, port, keys)[0].close()
-        if not all(ports):
-            bind(context, zmq.ROUTER, host, 0, keys)[0].close()
-    finally:
-        context.destroy(linger=0)
 
 
 def _welcome(session: Session) -> msg.Welcome:

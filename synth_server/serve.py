@@ -13,8 +13,9 @@ from protocols.errors import SettingsError
 from protocols.outputs import check_new_file
 from protocols.replacing import replace_file
 from protocols.wire.security import ServerKeys, check_interface, load_server_keys
-from synth_server.endpoint import Endpoint, Ports, check_free
+from synth_server.endpoint import Endpoint
 from synth_server.interrupts import STOPPED_NOW, Interrupts
+from synth_server.ports import Ports, check_free
 from synth_server.session.log import remove_log
 from synth_server.session.session import Session
 

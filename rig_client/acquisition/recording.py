@@ -35,7 +35,7 @@ import numpy as np
 
 from protocols.errors import RigError
 from protocols.rig_interfaces import Measurement
-from protocols.spike_times import Ticks, counts_in, ticks_after
+from protocols.spike_times import Ticks, counts_in, ticks_after, union_s
 from protocols.vocabulary import Cue, RecorderClock
 from rig_client.acquisition.gaps import Gap, Gaps
 from rig_client.acquisition.given import Given
@@ -256,7 +256,7 @@ class Recording:
             began_s = self._now_s()
             while (measured := self._judged(cue, window_s, kept_s)) is None:
                 self._changed.wait(GLANCE_S)
-            over_s = self._over_s(self._mark_of(cue), _union(window_s, kept_s or window_s)[1])
+            over_s = self._over_s(self._mark_of(cue), union_s(window_s, kept_s or window_s)[1])
             self._progress.waited(self._now_s() - max(began_s, over_s))
             return measured
 
@@ -284,7 +284,7 @@ class Recording:
             if not self._words.is_overdue(mark, self._now_s(), latest, wait_s):
                 return None
             raise lacking(mark, self._why_no_word(mark))
-        span_s = window_s if kept_s is None else _union(window_s, kept_s)
+        span_s = window_s if kept_s is None else union_s(window_s, kept_s)
         start, stop = (mark.sample + ticks_after(edge, self._rate_hz) for edge in span_s)
         if gap := self._gaps.between(min(start, mark.sample), stop):
             if not self._is_settled(gap):
@@ -397,10 +397,5 @@ class Recording:
     def _withdraw(self, what: str) -> None:
         self._n_late += 1
         note = f"{what} of a presentation that was counted already: it is withdrawn (late_spikes)"
-        if note not in self._notes:
-            self._notes.append(note)
+        self._notes += [note] * (note not in self._notes)
         logger.warning("%s", note)
-
-
-def _union(one_s: tuple[float, float], other_s: tuple[float, float]) -> tuple[float, float]:
-    return min(one_s[0], other_s[0]), max(one_s[1], other_s[1])

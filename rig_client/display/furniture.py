@@ -58,6 +58,11 @@ class Furniture:
         self._text.setText(text, log=False)
         self._text.draw()
 
+    @property
+    def is_pointing(self) -> bool:
+        """Whether a point to look at is shown: then nothing is written beside it."""
+        return self._point is not None
+
     def point(self, point_deg: Point | None) -> None:
         """From now on a disc there, in place of the spot; None: as before."""
         size_deg = max(self._spot_deg, POINT_DEG)

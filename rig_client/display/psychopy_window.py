@@ -325,7 +325,7 @@ class PsychoPyDisplay:
         if staged is not None:
             self._pool.draw(staged.slot, staged.box)
         self._furniture.draw(lit=staged is not None)
-        if staged is None and self._text:
+        if staged is None and self._text and not self._furniture.is_pointing:
             self._furniture.write(self._text)
 
     def _first_flip(self, at_onset: Callable[[float], None]) -> float:

@@ -7,10 +7,14 @@ from collections.abc import Callable
 from math import hypot
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from protocols.rig_description import DisplayDescription
 from protocols.rig_interfaces import Display
+from protocols.vocabulary import Placement
 from rig_client.fixation.tracker import Gaze, Point
 
 POLL_S = 1 / 60
+MARGIN_DEG = 0.5
+"""A point and what surrounds it, so much to each side, must lie on the screen, off the patch."""
 REACTION_S = 0.15
 """Gaze before this, after a point has come on, is still at the one before."""
 
@@ -45,6 +49,12 @@ def points_around(centre_deg: Point, reach_deg: Point, n: int) -> list[Point]:
     steps = [(0, 0), *edges, *(corners if n == 9 else [])]
     (x, y), (reach_x, reach_y) = centre_deg, reach_deg
     return [(x + i * reach_x, y + j * reach_y) for i, j in steps]
+
+
+def lies_on(described: DisplayDescription, point_deg: Point) -> bool:
+    """Whether a point can be shown on a screen; on an unknown one, any can."""
+    x, y = point_deg
+    return not described.why_not(Placement(x_deg=x, y_deg=y, size_deg=2 * MARGIN_DEG))
 
 
 def looked_at(

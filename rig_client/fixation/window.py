@@ -17,6 +17,7 @@ from rig_client.fixation.calibration import (
     POLL_S,
     PointingDisplay,
     Steadiness,
+    lies_on,
     looked_at,
     mean_place,
     points_around,
@@ -197,6 +198,10 @@ class FixationWindow:
             self._settings.calibration_reach_deg,
             self._settings.calibration_points,
         )
+        if not all(lies_on(display.describe(), point) for point in points):
+            return (
+                f"{NOTHING_CHANGED}: points lie off the screen; make calibration_reach_deg smaller"
+            )
         try:
             seen = self._look_at(points, display, reward)
         finally:

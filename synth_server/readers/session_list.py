@@ -10,7 +10,7 @@ from protocols.errors import LogError, SettingsError, StimloopError
 from protocols.settings import Frozen
 from synth_server.readers.evolution import EvolutionRecord
 from synth_server.readers.summary import Summary, evolution_gains, read_record, summarize
-from synth_server.session.log import is_being_written
+from synth_server.session.log_lock import is_being_written
 
 LOGS = "*.sqlite"
 

@@ -24,10 +24,9 @@ from protocols.documents import LOG_VERSION, Event, EventKind, SessionStarted
 from protocols.errors import LogCorrupted, LogError
 from protocols.replacing import replace_file
 from protocols.vocabulary import Block, BlockResponses
+from synth_server.session.log_lock import lock_path, writer_lock
 
 GENESIS = "0" * 64
-LOOK_S = 0.2
-"""How long a writer waits for the lock: longer than `is_being_written` looks at it."""
 _SCHEMA = """
 PRAGMA page_size = 32768;
 CREATE TABLE events (
@@ -53,7 +52,7 @@ class SessionLog:
             raise LogError("there is no session log here", where=str(path))
         self.path = path
         self._guard = threading.RLock()
-        self._lock = _writer_lock(path) if writable else None
+        self._lock = writer_lock(path) if writable else None
         mode = "rw" if writable else "ro"
         self._db = sqlite3.connect(
             f"{path.resolve().as_uri()}?mode={mode}",
@@ -96,7 +95,7 @@ class SessionLog:
             log = cls(unfinished, writable=True)
             log.append(EventKind.SESSION_STARTED, start)
             log.close()
-            _lock_path(unfinished).unlink(missing_ok=True)
+            lock_path(unfinished).unlink(missing_ok=True)
             replace_file(unfinished, path)
         except (OSError, sqlite3.Error) as error:
             raise LogError("the session log cannot be made", where=str(path), got=error) from None
@@ -369,48 +368,8 @@ def remove_log(path: Path) -> None:
     only if they are empty by then.
     """
     sidecars = [path.with_name(path.name + end) for end in ("", "-wal", "-shm", ".new")]
-    for file in (*sidecars, _lock_path(path)):
+    for file in (*sidecars, lock_path(path)):
         with contextlib.suppress(OSError):
             file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         path.parent.rmdir()
-
-
-def is_being_written(path: Path) -> bool:
-    """Whether a server has this log open for writing at this moment."""
-    lock = _lock_path(path)
-    if not lock.is_file():
-        return False
-    try:
-        with contextlib.closing(
-            sqlite3.connect(f"{lock.resolve().as_uri()}?mode=ro", uri=True, timeout=0)
-        ) as db:
-            db.execute("SELECT 1 FROM sqlite_master").fetchall()
-    except sqlite3.OperationalError as error:
-        return "locked" in str(error)
-    return False
-
-
-def _lock_path(path: Path) -> Path:
-    """Beside the log, hidden; it stays there: removing a lock is a race."""
-    return path.with_name(f".{path.name}.lock")
-
-
-def _writer_lock(path: Path) -> sqlite3.Connection:
-    """Held as long as the process lives; the system frees it even after kill -9."""
-    lock = sqlite3.connect(
-        _lock_path(path),
-        isolation_level=None,
-        timeout=LOOK_S,
-        check_same_thread=False,
-    )
-    try:
-        lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
-        lock.close()
-        raise LogError(
-            "another server is writing this session log",
-            where=str(path),
-            remedy="stop that server first; reading (monitor, report) needs no lock",
-        ) from None
-    return lock

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from protocols.documents import EventKind
-from synth_server.session.log import is_being_written, verify_chain
+from synth_server.session.log import verify_chain
+from synth_server.session.log_lock import is_being_written
 from synth_server.session.recovery import verify_replay
 from tests.end_to_end.processes import (
     Lab,

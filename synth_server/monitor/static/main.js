@@ -177,7 +177,8 @@ function drawMoving() {
     panels.markGeneration(block?.generation ?? null, page.isLatest);
   }
   const relative = charts.drawHeat(thread, page.isLatest ? null : page.at);
-  element("heat-title").textContent = `${thread.name}: ${relative ? "evolved ÷ references at each site" : "mean spikes at each site"}`;
+  element("heat-title").textContent = relative ? "Sites: evolved ÷ references" : "Sites: mean spikes";
+  element("heat-title").title = `${thread.name}: ${relative ? "evolved ÷ references at each site" : "mean spikes at each site"}`;
   panels.showPosition(shown, page.at, page.isLatest);
 }
 

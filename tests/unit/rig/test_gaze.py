@@ -202,6 +202,17 @@ def test_a_closed_eye_ends_the_calibration(display):
     assert display.now_s() < 3
 
 
+@pytest.mark.parametrize("reach_deg", [(12, 5), (8, 7.8)])
+def test_points_off_the_screen_are_told_and_change_nothing(reach_deg):
+    """Within a pause nothing may end the rig."""
+    settings = HeadlessDisplay.Settings(bounds_deg=(-11, -8, 11, 8))
+    display = HeadlessDisplay(settings, SESSION)
+    juices = []
+    fixation = watching(display, Follower(), calibration_reach_deg=reach_deg)
+    assert "off the screen" in fixation.calibrate(lambda: juices.append(1))
+    assert not juices
+
+
 def test_the_experimenter_ends_the_calibration(display):
     asked = iter([False] * 100 + [True] * 1000)
     display.interrupted = lambda: next(asked)

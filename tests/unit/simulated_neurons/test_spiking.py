@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from protocols.seeds import random_stream
-from simulated_neurons.spiking import drawn_counts, drift_gain, expected_counts
+from protocols.spike_times import counts_in
+from simulated_neurons.spiking import TICK_HZ, Drive, drawn_counts, drawn_ticks, drift_gain
 
 RATES = np.array([0.0, 10.0, 60.0])
 
@@ -22,7 +23,7 @@ RATES = np.array([0.0, 10.0, 60.0])
     ],
 )
 def test_the_expected_count_is_the_integral_of_the_rate(window_s, driven_s):
-    counts = expected_counts(RATES, baseline=4, on_s=0.1, latency_s=0.05, window_s=window_s)
+    counts = Drive(RATES, baseline=4, on_s=0.1, latency_s=0.05).expected(window_s)
     length = window_s[1] - window_s[0]
     np.testing.assert_allclose(counts, RATES * driven_s + 4 * (length - driven_s), atol=1e-12)
     assert np.all(counts >= 0)
@@ -30,7 +31,7 @@ def test_the_expected_count_is_the_integral_of_the_rate(window_s, driven_s):
 
 def test_adjacent_windows_add_up():
     def counts(start, stop):
-        return expected_counts(RATES, baseline=3, on_s=0.1, latency_s=0.05, window_s=(start, stop))
+        return Drive(RATES, baseline=3, on_s=0.1, latency_s=0.05).expected((start, stop))
 
     np.testing.assert_allclose(counts(0, 0.08) + counts(0.08, 0.2), counts(0, 0.2))
 
@@ -87,3 +88,19 @@ def test_drift_is_slow_bounded_and_the_seeds_own():
 def test_drift_runs_on_over_the_end_of_a_block():
     end = drift_gain(5, block_index=3, place=1, amplitude=0.5)
     assert end == pytest.approx(drift_gain(5, block_index=4, place=0, amplitude=0.5))
+
+
+def test_spike_times_give_the_count_and_follow_the_rate():
+    """200 spikes/s from 50 to 150 ms, 10 before and after; the count of the window is given."""
+    drive = Drive(np.array([200.0, 0.0]), baseline=10, on_s=0.1, latency_s=0.05)
+    random = random_stream(0, "times")
+    window_s, kept_s = (0.07, 0.17), (-0.1, 0.3)
+    in_time = np.zeros(4)
+    for _ in range(400):
+        counts = drawn_counts(drive.expected(window_s), "poisson", fano=1, random=random)
+        ticks = drawn_ticks(drive, counts, window_s, kept_s, random)
+        assert counts_in(ticks, window_s, TICK_HZ).tolist() == counts.tolist()
+        for place, span in enumerate([(-0.1, 0.05), (0.05, 0.15), (0.15, 0.3), (-0.1, 0.3)]):
+            in_time[place] += counts_in(ticks, span, TICK_HZ)[0]
+    np.testing.assert_allclose(in_time[:3] / 400, [1.5, 20, 1.5], rtol=0.1)
+    assert in_time[3] == in_time[:3].sum()
