@@ -21,6 +21,7 @@ BENCHMARKS = (
     "transfer",
     "attribution",
     "class_images",
+    "learning",
     "optimizers",
     "evolution_twins",
     "generation_time",
