@@ -119,7 +119,8 @@ class SimulatedFixation:
         if len(rows):
             self._start_s = float(rows[0, 0])
             rows[:, 0] -= self._start_s
-        return rows.astype(np.float32)
+        samples: Gaze = rows.astype(np.float32)
+        return samples
 
     def close(self) -> None:
         """Nothing to release."""
