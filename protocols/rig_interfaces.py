@@ -169,7 +169,7 @@ class GazeTracing(Fixation, Protocol):
 
     @property
     def gaze_start_s(self) -> float:
-        """On the display's clock: times of `gaze_since` count from here."""
+        """On the display's clock: times of what `gaze_since` gave last count from here."""
         ...
 
 

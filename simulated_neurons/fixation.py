@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from protocols.interfaces import SessionInfo
@@ -68,7 +69,7 @@ class SimulatedFixation:
         self._broken_trial: tuple[int, int] | None = None
         self._looks_away = False
         self._start_s = self._made_until_s = 0.0
-        self._rows: list[Gaze] = []
+        self._rows: list[NDArray[np.float64]] = []
         self._n_made = 0
 
     def watch_on(self, display: Display) -> None:
@@ -113,8 +114,12 @@ class SimulatedFixation:
     def gaze_since(self) -> Gaze:
         """`(n, 4) float32` since this was last asked: made up, near the fixation point or away."""
         self._look(away=self._looks_away)
-        rows, self._rows = self._rows, []
-        return np.concatenate([np.empty((0, 4), np.float32), *rows])
+        rows = np.concatenate([np.empty((0, 4)), *self._rows])
+        self._rows = []
+        if len(rows):
+            self._start_s = float(rows[0, 0])
+            rows[:, 0] -= self._start_s
+        return rows.astype(np.float32)
 
     def close(self) -> None:
         """Nothing to release."""
@@ -158,11 +163,11 @@ class SimulatedFixation:
                 self._made_until_s += n / self._settings.gaze_hz
         self._looks_away = away
 
-    def _samples(self, n: int) -> Gaze:
+    def _samples(self, n: int) -> NDArray[np.float64]:
         random = random_stream(self._session.seed, "gaze samples", self._n_made)
         self._n_made += 1
         away = AWAY_DEG if self._looks_away else (0.0, 0.0)
-        rows = np.ones((n, 4), np.float32)
-        rows[:, 0] = self._made_until_s - self._start_s + np.arange(n) / self._settings.gaze_hz
+        rows = np.ones((n, 4))
+        rows[:, 0] = self._made_until_s + np.arange(n) / self._settings.gaze_hz
         rows[:, 1:3] = np.add(self._point_deg, away) + random.normal(0, JITTER_DEG, (n, 2))
         return rows

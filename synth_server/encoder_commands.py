@@ -227,7 +227,7 @@ def synthesize(
     sites: Annotated[str, typer.Option(help="Names, separated by commas; or all.")] = "all",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Images for each site.")] = 5,
     recipe: Annotated[
-        str, typer.Option(help="stimloop; fourier: without a learned prior; npc: as published.")
+        str, typer.Option(help="stimloop; without a learned prior: fourier, quick, short, npc.")
     ] = "stimloop",
     size_px: SizePx = 112,
     set: Annotated[

@@ -70,6 +70,10 @@ class Rehearsal:
     def wait_until_streaming(self) -> None:
         self.wait_until(lambda: self.recorder.trouble() == "", "the recorder streams")
 
+    def wait_until_epoch(self, least: int) -> None:
+        recording = self.recorder.recording
+        self.wait_until(lambda: recording.epoch >= least, "the restart is noticed")
+
     def close(self) -> None:
         with contextlib.ExitStack() as stack:
             stack.callback(self.emulator.close)

@@ -46,9 +46,10 @@ class SdkLink(Link):
         for device in devices:
             try:
                 self._sessions[device] = self._opened(device, all_packets)
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError, AttributeError) as error:  # or another library's version
                 self.close()
-                raise StreamLost(f"pycbsdk does not reach {device}: {error}") from None
+                why = str(error).partition("\n")[0]
+                raise StreamLost(f"pycbsdk does not reach {device}: {why}") from None
 
     def read(self, timeout_s: float, last: frozenset[str] = frozenset()) -> Sequence[Heard]:  # noqa: ARG002
         """As `Link`; all devices are in the order in which pycbsdk heard of them."""

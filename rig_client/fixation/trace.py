@@ -16,7 +16,11 @@ class GazeKeeper:
 
     Args:
         rate_hz: Samples to keep in a second; a slower tracker's are all kept.
-        start_s: Times count from here.
+        start_s: When it begins.
+
+    Attributes:
+        start_s: Times of what `take` gave last count from here: 32 bits hold microseconds near 0, and
+            only milliseconds after hours.
     """
 
     def __init__(self, rate_hz: float, start_s: float) -> None:
@@ -33,9 +37,13 @@ class GazeKeeper:
         self._next_s = due_s if due_s > gaze.time_s else gaze.time_s + self._step_s
         valid = float(gaze.is_valid)
         x_deg, y_deg = (gaze.x_deg, gaze.y_deg) if gaze.is_valid else (np.nan, np.nan)
-        self._rows.append((gaze.time_s - self.start_s, x_deg, y_deg, valid))
+        self._rows.append((gaze.time_s, x_deg, y_deg, valid))
 
     def take(self) -> GazeArray:
         """`(n, 4) float32` since this was last asked; places of invalid samples are NaN."""
-        rows, self._rows = self._rows, []
-        return np.array(rows, dtype=np.float32).reshape(-1, 4)
+        rows = np.array(self._rows, dtype=np.float64).reshape(-1, 4)
+        self._rows = []
+        if len(rows):
+            self.start_s = float(rows[0, 0])
+            rows[:, 0] -= self.start_s
+        return rows.astype(np.float32)

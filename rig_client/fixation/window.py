@@ -132,7 +132,7 @@ class FixationWindow:
 
     @property
     def gaze_start_s(self) -> float:
-        """On the display's clock; times of `gaze_since` count from here."""
+        """On the display's clock; times of what `gaze_since` gave last count from here."""
         return self._keeper.start_s
 
     def gaze_since(self) -> GazeArray:

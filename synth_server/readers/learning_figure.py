@@ -106,7 +106,7 @@ def _draw_curves(axes: Any, learning: LearningSummary, test: ControlSummary) -> 
     axes.set_ylim(bottom=0)
     axes.tick_params(labelsize=7, colors=INK)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    axes.legend(fontsize=7, frameon=False, loc="best")
     above = sum((site.gain.value or 0) > 1 for site in test.sites)
     title = f"{above} of {len(test.sites)} sites end above their best natural image"
     axes.set_title(title, fontsize=9, color=INK, loc="left")

@@ -128,7 +128,7 @@ def _draw_pairs(figure: Any, found: Variants, record: VariantRecord) -> None:
     """A row a site: a base, and its strongest variants with what each drew."""
     log = SessionLog(record.path)
     rows = found.sites[:MAX_ROWS]
-    grid = figure.add_gridspec(len(rows), 2 * N_PAIRS + 1, left=0.01, right=0.99, top=0.93, bottom=0.01,
+    grid = figure.add_gridspec(len(rows), 2 * N_PAIRS + 1, left=0.01, right=0.99, top=0.90, bottom=0.01,
                                wspace=0.08, hspace=0.35)  # fmt: skip
     try:
         for number, site in enumerate(rows):
@@ -153,7 +153,9 @@ def _draw_pairs(figure: Any, found: Variants, record: VariantRecord) -> None:
                 _picture(figure, grid[number, 1 + place], image, title)
     finally:
         log.close()
-    figure.suptitle("spikes/s measured (predicted)", fontsize=8, color=INK, x=0.01, ha="left")
+    figure.suptitle(
+        "spikes/s measured (predicted)", fontsize=8, color=INK, x=0.01, y=0.995, ha="left"
+    )
 
 
 def _strongest(own: Sequence[Shown]) -> list[Shown]:
@@ -162,7 +164,7 @@ def _strongest(own: Sequence[Shown]) -> list[Shown]:
         return []
     base = min(each.variant.base for each in own)
     of_base = [each for each in own if each.variant.base == base]
-    kinds = list(dict.fromkeys(each.variant.kind for each in of_base))
+    kinds = ("drive", "suppress", "random", *(kind for kind, _ in PARTS))
     return sorted(of_base, key=lambda e: (-e.variant.amount, kinds.index(e.variant.kind)))
 
 

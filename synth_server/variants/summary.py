@@ -25,7 +25,8 @@ Floats = NDArray[np.float64]
 
 def summarised(record: VariantRecord) -> Variants:
     """All sites that variants were made for."""
-    sites = list(dict.fromkeys(s for each in record.variants for s in each.sites))
+    aimed = {site for each in record.variants for site in each.sites}
+    sites = [site for site in record.site_ids if site in aimed]
     each_site = tuple(_site(record, site) for site in sites)
     return Variants(
         session=record.path.name,

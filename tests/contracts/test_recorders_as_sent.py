@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from protocols.errors import RecorderGap
 from protocols.recorder_checks import check_recorder
 from protocols.spike_times import ticks_after
 from protocols.vocabulary import Block, Role, Timing
@@ -84,3 +85,21 @@ def test_a_spike_that_comes_a_second_late_withdraws_its_presentation(kind, block
         lab.emulator.inject(Spike(round(measured.onset_s * RATE_HZ) + START, 1))
         lab.wait_until(lambda: lab.recorder.recording.n_late == 1, "the late spike")
         assert lab.recorder.late() == (cue,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", OPEN_EPHYS)
+def test_twenty_restarts_give_no_wrong_count_and_the_session_goes_on_by_itself(kind, block):
+    short = block.model_copy(update={"order": (0, 1)})
+    with rehearsal(kind, script, {"settle_ms": 60}, ideal=False, away_s=0.1) as lab:
+        for number in range(20):
+            first = 3 * number + 1
+            assert check_recorder(lab.recorder, lab.trigger, short, known, first_word=first) == {}
+            cue = next(short.cues())
+            lab.recorder.stage(short)
+            lab.recorder.mark(cue, time.perf_counter(), first + 2)
+            lab.emulator.restart()
+            with pytest.raises(RecorderGap):
+                lab.recorder.spike_counts(cue, TIMING.count_window_s)
+            lab.wait_until_epoch(number + 1)
+            lab.wait_until_streaming()

@@ -35,7 +35,7 @@ def optimizer(choice: Settings) -> str:
 
 
 def generator(choice: Settings) -> str:
-    """`a deep network with codes of 1024 numbers; each image repeats one pattern 2 × 2 times`."""
+    """`a deep network with codes of 1024 numbers; …`."""
     options = choice.get("options", {})
     words = {
         "deep": "a deep network that draws images from features (bundled with stimloop)",
@@ -48,7 +48,7 @@ def generator(choice: Settings) -> str:
         said += f", with codes of {dim} numbers"
     tiles = options.get("tiles", 1)
     if tiles > 1:
-        said += f"; each image is one pattern, repeated {tiles} × {tiles} times"
+        said += f", each image one pattern repeated {tiles} × {tiles} times"
     return said
 
 

@@ -82,7 +82,7 @@ class TorchFileGenerator:
         self._device = torch.device("cpu") if exported else device_named(settings.device)
         self._network = load_network(settings.path, self._device)
         self._examples = _examples(settings, self.code_dim)
-        first = torch.from_numpy(self.sample_codes(1, random_stream(0, "size of the image")))
+        first = torch.from_numpy(self.sample_codes(1, random_stream(0, "first look")))
         with one_thread(), torch.no_grad():
             self._size_px = int(self._drawn(first[0]).shape[-1])
 

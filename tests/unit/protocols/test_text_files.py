@@ -62,6 +62,11 @@ def test_backslashes_of_windows_are_pointed_out(tmp_path: Path, line: str) -> No
     assert "single quotes" in refused.value.remedy
 
 
+def test_what_a_serial_line_is_sent_may_end_with_a_line_end(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(r'name = "R1\r\n"')
+    assert read_toml(Some, tmp_path / "s.toml").name == "R1\r\n"
+
+
 def test_literal_strings_and_slashes_are_read(tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text("name = 'D:\\new\\tmp'\nfolders = [\"D:/new\"]")
     found = read_toml(Some, tmp_path / "s.toml")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import sys
 import threading
 import time
+from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -15,6 +18,7 @@ from protocols.interfaces import SessionInfo
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Cue
 from rig_client.acquisition import cerebus_sdk
+from rig_client.acquisition.stream import StreamLost
 from rig_client.emulators.sockets import free_udp_port
 from tests.blackrock import Instrument
 
@@ -219,3 +223,81 @@ def test_without_pycbsdk_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycbsdk", None)
     with pytest.raises(InstallationError, match="cerebus"):
         cerebus_sdk.SdkLink(("NSP",), True)
+
+
+# --- pycbsdk -----------------------------------------------------------------------------------
+
+
+class Session:
+    """As `pycbsdk.Session` (10.3, session.py): callbacks with a header and the payload's numbers."""
+
+    made: ClassVar[dict] = {}
+
+    def __init__(self, device):
+        if device == "HUB3":
+            raise RuntimeError("Failed to create session: Device error")
+        self.made[device] = self
+        self.running, self.protocol_version, self.callbacks = True, 4, []
+        self.stats = SimpleNamespace(packets_dropped=0, shmem_overruns=0)
+
+    def on_packet(self):
+        return self.callbacks.append
+
+    def max_chans(self):
+        return 284 if "NSP" in self.made and self.made["NSP"] is self else 256
+
+    def get_channel_type(self, channel):
+        return 4 if self.max_chans() == 284 and channel == 279 else 0
+
+    def get_channel_label(self, channel):
+        return f"chan{channel}"
+
+    def close(self):
+        self.running = False
+
+    def say(self, time_ns, channel, kind, payload, instrument):
+        data = [*payload, *bytes(1008 - len(payload))]
+        header = SimpleNamespace(time=time_ns, chid=channel, type=kind, dlen=len(payload) // 4,
+                                 instrument=instrument)  # fmt: skip
+        for callback in self.callbacks:
+            callback(header, data)
+
+
+def test_through_pycbsdk_a_gemini_is_two_devices(lab, monkeypatch):
+    fake = ModuleType("pycbsdk")
+    fake.Session = Session
+    fake.ProtocolVersion = SimpleNamespace(V3_11=1, V4_1=3)
+    fake.ChannelType = SimpleNamespace(DIGITAL_IN=4)
+    monkeypatch.setitem(sys.modules, "pycbsdk", fake)
+    monkeypatch.setattr(Session, "made", {})
+    recorder = lab.recorder(51001, devices=("NSP", "HUB1"), sites={"a": "12", "b": "HUB1/13#1"})
+    lab.wait_for(lambda: len(Session.made) == 2 and all(s.callbacks for s in Session.made.values()))
+    nsp, hub = Session.made["NSP"], Session.made["HUB1"]
+    for n in range(10):
+        hub.say(EPOCH_NS + n * 10**7, 0x8000, 1, struct.pack("<II", 1, n + 1), 0)
+    lab.wait_for(lambda: recorder.trouble() == "")
+    begin = EPOCH_NS + 10**8
+    cue = Cue(block_index=0, stimulus_index=0, stimulus_id="0" * 64, repetition=0, attempt=0,
+              trial=0)  # fmt: skip
+    recorder.mark(cue, time.perf_counter(), 21)
+    nsp.say(begin, 279, 0, struct.pack("<III", 21, 21, 1), 3)
+    n_sent = 0
+    for n in range(60):
+        at = begin + n * 10**7
+        if n in (8, 9, 20):
+            hub.say(at, 12, 0, bytes(112), 0)
+            hub.say(at, 13, 1, bytes(112), 0)
+            n_sent += 2
+        hub.say(at, 0x8000, 1, struct.pack("<II", n_sent + 1, n + 11), 0)
+        n_sent = 0
+    assert recorder.spike_counts(cue, WINDOW_S).counts.tolist() == [2, 2]
+    recorder.close()
+    assert not nsp.running
+
+
+def test_a_device_that_does_not_answer_is_named(monkeypatch):
+    fake = ModuleType("pycbsdk")
+    fake.Session = Session
+    monkeypatch.setitem(sys.modules, "pycbsdk", fake)
+    with pytest.raises(StreamLost, match="does not reach HUB3"):
+        cerebus_sdk.SdkLink(("HUB3",), True)

@@ -26,7 +26,7 @@ from synth_server.synthesis.photographs import load_photographs
 from synth_server.variants.figure import draw_variants
 from synth_server.variants.reading import read_variants
 from synth_server.variants.summary import summarised
-from tests.encoder_files import SITES, SIZE_PX, write_small_encoder
+from tests.encoder_files import FIT, SITES, SIZE_PX, write_small_encoder
 from tests.playing import attach
 
 IMAGES = load_photographs("embedded", 12, SIZE_PX).images
@@ -218,3 +218,59 @@ def test_another_session_has_no_variants(tmp_path):
     write_control_log(tmp_path / "s.sqlite")
     with pytest.raises(DataError, match="no variants"):
         read_variants(tmp_path / "s.sqlite")
+
+
+def test_a_subject_whose_field_lies_in_a_corner_is_located(tmp_path):
+    """Mapped, fitted and perturbed in one session: what is changed lies where the subject looks."""
+    thread = ThreadSettings(
+        name="corner",
+        protocol="perturb",
+        settings={
+            "n_images": 60,
+            "image_size_px": SIZE_PX,
+            "n_bases": 3,
+            "radii": [6.6],
+            "n_steps": 8,
+            "mapping": {"repetitions": 1, "images_per_block": 60},
+            "repetitions": 1,
+            "fit": {"name": "two_stage", "options": FIT},
+        },
+    )
+    settings = SessionSettings(session_id="corner", seed=3, threads=(thread,))
+    session = new_session(settings, tmp_path / "corner.sqlite")
+    attach(session, ("corner",))
+    third = SIZE_PX // 3
+    while session.n_answered < session.n_proposed:
+        block = session.block(session.n_answered)
+        assert block is not None
+        counts = block.images[:, :third, -third:].mean(axis=(1, 2, 3)) / 10
+        shown = tuple(
+            cue.presentation(
+                onset_s=0.2 * number,
+                outcome=Outcome.COMPLETED,
+                spike_counts=(float(counts[cue.stimulus_index]),),
+            )
+            for number, cue in enumerate(block.cues())
+        )
+        responses = BlockResponses(
+            block_index=block.index, site_ids=("corner",), presentations=shown
+        )
+        session.record(responses)
+        session.learn(responses)
+        session.advance()
+    session.log.close()
+    record = read_variants(tmp_path / "corner.sqlite")
+    log = SessionLog(tmp_path / "corner.sqlite")
+    shares = []
+    for each in record.variants:
+        if each.variant.kind in ("drive", "suppress"):
+            image, base = (
+                log.array(key).astype(float)
+                for key in (each.image, record.bases[each.variant.base])
+            )
+            power = ((image - base) ** 2).sum(axis=2)
+            shares.append(power[: SIZE_PX // 2, SIZE_PX // 2 :].sum() / power.sum())
+    log.close()
+    assert np.mean(shares) > 0.5  # of a quarter of the area
+    row = summarised(record).over_sites[0]
+    assert row.signed.mean > 5 * abs(row.random.mean)
