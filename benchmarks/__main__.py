@@ -14,6 +14,7 @@ BENCHMARKS = (
     "display",
     "evolution_gain",
     "drift",
+    "fields",
     "warm_start",
     "encoder_service",
     "encoder_accuracy",

@@ -56,4 +56,5 @@ _FIELD_COLUMNS = {
 
 
 def _column(name: str, description: str, values: NDArray[Any]) -> Any:
-    return nwb("hdmf.common").VectorData(name=name, description=description, data=values)
+    data = values.tolist() if values.dtype == object else values
+    return nwb("hdmf.common").VectorData(name=name, description=description, data=data)

@@ -71,7 +71,8 @@ def _draw_site(
     top = axes.get_ylim()[1]
     shown = np.unique(np.linspace(0, len(course.stimulus) - 1, RASTER_ROWS).astype(int))
     line, column = np.nonzero(course.binned[shown, number])
-    axes.plot(middles[column], -top * 0.6 * (line + 1) / len(shown), ",", color=INK, alpha=0.6)
+    axes.plot(middles[column], -top * 0.6 * (line + 1) / len(shown), ".", color=INK, ms=1.5, mew=0)
+    axes.set_yticks([tick for tick in axes.get_yticks() if 0 <= tick <= top])
     axes.set_ylim(-0.62 * top, top)
     axes.axvline(0, color=INK, lw=0.6)
     if site.latency_ms is not None:

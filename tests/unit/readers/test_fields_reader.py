@@ -81,7 +81,7 @@ def test_table_csv_figure_and_nwb_say_the_same(log, tmp_path):
     assert (tmp_path / "fields.png").stat().st_size > 5000
     pytest.importorskip("pynwb")
     rows = receptive_fields(found)
-    assert list(rows["site_id"].data) == ["a", "flat"]
+    assert rows["site_id"].data == ["a", "flat"]
     assert rows["x_deg"].data[0] == found["fields"].fields[0].x_deg
     assert np.isnan(rows["x_deg"].data[1])
     assert receptive_fields({}) is None
