@@ -72,7 +72,7 @@ def test_stdout_is_one_json_document(finished: Run) -> None:
     assert json.loads((finished.folder / "summary.json").read_text("utf-8")) == document
     assert finished.summary.state == "finished"
     assert finished.summary.seed == SEED
-    assert len(finished.summary.blocks) == 6
+    assert len(finished.summary.blocks) == 8  # two evolutions of three generations, and their tests
     assert finished.summary.session_digest == ended(finished.log).session_digest
 
 
@@ -122,7 +122,7 @@ def test_replay_verifies(finished: Run) -> None:
     done = synth_server("replay", finished.log, "--verify", folder=finished.folder)
     assert done.returncode == 0, done.stderr
     assert "verified" in done.stdout
-    assert "6 blocks" in done.stdout
+    assert "8 blocks" in done.stdout
     assert finished.log.read_bytes() == before, "looking at a log changes nothing"
 
 
