@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
 from protocols.errors import StimloopError
 from protocols.replacing import replace_file
@@ -172,6 +171,8 @@ def save_arrays(path: Path, **arrays: NDArray[Any]) -> None:
     The format knows C order only, and its writer takes an array's memory as it lies: one in another order
     comes back with its numbers in wrong places.
     """
+    from safetensors.numpy import save_file
+
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
 

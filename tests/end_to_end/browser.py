@@ -91,7 +91,7 @@ class Viewer:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.add_init_script(MOVES)
-        self.page.goto(self.url)
+        self.page.goto(self.url, timeout=150_000)
 
     def _console(self, message: Any) -> None:
         if message.type in ("error", "warning"):

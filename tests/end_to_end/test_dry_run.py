@@ -16,6 +16,7 @@ import pytest
 
 from protocols.documents import EventKind
 from protocols.errors import LogCorrupted, LogError
+from protocols.vocabulary import BlockResponses
 from synth_server.readers.summary import Summary
 from synth_server.session.recovery import verify_replay
 from tests.end_to_end.processes import (
@@ -135,13 +136,18 @@ def altered_log(source: Path, folder: Path) -> Iterator[tuple[Path, sqlite3.Conn
 
 
 def naming(log: Path, digest: str) -> set[int]:
-    """The events of the blocks that show an image, or were made from codes, of this digest."""
+    """The events that name an image, codes, spike times or gaze of this digest."""
     with opened(log) as reader:
-        return {
+        blocks = {
             event.seq
             for event in reader.events(EventKind.BLOCK_PROPOSED)
             if digest == event.document["codes_digest"]
             or digest in [stimulus["id"] for stimulus in event.document["stimuli"]]
+        }
+        return blocks | {
+            event.seq
+            for event in reader.events(EventKind.RESPONSES_RECEIVED)
+            if digest in BlockResponses.model_validate(event.document).array_digests
         }
 
 
@@ -232,6 +238,7 @@ def test_one_altered_byte_of_the_file_is_noticed(finished: Run, tmp_path: Path) 
         pixels = [
             (data, naming(finished.log, digest))
             for digest, data in db.execute("SELECT digest, data FROM arrays").fetchall()[::20]
+            if len(data) > 100  # a few spikes are too few bytes to be found again in the file
         ]
     copy = tmp_path / "altered.sqlite"
     done = 0

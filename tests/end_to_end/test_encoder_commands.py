@@ -137,6 +137,7 @@ def test_the_figure_is_drawn_and_fields_are_told_in_degrees(
 def test_other_objectives_and_settings(encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     made = ["synthesize", encoder, "--out", out, "--seeds", "1", "--size-px", "64", "--json"]
+    made.append("--overwrite")
     asked = ["--set", "n_steps=12", "--set", "constraints.grayscale=true"]
     rates = {}
     for objective in ("stretch", "suppress"):

@@ -75,7 +75,7 @@ def test_whoever_looks_on_is_warned(random):
     for phase in range(N_BLOCKS):
         for number, rate in enumerate(expected):
             counts = random.poisson([[rate, rate * (0.4 if phase > 20 else 1)]]).astype(float)
-            thread.natural.append(Showing(str(number), Role.REFERENCE, "", phase, counts))
+            thread.natural.append(Showing(str(number), Role.REFERENCE, phase, counts))
     (found,) = stabilities(thread)
     assert found.warning
     assert warnings(thread) == (f"t, b: {found.warning}",)
@@ -137,8 +137,8 @@ def test_blocks_are_generations_and_images_are_found_by_id():
     thread.site_ids = ("a", "b")
     for phase, name, count in ((0, "x", 1), (0, "y", 2), (2, "y", 5), ("test", "x", 9)):
         counts = np.array([[count, 0.0], [count + 2, 0.0]])
-        thread.natural.append(Showing(name, Role.REFERENCE, "", phase, counts))
-    thread.natural.append(Showing("x", Role.BEST_NATURAL, "", 0, np.ones((1, 2))))
+        thread.natural.append(Showing(name, Role.REFERENCE, phase, counts))
+    thread.natural.append(Showing("x", Role.BEST_NATURAL, 0, np.ones((1, 2))))
     generations, counts = reference_counts(thread)
     assert generations == (0, 2)
     assert np.array_equal(counts[:, :, 0], [[2, 3], [np.nan, 6]], equal_nan=True)

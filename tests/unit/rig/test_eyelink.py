@@ -196,7 +196,7 @@ def test_samples_come_on_the_display_s_clock_and_events_are_no_samples(lab):
     ]
     np.testing.assert_allclose(
         fixation.gaze_since(),
-        [[-0.5, 1, -2, 1], [-0.3, np.nan, np.nan, 0], [-0.2, 1.5, 0.5, 1]],
+        [[0, 1, -2, 1], [0.2, np.nan, np.nan, 0], [0.3, 1.5, 0.5, 1]],
         atol=1e-6,
     )
 
