@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,6 +26,7 @@ PackedTimes: TypeAlias = NDArray[Any]
 """`(n_sites + n_spikes,)` int32 or int64, see above."""
 
 
+@lru_cache(maxsize=4096)
 def ticks_after(offset_s: float, tick_hz: float) -> int:
     """The first tick that is not before `offset_s` after tick 0; exact to the nanosecond."""
     nanoseconds = round(offset_s * 10**9)

@@ -87,6 +87,33 @@ def test_an_animal_that_never_works_uses_nothing_up(new_lab: Callable[..., Lab])
     assert all(not answer.presentations for answer in answers)
 
 
+def test_an_eye_that_leaves_within_the_count_window_is_not_counted(
+    new_lab: Callable[..., Lab],
+) -> None:
+    """Images are on for 100 ms and counted for 200; some breaks come after the image has gone."""
+    recipe = replace(VIRTUAL, image_ms=100, drop_rate=0, break_rate=0.4)
+    lab = lab_with(new_lab, recipe, within_ms=180)
+    display = lab.recipe.rig("")["display"]
+    lab.rig_overrides["display"] = {**display, "options": {**display["options"], "refresh_hz": 100}}
+    lab.run_to_end()
+    late = 0
+    for _, answer in blocks_and_responses(lab.log):
+        gaze = answer.gaze_samples()
+        assert answer.gaze is not None
+        assert gaze is not None
+        at_s = answer.gaze.start_s + gaze[:, 0].astype(float)
+        away = np.hypot(gaze[:, 1], gaze[:, 2]) > 3
+        for shown in answer.presentations:
+            since_s = at_s - shown.onset_s
+            left = away & (since_s > 0.02) & (since_s < 0.18)
+            if left.any():
+                assert shown.outcome is Outcome.FIXATION_BREAK
+                late += since_s[left].min() > 0.11
+            elif shown.outcome is Outcome.COMPLETED:
+                assert shown.spike_counts is not None
+    assert late > 3, "some eyes left after the image had gone, within its window"
+
+
 def test_rewards_are_logged_with_what_they_gave(new_lab: Callable[..., Lab]) -> None:
     lab = new_lab(VIRTUAL)
     lab.rig_overrides["reward"] = {
