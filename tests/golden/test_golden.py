@@ -13,8 +13,8 @@ from tests.golden.record import FOLDER, GENERATORS, settings
 from tests.playing import attach, play
 
 DIGESTS = {
-    "pixels": "32ddcf0cdc5d9367ff4940a0d3276ad57494a750cf0d93a16ec82ae3413cb649",
-    "fourier": "e301ac2dc3785c0a51071c314756db05fb2042862d839d82a7c03ce4867bedf9",
+    "pixels": "034d14fe9d4339f79064c21f6fdf03802f0f502fa0e39491b6b329e91ada0523",
+    "fourier": "3b7772ba4af37ea3125fb13f785a6959bf10b7c8b4508214f77fb54b2e64458d",
 }
 
 
