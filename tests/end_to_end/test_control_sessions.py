@@ -115,7 +115,7 @@ def test_one_seed_one_session_another_seed_another(
     [
         (("--protocol", "one-hot-population", "--sites", "1"), "nobody to be told apart from"),
         (("--protocol", "stretch", "--set", "n_seeds"), "no setting with a value"),
-        (("--protocol", "evolve", "--images", "x.zip"), "protocols that synthesise"),
+        (("--protocol", "evolve", "--images", "x.zip"), "protocols that need an encoder"),
         (("--protocol", "stretch", "--images", "x.zip"), "the photographs are not there"),
         (("--protocol", "stretch", "--set", "n_sites=3"), "n_sites"),
     ],

@@ -181,7 +181,8 @@ def test_a_finished_session_shows_what_its_summary_says(
     thread = summarize(read_record(finished.log)).threads[0]
     assert drawn == [each.evolved.mean for each in thread.generations]
     assert viewer.page.locator("#strip img").count() == n
-    assert viewer.page.locator("#images img").count() == finished.recipe.population + 2
+    images = viewer.page.locator("#images img")
+    viewer.sees(lambda: images.count() == finished.recipe.population + 2, "the block's images")
     viewer.page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
     assert all(viewer.page.is_disabled(button) for button in ("#pause", "#stop", "#annotate"))
     viewer.check_calm()
