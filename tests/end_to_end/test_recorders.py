@@ -73,7 +73,7 @@ def ports(kind: str, parts: dict[str, Any]) -> list[str]:
             names = ("command_port", "waveform_port", "spike_port")
             found |= {name: options[name] for name in names}
         case "cerebus":
-            found["ports"] = options["ports"]
+            found["port"] = options["ports"][0]
         case "lsl":
             found |= {name: f'"{options[name]}"' for name in ("spikes", "words")}
     settings = [f"{name}={str(value).rpartition(':')[2]}" for name, value in found.items()]
