@@ -374,13 +374,22 @@ def blocks_and_responses(path: Path) -> list[tuple[Block, BlockResponses]]:
     return list(zip(blocks, answers, strict=True))
 
 
+def what_was_counted(lab: Lab) -> list[tuple[Any, ...]]:
+    """What was shown and counted, in order, without times."""
+    return [
+        (one.stimulus_id, one.repetition, one.attempt, one.outcome, one.spike_counts)
+        for _, responses in blocks_and_responses(lab.log)
+        for one in responses.presentations
+    ]
+
+
 def check_finished(lab: Lab, digest: str) -> None:
     """A session that came to its end: nothing lost, nothing twice, and the digest it should have."""
     for block, responses in blocks_and_responses(lab.log):
         asked = Counter((cue.stimulus_id, cue.repetition) for cue in block.cues())
         counted = Counter((shown.stimulus_id, shown.repetition) for shown in responses.completed())
         assert counted == asked, f"block {block.index}"
-        for shown in responses.completed():
+        for shown in responses.completed() if responses.tick_hz else ():
             ticks = responses.ticks(shown)
             assert ticks is not None, "spike times are kept, and are those that were named"
             given = counts_in(ticks, block.timing.count_window_s, responses.tick_hz)

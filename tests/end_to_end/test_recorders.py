@@ -26,6 +26,7 @@ from tests.end_to_end.processes import (
     blocks_and_responses,
     check_finished,
     eventually,
+    what_was_counted,
 )
 
 KINDS = sorted(STREAMING)
@@ -94,15 +95,6 @@ def check_complete(lab: Lab) -> Counter[str]:
     assert report.end == "finished"
     assert report.n_blocks == lab.recipe.n_blocks
     return +faults
-
-
-def what_was_counted(lab: Lab) -> list[tuple[Any, ...]]:
-    """What was shown and counted, in order, without times."""
-    return [
-        (one.stimulus_id, one.repetition, one.attempt, one.outcome, one.spike_counts)
-        for _, responses in blocks_and_responses(lab.log)
-        for one in responses.presentations
-    ]
 
 
 @pytest.mark.slow
