@@ -20,6 +20,8 @@ from protocols.rig_interfaces import (
 from protocols.vocabulary import Block, Counts, Cue
 
 LATE = "late_spikes"
+STRAGGLERS_S, GLANCE_S = 5.0, 0.01
+"""How long a wrong count may take to be withdrawn after the last trial, and how often that is asked."""
 Show = Callable[[Cue, Callable[[float], None]], None]
 
 
@@ -103,6 +105,7 @@ def check_recorder(
             if cue in shown.measured:
                 onset_s = _advanced(shown.measured[cue], onset_s)
         shown.withdraw(_late(recorder))
+    _await_stragglers(recorder, shown, expected)
     for cue in list(shown.measured):
         require(expected(cue) is not None, "what was lost must be refused, never guessed", got=cue)
         _compare(cue, shown.measured[cue], expected(cue), len(recorder.site_ids))
@@ -129,6 +132,22 @@ def _measure(
         shown.faults[cue] = gap.fault
 
 
+def _await_stragglers(
+    recorder: Acquisition, shown: Shown, expected: Callable[[Cue], Counts | None]
+) -> None:
+    """A wrong count of the last trials may still be withdrawn: what proves it wrong is on its way."""
+    until_s = time.monotonic() + STRAGGLERS_S
+    while isinstance(recorder, RevisingAcquisition) and time.monotonic() < until_s:
+        shown.withdraw(recorder.late())
+        if all(_is_known(shown.measured[cue], expected(cue)) for cue in shown.measured):
+            return
+        time.sleep(GLANCE_S)
+
+
+def _is_known(measured: Measurement, known: Counts | None) -> bool:
+    return known is not None and np.array_equal(measured.counts, known)
+
+
 def _late(recorder: Acquisition) -> tuple[Cue, ...]:
     return recorder.late() if isinstance(recorder, RevisingAcquisition) else ()
 
@@ -151,7 +170,7 @@ def _compare(cue: Cue, measured: Measurement, known: Counts | None, n_sites: int
         got=f"{measured.counts.shape} for {n_sites} sites",
     )
     require(
-        known is not None and np.array_equal(measured.counts, known),
+        _is_known(measured, known),
         "known spikes must give exactly the known counts",
         got=f"{_where(cue)}: {measured.counts.tolist()}, known {np.asarray(known).tolist()}",
     )

@@ -131,7 +131,7 @@ def test_a_garbled_packet_is_noticed_and_the_stream_found_again(block):
         def expected(cue):
             return None if number(cue) == 0 else known(cue)
 
-        faults = check_recorder(lab.recorder, lab.trigger, block, expected, may_refuse=True)
+        faults = check_recorder(lab.recorder, lab.trigger, block, expected)
     assert list(faults.values()) == ["message_gap"]
 
 

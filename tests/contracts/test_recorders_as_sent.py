@@ -57,10 +57,6 @@ def test_counts_and_times_are_exact_whatever_the_gui_s_block(kind, block_ms, blo
         assert lab.recorder.late() == ()
 
 
-@pytest.mark.xfail(
-    reason="the check judges a count before its late spike can be told; see the note of 2026-11-29",
-    strict=False,
-)
 @pytest.mark.parametrize("kind", OPEN_EPHYS)
 def test_a_wait_that_is_too_short_gives_faults_and_no_wrong_count(kind, block):
     """The first wait of 2026-11: 20 ms for blocks of 136 ms. It is raised by what it sees."""

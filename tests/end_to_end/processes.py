@@ -33,7 +33,7 @@ from synth_server.session.recovery import verify_replay
 
 DEADLINE_S = 150.0
 PLACE = {"x_deg": -2.5, "y_deg": 1.0, "size_deg": 3.0}
-"""Of the last thread's images; the others are shown where the display shows images."""
+"""Of all threads' images but the first's, which are shown where the display shows images."""
 PROGRESS = (EventKind.BLOCK_PROPOSED, EventKind.RESPONSES_RECEIVED)
 T = TypeVar("T")
 
@@ -186,7 +186,7 @@ class Recipe:
                 {
                     "name": site,
                     "protocol": "evolve",
-                    **({"place": PLACE} if site == self.threads[-1] else {}),
+                    **({"place": PLACE} if site in self.threads[1:] else {}),
                     "settings": {
                         **settings,
                         "objective": {"name": "site", "options": {"site": site}},

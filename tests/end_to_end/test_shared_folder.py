@@ -29,11 +29,6 @@ RECIPE = Recipe(
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="the emulated rig's neurons draw other counts than the simulated recorder's since wire 4; "
-    "the session finishes and verifies",
-    strict=False,
-)
 @pytest.mark.parametrize("written", ["mat", "h5"])
 def test_a_session_through_the_folder_is_the_same_session(
     written: str, new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]
