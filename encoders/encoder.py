@@ -6,9 +6,10 @@ from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from encoders.features import FeatureExtractor, FeatureStore, Tap
+from encoders.features import FeatureExtractor, FeatureStore
+from encoders.tapped import TappedModel
 from encoders.two_stage import Readout
 from protocols.vocabulary import Images, Rates, check_images
 
@@ -65,7 +66,7 @@ class Scaling(NamedTuple):
         return type(self)(*(each.to(device, copy=True) for each in self))
 
 
-class TwoStageEncoder(nn.Module):
+class TwoStageEncoder(TappedModel):
     """Predicts the rates of all sites from one tap; frozen.
 
     The readout is linear, so a prediction may fall below 0 for images that drive a site little.
@@ -86,31 +87,11 @@ class TwoStageEncoder(nn.Module):
         responses: Scaling,
         site_ids: tuple[str, ...],
     ) -> None:
-        super().__init__()
-        self.extractor = extractor
+        super().__init__(extractor)
         self.channels = channels.to(extractor.device)
         self.readout = readout.to(extractor.device)
         self.responses = responses.to(extractor.device)
         self._site_ids = site_ids
-
-    @property
-    def site_ids(self) -> tuple[str, ...]:
-        """Names of the predicted sites, in the order of the columns."""
-        return self._site_ids
-
-    @property
-    def tap(self) -> Tap:
-        """Where it takes its features."""
-        return self.extractor.tap
-
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        return self.extractor.device
-
-    def rates(self, pixels: Tensor) -> Tensor:
-        """`(n, 3, h, w)` float RGB in 0..1 → `(n, n_sites)` spikes/s, differentiable in `pixels`."""
-        return self.rates_from_features(self.extractor(pixels))
 
     def rates_from_features(self, features: Tensor) -> Tensor:
         """`(n, c, h', w')`, as the tap gives them → `(n, n_sites)` spikes/s."""

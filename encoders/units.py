@@ -19,10 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from encoders.backbones.choice import network_choice
 from encoders.features import FeatureExtractor, FeatureStore, Tap
+from encoders.tapped import TappedModel
 from encoders.units_name import PREFIX
 from protocols.errors import SettingsError
 from protocols.vocabulary import Images, Rates, check_images
@@ -33,7 +34,7 @@ PROBE_PX = 224
 IMAGES_AT_ONCE = 16
 
 
-class UnitsEncoder(nn.Module):
+class UnitsEncoder(TappedModel):
     """Predicts a layer's activations; frozen.
 
     Args:
@@ -41,31 +42,11 @@ class UnitsEncoder(nn.Module):
     """
 
     def __init__(self, extractor: FeatureExtractor) -> None:
-        super().__init__()
-        self.extractor = extractor
+        super().__init__(extractor)
         side = extractor.tap.input_px or PROBE_PX
         with torch.no_grad():
             probe = extractor(torch.full((1, 3, side, side), 0.5, device=extractor.device))
         self._site_ids = _names(probe)
-
-    @property
-    def site_ids(self) -> tuple[str, ...]:
-        """Names of the units, in the order of the columns."""
-        return self._site_ids
-
-    @property
-    def tap(self) -> Tap:
-        """Where it takes its features."""
-        return self.extractor.tap
-
-    @property
-    def device(self) -> torch.device:
-        """Where it runs."""
-        return self.extractor.device
-
-    def rates(self, pixels: Tensor) -> Tensor:
-        """`(n, 3, h, w)` float RGB in 0..1 → `(n, n_sites)` activations, differentiable."""
-        return self.rates_from_features(self.extractor(pixels))
 
     def rates_from_features(self, features: Tensor) -> Tensor:
         """`(n, c, h', w')`, as the layer gives them → `(n, n_sites)`."""

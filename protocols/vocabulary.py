@@ -176,6 +176,14 @@ class Cue(Frozen):
     trial: int
 
     @property
+    def in_words(self) -> str:
+        """The showing, for people."""
+        return (
+            f"block {self.block_index}, stimulus {self.stimulus_index}, "
+            f"repetition {self.repetition}, attempt {self.attempt}"
+        )
+
+    @property
     def seed_path(self) -> tuple[str | int, ...]:
         """Names this showing's random stream under the session's seed."""
         return (self.block_index, self.stimulus_id, self.repetition, self.attempt)

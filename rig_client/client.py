@@ -67,7 +67,7 @@ class RigClient:
         self._blocks = self._presentations = 0
         self._waited_s = self._presented_s = 0.0
         self._apparatus: Apparatus | None = None
-        self._said = ""
+        self._said = self._resting = ""
         self._experimenter: Experimenter | None = None
         self._submission: tuple[BlockResponses, Future[msg.Body]] | None = None
 
@@ -92,7 +92,7 @@ class RigClient:
         with contextlib.closing(apparatus_of(self._settings, session)) as apparatus:
             self._apparatus = apparatus
             presenter = Presenter(
-                apparatus, self._settings.trial, self._settings.word_bits, session.seed, self._say
+                apparatus, self._settings.trial, self._settings.word_bits, session.seed, self._rests
             )
             self._experimenter = Experimenter(apparatus, presenter)
             index = self._attach(apparatus)
@@ -180,13 +180,17 @@ class RigClient:
                 self._say(trouble)
                 time.sleep(GLANCE_S)
                 continue
-            if self._said and not self._said.startswith("resting"):
-                self._say("")
+            self._say(self._resting)
             break
         return self._is_aborted()
 
     def _recorder_trouble(self) -> str:
         return self._apparatus.acquisition.trouble() if self._apparatus else ""
+
+    def _rests(self, why: str) -> None:
+        """The presenter shows nothing for a while; empty: it works again."""
+        self._resting = why
+        self._say(why)
 
     def _at_the_rig(self) -> str:
         """Why the rig is paused at its keyboard; empty if it is not."""

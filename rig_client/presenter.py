@@ -118,6 +118,10 @@ class Presenter:
         self._marked = Marked(apparatus, word_bits)
         self._counter = Counter(apparatus)
         self._frame_s = (self._display.describe().frame_ms or DEFAULT_FRAME_MS) / 1000
+        recorder, fixation = apparatus.acquisition, apparatus.fixation
+        self._revising = recorder if isinstance(recorder, RevisingAcquisition) else None
+        self._noting = recorder if isinstance(recorder, NotingAcquisition) else None
+        self._tracing = fixation if isinstance(fixation, GazeTracing) else None
         self._misses = 0
         self._events: list[RigEvent] = []
 
@@ -266,31 +270,26 @@ class Presenter:
         """A record with all that happened since the one before."""
         self._note_recorder()
         events, self._events = tuple(self._events), []
-        fixation = self._parts.fixation
         gaze = None
-        if isinstance(fixation, GazeTracing):
-            samples = fixation.gaze_since()
-            gaze = GazePart(fixation.gaze_start_s, fixation.gaze_hz, samples)
+        if (traced := self._tracing) is not None:
+            samples = traced.gaze_since()
+            gaze = GazePart(traced.gaze_start_s, traced.gaze_hz, samples)
         return TrialRecord(presentations, events, arrays or {}, gaze, late)
 
     def _note_recorder(self) -> None:
-        recorder = self._parts.acquisition
-        if isinstance(recorder, NotingAcquisition):
-            for note in recorder.notes():
-                logger.warning("%s", note)
-                self.tell("recorder_warning", note)
+        for note in self._noting.notes() if self._noting is not None else ():
+            logger.warning("%s", note)
+            self.tell("recorder_warning", note)
 
     def _look_back(self, done: Progress, block: Block, journal: Journal) -> None:
         """Counts that turned out to lack a spike are withdrawn, and their images shown again."""
-        recorder = self._parts.acquisition
-        late = recorder.late() if isinstance(recorder, RevisingAcquisition) else ()
-        places = done.withdraw(
-            [c for c in late if c.block_index == block.index], block.timing.max_attempts
-        )
+        if self._revising is None or not (late := self._revising.late()):
+            return
+        here = [cue for cue in late if cue.block_index == block.index]
+        places = done.withdraw(here, block.timing.max_attempts)
         for cue in late:
-            self.tell(
-                "late_spikes", f"a spike came after the count: {_words(cue)}", trial=cue.trial
-            )
+            text = f"a spike came after the count: {cue.in_words}"
+            self.tell("late_spikes", text, trial=cue.trial)
         if places:
             record = self._record(late=places)
             journal.add(record)
@@ -328,11 +327,4 @@ def _cue_of(shown: Presentation, block_index: int, index: dict[str, int]) -> Cue
         repetition=shown.repetition,
         attempt=shown.attempt,
         trial=shown.trial,
-    )
-
-
-def _words(cue: Cue) -> str:
-    return (
-        f"block {cue.block_index}, stimulus {cue.stimulus_index}, "
-        f"repetition {cue.repetition}, attempt {cue.attempt}"
     )

@@ -115,7 +115,7 @@ class SimulatedAcquisition:
         if self._stream("drop", cue).random() < settings.drop_rate:
             raise RecorderGap(
                 "the simulated recorder lost this presentation",
-                where=_place(cue),
+                where=cue.in_words,
                 got=f"drop_rate = {settings.drop_rate}",
                 remedy="show it again",
             )
@@ -168,14 +168,14 @@ class SimulatedAcquisition:
             staged = "none" if self._block is None else self._block.index
             raise RigError(
                 "counts were asked of a block that is not staged",
-                where=_place(cue),
+                where=cue.in_words,
                 expected=f"stage(block {cue.block_index}) first",
                 got=f"staged block: {staged}",
             )
         if cue not in self._marked:
             raise RigError(
                 "counts were asked of a presentation that never began",
-                where=_place(cue),
+                where=cue.in_words,
                 expected="mark(cue, onset_s, word) at its first flip, after stage(block)",
                 got=f"{len(self._marked)} other presentations marked in this block",
             )
@@ -198,10 +198,3 @@ def _subject(choice: PluginChoice) -> SimulatedPopulation:
             got=type(made).__name__,
         )
     return made
-
-
-def _place(cue: Cue) -> str:
-    return (
-        f"block {cue.block_index}, stimulus {cue.stimulus_index}, "
-        f"repetition {cue.repetition}, attempt {cue.attempt}"
-    )

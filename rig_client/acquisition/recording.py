@@ -39,7 +39,7 @@ from protocols.vocabulary import Cue, RecorderClock
 from rig_client.acquisition.gaps import Gap, Gaps
 from rig_client.acquisition.given import Given
 from rig_client.acquisition.progress import Progress
-from rig_client.acquisition.words import EARLY_S, Limits, Mark, Word, Words, lacking, showing
+from rig_client.acquisition.words import EARLY_S, Limits, Mark, Word, Words, lacking
 
 __all__ = ["Gap", "Limits", "Recording"]
 
@@ -337,7 +337,7 @@ class Recording:
                 return mark
         raise RigError(
             "counts were asked of a presentation that never began, or is long over",
-            where=showing(cue),
+            where=cue.in_words,
             expected="mark(cue, onset_s, word) in the same trial",
             got=f"{len(self._words.marks)} presentations marked in this trial",
         )

@@ -171,20 +171,12 @@ def trial(cue: Cue) -> tuple[int, int]:
     return cue.block_index, cue.trial
 
 
-def showing(cue: Cue) -> str:
-    """The showing, for an error."""
-    return (
-        f"block {cue.block_index}, stimulus {cue.stimulus_index}, "
-        f"repetition {cue.repetition}, attempt {cue.attempt}"
-    )
-
-
 def lacking(mark: Mark, fault: str) -> RecorderGap:
     """The error that says what the recorder lacks of a presentation."""
     return RecorderGap(
         "the recorder cannot account for a presentation",
         fault=fault,
-        where=showing(mark.cue),
+        where=mark.cue.in_words,
         expected=f"trial word {mark.word}, and everything until the count window's end",
         got=fault.replace("_", " "),
         remedy="it is shown again",
