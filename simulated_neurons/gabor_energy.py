@@ -25,8 +25,9 @@ from pydantic import Field
 from protocols.errors import DataError
 from protocols.seeds import random_stream
 from protocols.settings import Frozen
-from protocols.vocabulary import Images, Rates, check_images
+from protocols.vocabulary import Images, Rates
 from simulated_neurons.sites import site_names
+from simulated_neurons.square_images import side_of
 
 DECIMALS = 3
 GRAY, UNIT = 127.5, 127.5
@@ -82,17 +83,10 @@ class GaborEnergyPopulation:
         Raises:
             DataError: If the images are not square, or have another shape or type.
         """
-        check_images(images)
-        n, height, width, _ = images.shape
-        if height != width:
-            raise DataError(
-                "Gabor sites see square images only",
-                expected="(n, size, size, 3)",
-                got=images.shape,
-            )
+        n, side = len(images), side_of(images, "Gabor")
         luminance = (images.mean(axis=3, dtype=np.float64) - GRAY).reshape(n, -1) / UNIT
-        projections = luminance @ _pairs(self.tuning, height).T
-        energy = (projections**2).reshape(n, -1, 2).sum(axis=2) / (height * width)
+        projections = luminance @ _pairs(self.tuning, side).T
+        energy = (projections**2).reshape(n, -1, 2).sum(axis=2) / side**2
         low, high = self._settings.min_rate, self._settings.max_rate
         rates = low + (high - low) * energy / (self._settings.half_contrast**2 + energy)
         return np.asarray(np.round(rates, DECIMALS), dtype=np.float64)

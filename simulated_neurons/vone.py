@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from encoders.backbones.gabor_bank import Gabors, drawn_gabors, kernels
-from protocols.errors import DataError
 from protocols.seeds import random_stream
 from protocols.settings import Frozen
-from protocols.vocabulary import Images, Rates, check_images
+from protocols.vocabulary import Images, Rates
 from simulated_neurons.sites import site_names
+from simulated_neurons.square_images import side_of
 
 DECIMALS = 3
 GRAY, UNIT = 127.5, 127.5
@@ -88,20 +88,15 @@ class VOnePopulation:
         Raises:
             DataError: If the images are not square, or have another shape or type.
         """
-        check_images(images)
-        n, height, width, _ = images.shape
-        if height != width:
-            raise DataError(
-                "V1 sites see square images only", expected="(n, size, size, 3)", got=images.shape
-            )
+        n, side = len(images), side_of(images, "V1")
         luminance = (images.mean(axis=3, dtype=np.float64) - GRAY).reshape(n, -1) / UNIT
-        even, odd = self._filters(height)
+        even, odd = self._filters(side)
         # one image at a time: a product over a batch may round otherwise
         pairs = np.stack([np.stack((even @ row, odd @ row)) for row in luminance])
         is_complex = np.array([site.is_complex for site in self.tuning])
         simple = np.maximum(pairs[:, 0], 0) ** 2
         both = (pairs[:, 0] ** 2 + pairs[:, 1] ** 2) / 2
-        energy = np.where(is_complex, both, simple) / (height * width)
+        energy = np.where(is_complex, both, simple) / side**2
         low, high = self._settings.min_rate, self._settings.max_rate
         rates = low + (high - low) * energy / (self._settings.half_contrast**2 + energy)
         return np.asarray(np.round(rates, DECIMALS), dtype=np.float64)

@@ -16,7 +16,8 @@ from pydantic import Field, model_validator
 
 from protocols.errors import DataError, SettingsError
 from protocols.experiments.comparison import best_natural, compared, distinct
-from protocols.experiments.passes import Measured, StimulusSet, passes
+from protocols.experiments.mapping import MappingSettings, mapped, require_sites
+from protocols.experiments.passes import Measured, passes
 from protocols.experiments.rounds import (
     SEED_RANGE,
     Equipment,
@@ -40,13 +41,6 @@ from protocols.vocabulary import Block, BlockResponses, Images, Role, SiteId, Ti
 
 FLAT = 1e-6
 """Spikes/s: the least standard deviation by which responses are divided."""
-
-
-class MappingSettings(Frozen):
-    """How natural images are shown for the fit."""
-
-    repetitions: int = Field(default=10, ge=1, le=1000, description="passes")
-    images_per_block: int = Field(default=50, ge=1, le=1000)
 
 
 class ComparisonSettings(Frozen):
@@ -194,15 +188,8 @@ def _mapped(
     fit: EncoderFit,
 ) -> Generator[Block, BlockResponses, Mapped]:
     """Responses to natural images; an encoder fitted to them, or the given one."""
-    _require(settings.named_targets, apparatus)
-    measured = yield from passes(
-        StimulusSet.of(photographs.images, Role.NATURAL, photographs.names),
-        settings.mapping.repetitions,
-        settings.mapping.images_per_block,
-        apparatus.random_stream("mapping order"),
-        settings.timing,
-        label="mapping, repetition",
-    )
+    require_sites(settings.named_targets, apparatus)
+    measured = yield from mapped(photographs, settings.mapping, settings.timing, apparatus)
     start_s, stop_s = settings.timing.count_window_s
     rates = measured.counts / (stop_s - start_s)
     encoder = fit(photographs.images, rates, measured.site_ids)
@@ -254,7 +241,7 @@ def _fit(settings: ControlSettings, apparatus: Apparatus) -> EncoderFit:
     if settings.encoder is None:
         return apparatus.encoder_fit(settings.fit)
     known = apparatus.encoder(settings.encoder)
-    _require(known.site_ids, apparatus)
+    require_sites(known.site_ids, apparatus)
     return lambda *_: known
 
 
@@ -264,7 +251,7 @@ def _given(
     """An encoder from a file, and natural images that are known to be the best."""
     encoder = apparatus.encoder(settings.encoder or "")
     rows = {name: row for row, name in enumerate(photographs.names)}
-    _require(encoder.site_ids, apparatus)
+    require_sites(encoder.site_ids, apparatus)
     best = {}
     for site in _targets(settings, encoder, aim):
         names = (settings.candidates or {}).get(site, ())
@@ -278,12 +265,6 @@ def _given(
             )
         best[site] = tuple(rows[name] for name in names[: settings.comparison.best_natural])
     return encoder, best
-
-
-def _require(site_ids: Sequence[str], apparatus: Apparatus) -> None:
-    """A rig that does not record these sites is refused before anything is shown."""
-    for site in dict.fromkeys(site_ids):
-        apparatus.objective(ObjectiveChoice(name="site", options={"site": site}))
 
 
 def _targets(settings: ControlSettings, encoder: Encoder, aim: Aim) -> tuple[str, ...]:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from typing import TypeAlias
 
 import numpy as np
 from pydantic import Field
 
 from protocols.errors import SettingsError
-from protocols.experiments.control import MappingSettings
-from protocols.experiments.passes import StimulusSet, passes
+from protocols.experiments.mapping import MappingSettings, mapped, require_sites
 from protocols.interfaces import Apparatus, Encoder, PhotographSet
-from protocols.settings import Frozen, ObjectiveChoice, PluginChoice
-from protocols.vocabulary import Block, BlockResponses, Role, SiteId, Timing
+from protocols.settings import Frozen, PluginChoice
+from protocols.vocabulary import Block, BlockResponses, SiteId, Timing
 
 MappedEncoder: TypeAlias = Generator[Block, BlockResponses, Encoder]
 
@@ -44,18 +43,11 @@ def encoder_for(
     """The given encoder, or one that is fitted to a mapping of all photographs."""
     if settings.encoder is not None:
         encoder = apparatus.encoder(settings.encoder)
-        _require(settings.targets or encoder.site_ids, apparatus)
+        require_sites(settings.targets or encoder.site_ids, apparatus)
         return encoder
     fit = apparatus.encoder_fit(settings.fit)
-    _require(settings.targets or (), apparatus)
-    measured = yield from passes(
-        StimulusSet.of(natural.images, Role.NATURAL, natural.names),
-        settings.mapping.repetitions,
-        settings.mapping.images_per_block,
-        apparatus.random_stream("mapping order"),
-        settings.timing,
-        label="mapping, repetition",
-    )
+    require_sites(settings.targets or (), apparatus)
+    measured = yield from mapped(natural, settings.mapping, settings.timing, apparatus)
     start_s, stop_s = settings.timing.count_window_s
     return fit(natural.images, measured.counts / (stop_s - start_s), measured.site_ids)
 
@@ -88,9 +80,3 @@ def chosen_bases(n_images: int, n_bases: int, random: np.random.Generator) -> li
             "there are fewer photographs than bases", expected=f"up to {n_images}", got=n_bases
         )
     return sorted(random.permutation(n_images)[:n_bases].tolist())
-
-
-def _require(site_ids: Sequence[str], apparatus: Apparatus) -> None:
-    """A rig that does not record these sites is refused before anything is shown."""
-    for site in dict.fromkeys(site_ids):
-        apparatus.objective(ObjectiveChoice(name="site", options={"site": site}))

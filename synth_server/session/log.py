@@ -234,11 +234,7 @@ class SessionLog:
             codes = None if digest is None else self.array(digest)
             return Block.model_validate({**document, "images": images, "codes": codes})
         except (LogCorrupted, ValidationError, ValueError) as error:
-            raise LogCorrupted(
-                f"event {event.seq} ({event.kind}) names an array that was altered or lost",
-                where=str(self.path),
-                got=error,
-            ) from None
+            raise self._array_altered(event, error) from None
 
     def responses(self, event: Event) -> BlockResponses:
         """The responses of a `RESPONSES_RECEIVED` event, with their spike times and gaze.
@@ -250,12 +246,15 @@ class SessionLog:
             responses = BlockResponses.model_validate(event.document)
             arrays = {digest: self.array(digest) for digest in responses.array_digests}
         except (LogCorrupted, ValidationError, ValueError) as error:
-            raise LogCorrupted(
-                f"event {event.seq} ({event.kind}) names an array that was altered or lost",
-                where=str(self.path),
-                got=error,
-            ) from None
+            raise self._array_altered(event, error) from None
         return responses.model_copy(update={"arrays": arrays})
+
+    def _array_altered(self, event: Event, error: Exception) -> LogCorrupted:
+        return LogCorrupted(
+            f"event {event.seq} ({event.kind}) names an array that was altered or lost",
+            where=str(self.path),
+            got=error,
+        )
 
     def close(self) -> None:
         """Close the file; a writer leaves it in one piece, its write-ahead log folded in."""

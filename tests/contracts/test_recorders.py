@@ -4,43 +4,29 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
 
 from protocols.errors import PluginError, RecorderGap
 from protocols.recorder_checks import check_recorder
-from protocols.spike_times import ticks_after
-from protocols.vocabulary import Block, Role, Timing
 from rig_client.emulators import STREAMING
 from rig_client.emulators.emulator import Lines, Spike
+from tests.edges import (
+    TIMING,
+    at_the_edges,
+    edge_block,
+    known,
+    number,
+)
 from tests.emulation import SITES, rehearsal
 
 KINDS = sorted(STREAMING)
 NUMBERED = ["cerebus", "open-ephys-zmq"]
 """Recorders whose format lets lost spikes be noticed."""
-TIMING = Timing(on_ms=20, off_ms=0, count_start_ms=30, count_stop_ms=70)
-RATE_HZ = 30_000
-START, STOP = (ticks_after(edge, RATE_HZ) for edge in TIMING.count_window_s)
 
 
 @pytest.fixture
 def block(images):
-    order = [0, 1, 2, 3] * 2
-    return Block.of(images, roles=Role.EVOLVED, order=order, timing=TIMING).at(0, "t")
-
-
-def number(cue):
-    return cue.stimulus_index + 4 * cue.repetition
-
-
-def at_the_edges(cue):
-    """Site a: both edges and their neighbours; site b: some in the middle; site c: none."""
-    n = number(cue)
-    return [[START - 1, START, START, STOP - 1, STOP, STOP + 1], [START + 10 * n] * n, []]
-
-
-def known(cue):
-    return np.array([3.0, number(cue), 0.0])
+    return edge_block(images)
 
 
 @pytest.mark.parametrize("kind", KINDS)

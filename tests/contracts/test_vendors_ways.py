@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pytest
 
 from protocols.errors import RecorderGap
 from protocols.recorder_checks import check_recorder
-from protocols.spike_times import ticks_after
-from protocols.vocabulary import Block, Role, Timing
 from rig_client.emulators.emulator import Lines, Spike
+from tests.edges import (
+    TIMING,
+    at_the_edges,
+    edge_block,
+    known,
+    number,
+)
 from tests.emulation import rehearsal
 
-TIMING = Timing(on_ms=20, off_ms=0, count_start_ms=30, count_stop_ms=70)
-RATE_HZ = 30_000
-START, STOP = (ticks_after(edge, RATE_HZ) for edge in TIMING.count_window_s)
 PROTOCOLS = ["3.11", "4.0", "4.1", "gemini"]
 
 
 @pytest.fixture
 def block(images):
-    order = [0, 1, 2, 3] * 2
-    return Block.of(images, roles=Role.EVOLVED, order=order, timing=TIMING).at(0, "t")
-
-
-def number(cue):
-    return cue.stimulus_index + 4 * cue.repetition
-
-
-def at_the_edges(cue):
-    n = number(cue)
-    return [[START - 1, START, START, STOP - 1, STOP, STOP + 1], [START + 10 * n] * n, []]
-
-
-def known(cue):
-    return np.array([3.0, number(cue), 0.0])
+    return edge_block(images)
 
 
 # --- Cerebus -----------------------------------------------------------------------------------

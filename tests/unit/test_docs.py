@@ -23,7 +23,8 @@ from protocols import conformance, plugins
 from protocols.digests import array_digest, image_id
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError
-from protocols.experiments.control import ComparisonSettings, MappingSettings
+from protocols.experiments.control import ComparisonSettings
+from protocols.experiments.mapping import MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
 from protocols.experiments.rounds import LearningSettings
 from protocols.experiments.warm_start import StartSettings
