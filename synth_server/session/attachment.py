@@ -75,7 +75,8 @@ def check_can_show(
 ) -> None:
     """Raise `Refusal` if the rig cannot show the threads' or blocks' images where they are wanted.
 
-    So is a rig that gives no spike times where a block requires them.
+    A rig without a display of its own cannot be told where to show anything. So is a rig refused that
+    gives no spike times where a block requires them.
     """
     wanted: dict[Placement, str] = {
         thread.place: f"thread {thread.name}"
@@ -95,10 +96,13 @@ def check_can_show(
                 got=f"{here} has require_times = true; the rig's recorder gives counts alone",
                 remedy="record with an adapter that gives spike times, or set require_times = false",
             )
-    if rig.rig.display is None:
-        return
+    display = rig.rig.display
     for place, where in wanted.items():
-        if why := rig.rig.display.why_not(place):
+        if (
+            why := display.why_not(place)
+            if display
+            else "on a screen that the rig knows nothing of"
+        ):
             raise Refusal(
                 RefusalReason.PLACE_OFF_SCREEN,
                 "an image cannot be shown where it is wanted",
