@@ -77,12 +77,15 @@ class EvolveSettings(Frozen):
         return self
 
 
-@experiment(EvolveSettings)
+@experiment(EvolveSettings, steers=("finish", "drop_site", "retarget", "place"))
 def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
     """Each block: the generation's images and the natural references, in seeded random order.
 
-    Before the first come natural images to start from, if asked for, and after the last a test.
+    Before the first come natural images to start from, if asked for, and after the last a test. Told
+    to finish, the generation that was shown is the last; told of other targets, the optimizer goes on
+    from where it is, and what is tested is chosen by what it drew at the new ones.
     """
+    steering = apparatus.steering
     generator = apparatus.generator(settings.generator)
     objective = apparatus.objective(settings.objective)
     references = apparatus.photographs(
@@ -96,17 +99,30 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
     on_scale = Normaliser(settings.normalisation)
     candidates = Candidates()
 
+    n_aims = steering.n_aims
+    if steering.objective is not None:
+        objective = apparatus.objective(steering.objective)
     for number in range(settings.n_generations):
+        if steering.finishing:
+            break
         codes = optimizer.ask()
         images = generator(codes)
         counted = yield from shown(number, codes, images, company)
         on_scale.learn(counted.site_ids, counted.references, counted.blank)
-        fitness = objective(on_scale(counted.evolved), counted.site_ids)
+        if steering.n_aims != n_aims and steering.objective is not None:
+            n_aims, objective = steering.n_aims, apparatus.objective(steering.objective)
+            candidates.score_again(objective, counted.site_ids)
+            start = start.scored_again(objective, counted.site_ids) if start else None
+        evolved, of_references = on_scale(counted.evolved), on_scale(counted.references)
+        fitness = objective(evolved, counted.site_ids)
         optimizer.tell(codes, fitness)
-        of_references = objective(on_scale(counted.references), counted.site_ids)
-        candidates.add(Generation(number, codes, images, fitness, of_references))
+        reference_scores = objective(of_references, counted.site_ids)
+        candidates.add(
+            Generation(number, codes, images, fitness, reference_scores, evolved, of_references)
+        )
 
-    yield from _test(settings, apparatus, candidates, references, start)
+    if candidates:
+        yield from _test(settings, apparatus, candidates, references, start)
 
 
 def _start(

@@ -224,7 +224,10 @@ def test_the_best_photographs_of_the_start_are_tested_too():
 
 def generation(number, images, fitness):
     codes = images[:, 0, 0, :1].astype(np.float32)
-    return Generation(number, codes, images, np.array(fitness), np.array([1.0, np.nan]))
+    scores, of_references = np.array(fitness), np.array([1.0, np.nan])
+    return Generation(
+        number, codes, images, scores, of_references, scores[:, None], of_references[:, None]
+    )
 
 
 def flat(*levels):
