@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from synth_server.readers.control_table import print_control
-from synth_server.readers.logged_session import read_session
-from synth_server.readers.nwb import export_nwb
-from synth_server.readers.presentations import presentation_table
-from synth_server.readers.presentations_file import write_presentations
-from synth_server.readers.report.report import write_report
-from synth_server.readers.summary import read_record, summarize
+from synth_server.readers.control.gains_table import print_control
+from synth_server.readers.export.nwb import export_nwb
+from synth_server.readers.export.presentations_file import write_presentations
+from synth_server.readers.log.logged_session import read_session
+from synth_server.readers.log.presentations import presentation_table
+from synth_server.readers.report.page import write_report
+from synth_server.readers.summary.session_summary import read_record, summarize
 from synth_server.session.log import SessionLog
 from tests.control_log import write_control_log
 
