@@ -31,7 +31,7 @@ def windows(
     """
     from synth_server.readers.figures.time_courses import draw_time_courses
     from synth_server.readers.log.rig_record import stamp
-    from synth_server.readers.summary.session_summary import read_record
+    from synth_server.readers.log.session_record import read_record
     from synth_server.readers.time_courses.psth_and_latency import read_course, time_courses
 
     folder = out if out is not None else session.parent / "windows"

@@ -17,7 +17,7 @@ from protocols.wire.messages import SessionState
 from synth_server.readers.control.gains import ControlSummary
 from synth_server.readers.evolution.stability import SiteStability
 from synth_server.readers.log.rig_record import AtRig
-from synth_server.readers.summary.session_summary import Scores
+from synth_server.readers.statistics.scores import Scores
 from synth_server.session.products import Progress
 
 Phase = Literal["evolution", "control", "other"]

@@ -31,7 +31,7 @@ from synth_server.readers.log.evolved_thread import EvolvedThread
 from synth_server.readers.log.rig_record import COUNTED, stamp
 from synth_server.readers.log.session_record import EvolutionRecord
 from synth_server.readers.log.synthesised_images import AIMS
-from synth_server.readers.summary.session_summary import scores
+from synth_server.readers.statistics.scores import scores
 from synth_server.session.products import Progress
 from synth_server.session.session import TRANSITIONS
 

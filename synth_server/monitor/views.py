@@ -27,7 +27,7 @@ from synth_server.readers.control.gains import summary_of
 from synth_server.readers.evolution.stability import stabilities
 from synth_server.readers.log.evolved_thread import EvolvedThread
 from synth_server.readers.log.synthesised_images import ControlThread, ShownImage
-from synth_server.readers.summary.session_summary import scores
+from synth_server.readers.statistics.scores import scores
 from synth_server.session.log import SessionLog, image_of
 
 SPIKES = ("site", "mean_of_sites")

@@ -18,7 +18,7 @@ from synth_server.readers.evolution.similarity import (
 )
 from synth_server.readers.log.evolved_thread import EvolvedThread
 from synth_server.readers.statistics.bootstrap import Floats
-from synth_server.readers.summary.session_summary import Scores, scores
+from synth_server.readers.statistics.scores import Scores, scores
 
 
 class GenerationResult(Frozen):

@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from synth_server.readers.evolution.categories import CategoryResponse
-from synth_server.readers.figures.dry_run import EVOLVED, INK, REFERENCE, save
+from synth_server.readers.figures.style import EVOLVED, INK, REFERENCE, save
 
 MAX_SITES, N_COLUMNS = 24, 4
 

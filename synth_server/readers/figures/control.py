@@ -11,7 +11,7 @@ import numpy as np
 
 from protocols.vocabulary import Role
 from synth_server.readers.control.gains import ControlSummary, SiteControl
-from synth_server.readers.figures.dry_run import INK, MAX_THREADS, REFERENCE, save
+from synth_server.readers.figures.style import INK, MAX_THREADS, REFERENCE, save
 from synth_server.readers.log.synthesised_images import ControlThread, ShownImage
 from synth_server.readers.statistics.bootstrap import Estimate
 from synth_server.session.log import SessionLog

@@ -13,16 +13,22 @@ from numpy.typing import NDArray
 from protocols.vocabulary import Role
 from synth_server.readers.evolution.comparison_documents import Comparison
 from synth_server.readers.evolution.similarity import ImageOf
-from synth_server.readers.log.rig_record import SIMULATED
+from synth_server.readers.figures.paper import interval
+from synth_server.readers.figures.style import (
+    EVOLVED,
+    INK,
+    MAX_THREADS,
+    REFERENCE,
+    mark_simulated,
+    save,
+)
 from synth_server.readers.log.session_record import EvolutionRecord, EvolvedThread
 from synth_server.readers.log.stimulus_names import logged_images
-from synth_server.readers.summary.session_summary import SiteGain, Summary, scores
+from synth_server.readers.statistics.scores import scores
+from synth_server.readers.summary.session_summary import SiteGain, Summary
 from synth_server.session.log import SessionLog
 
-EVOLVED, REFERENCE, INK = "#101418", "#2a9d6f", "#5b6470"
-WARNING = "#b4320c"
 N_STRIP = 8
-MAX_THREADS = 12
 
 
 def draw_evolution(record: EvolutionRecord, summary: Summary, log_path: Path, out: Path) -> None:
@@ -61,8 +67,6 @@ def draw_evolution(record: EvolutionRecord, summary: Summary, log_path: Path, ou
 
 
 def _told(found: Comparison | None) -> str:
-    from synth_server.readers.figures.paper import interval  # which takes its colours from here
-
     if found is None:
         return "not known"
     measured = "in the test" if found.measured_in == "test" else "in the last generations"
@@ -131,35 +135,6 @@ def draw_responses(
         log.close()
         plt.close(figure)
     return True
-
-
-def save(
-    figure: Any, out: Path, formats: Sequence[str], dpi: int = 110, *, simulated: bool = False
-) -> None:
-    """Save to `out` with each of `formats` at its end; one session's files are always the same."""
-    mark_simulated(figure, simulated)
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "stimloop"}):
-        for kind in formats:
-            metadata = {"Date": None} if kind == "svg" else None
-            figure.savefig(out.with_name(f"{out.name}.{kind}"), dpi=dpi, metadata=metadata)
-
-
-def mark_simulated(figure: Any, simulated: bool) -> None:
-    """Write along the right edge that not all of the session was real, if so."""
-    if simulated:
-        mark = figure.text(
-            0.999,
-            0.5,
-            SIMULATED,
-            fontsize=9,
-            color=WARNING,
-            weight="bold",
-            rotation=270,
-            ha="right",
-            va="center",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
-        )
-        mark.set_in_layout(False)
 
 
 def _draw_curve(axes: Any, thread: EvolvedThread, gain: SiteGain | None, *, first: bool) -> None:

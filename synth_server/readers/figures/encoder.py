@@ -17,7 +17,7 @@ from encoders.receptive_field import ReceptiveField
 from encoders.recording import Recording
 from encoders.validation import Scores, SiteScore
 from protocols.errors import DataError
-from synth_server.readers.figures.dry_run import EVOLVED, INK, REFERENCE, save
+from synth_server.readers.figures.style import EVOLVED, INK, REFERENCE, save
 
 CELL = 64
 """Points across a mask, as drawn."""

@@ -12,7 +12,7 @@ import numpy as np
 from protocols.vocabulary import Role
 from synth_server.readers.control.gains import ControlSummary
 from synth_server.readers.control.learning import LearningSummary
-from synth_server.readers.figures.dry_run import INK, REFERENCE, save
+from synth_server.readers.figures.style import INK, REFERENCE, save
 from synth_server.readers.log.synthesised_images import ControlThread, ShownImage
 from synth_server.session.log import SessionLog
 

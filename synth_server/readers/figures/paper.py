@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 
-from synth_server.readers.figures.dry_run import EVOLVED, INK, mark_simulated
+from synth_server.readers.figures.style import EVOLVED, INK, mark_simulated
 from synth_server.readers.statistics.bootstrap import Estimate
 
 WIDTH_IN = 7.2

@@ -10,7 +10,7 @@ import matplotlib as mpl
 
 from protocols.errors import SettingsError
 from protocols.fields import FieldMap
-from synth_server.readers.figures.dry_run import INK, save
+from synth_server.readers.figures.style import INK, save
 
 EXCITED, SUPPRESSED, EDGE, FAINT, PLACE = "#0f766e", "#7c3aed", "#b8bec6", "#d9dee4", "#c2410c"
 SIZE_IN = 6.5

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from synth_server.readers.figures.dry_run import INK, save
+from synth_server.readers.figures.style import INK, save
 from synth_server.readers.time_courses.psth_and_latency import (
     BIN_MS,
     Course,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from protocols import plugins
@@ -21,9 +22,9 @@ from synth_server.readers.log.rig_record import RigRecord
 from synth_server.readers.log.shown_times import Shown
 from synth_server.readers.log.synthesised_images import ControlRecord
 from synth_server.readers.log.tally import Tally
-from synth_server.session.log import check_log_version, image_of
+from synth_server.session.log import SessionLog, check_log_version, image_of
 
-__all__ = ["EvolutionRecord", "EvolvedThread", "Generation"]
+__all__ = ["EvolutionRecord", "EvolvedThread", "Generation", "read_record"]
 
 
 class EvolutionRecord:
@@ -94,6 +95,22 @@ class EvolutionRecord:
         self.tally.add(responses, n_asked=len(block["order"]))
         self.threads[block["thread"]].add(block, responses)
         self.shown[block["thread"]].add(block, responses, self.at_rig.shown_on)
+
+
+def read_record(path: Path) -> EvolutionRecord:
+    """Everything that the log at `path` says of its session.
+
+    Raises:
+        LogError: If there is no log, or it is damaged.
+    """
+    record = EvolutionRecord()
+    log = SessionLog(path)
+    try:
+        for event in log.events():
+            record.feed(event)
+    finally:
+        log.close()
+    return record
 
 
 def _objective(settings: Mapping[str, Any]) -> Objective | None:

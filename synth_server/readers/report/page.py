@@ -18,7 +18,7 @@ from synth_server.readers.evolution.results_document import Results
 from synth_server.readers.evolution.stability import warnings as drift_warnings
 from synth_server.readers.fields.mapped_fields import mapped_fields
 from synth_server.readers.log.rig_record import SIMULATED, stamp
-from synth_server.readers.log.session_record import EvolutionRecord
+from synth_server.readers.log.session_record import EvolutionRecord, read_record
 from synth_server.readers.report.figures import (
     Figure,
     control_figures,
@@ -42,7 +42,7 @@ from synth_server.readers.report.tables import (
     rig_table,
 )
 from synth_server.readers.results.folder import write_result_set
-from synth_server.readers.summary.session_summary import Summary, read_record, summarize
+from synth_server.readers.summary.session_summary import Summary, summarize
 from synth_server.session.log import SessionLog
 
 REPORT, FIGURES, RESULTS = "report.html", "figures", "results"

@@ -10,8 +10,8 @@ from protocols.vocabulary import Role
 from synth_server.readers.evolution.comparison_documents import Comparison
 from synth_server.readers.evolution.similarity import ImageOf
 from synth_server.readers.evolution.thread_result import TestedImage, ThreadResult
-from synth_server.readers.figures.dry_run import EVOLVED, INK, REFERENCE
 from synth_server.readers.figures.paper import TEXT, Page, error_bar, interval, probability
+from synth_server.readers.figures.style import EVOLVED, INK, REFERENCE
 from synth_server.readers.results.curve_panels import nothing, unit
 
 THUMBNAIL_IN, N_THUMBNAILS = 0.28, 3

@@ -8,13 +8,13 @@ import numpy as np
 
 from synth_server.readers.evolution.similarity import Correlation, Measure, Similarity
 from synth_server.readers.evolution.thread_result import ThreadResult
-from synth_server.readers.figures.dry_run import EVOLVED, INK, REFERENCE
 from synth_server.readers.figures.paper import (
     FAINT,
     SMALL,
     interval,
     probability,
 )
+from synth_server.readers.figures.style import EVOLVED, INK, REFERENCE
 
 COUNTED = ("site", "mean_of_sites")
 """Objectives whose score is the mean count itself."""

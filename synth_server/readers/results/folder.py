@@ -12,12 +12,11 @@ from protocols.errors import SettingsError
 from synth_server.readers.evolution.network_features import FeatureSettings, NetworkFeatures
 from synth_server.readers.evolution.results_document import Results, results_of
 from synth_server.readers.evolution.similarity import ImageOf
-from synth_server.readers.log.session_record import EvolutionRecord
+from synth_server.readers.log.session_record import EvolutionRecord, read_record
 from synth_server.readers.log.stimulus_names import logged_images
 from synth_server.readers.results.overview_page import draw_overview
 from synth_server.readers.results.tables import image_file, write_tables
 from synth_server.readers.results.thread_page import draw_thread
-from synth_server.readers.summary.session_summary import read_record
 from synth_server.session.log import SessionLog
 
 N_IMAGES_KEPT = 512

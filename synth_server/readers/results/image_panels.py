@@ -9,8 +9,8 @@ import numpy as np
 
 from synth_server.readers.evolution.similarity import ImageOf
 from synth_server.readers.evolution.thread_result import RankedReference, ThreadResult
-from synth_server.readers.figures.dry_run import EVOLVED, INK, REFERENCE
 from synth_server.readers.figures.paper import SMALL, Page
+from synth_server.readers.figures.style import EVOLVED, INK, REFERENCE
 from synth_server.readers.log.evolved_thread import EvolvedThread
 from synth_server.readers.results.curve_panels import unit
 

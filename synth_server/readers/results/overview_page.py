@@ -9,8 +9,8 @@ from typing import Any
 from synth_server.readers.evolution.results_document import Results
 from synth_server.readers.evolution.similarity import ImageOf
 from synth_server.readers.evolution.thread_result import ThreadResult
-from synth_server.readers.figures.dry_run import EVOLVED, INK
 from synth_server.readers.figures.paper import FAINT, SMALL, Page, interval, page
+from synth_server.readers.figures.style import EVOLVED, INK
 from synth_server.readers.results.curve_panels import draw_curve, unit
 
 N_COLUMNS, N_ROWS = 4, 6

@@ -8,8 +8,8 @@ from synth_server.readers.evolution.network_features import FeatureSettings
 from synth_server.readers.evolution.results_document import Results
 from synth_server.readers.evolution.similarity import MIN_IMAGES, ImageOf
 from synth_server.readers.evolution.thread_result import ThreadResult
-from synth_server.readers.figures.dry_run import EVOLVED
 from synth_server.readers.figures.paper import SMALL, Page, page
+from synth_server.readers.figures.style import EVOLVED
 from synth_server.readers.log.evolved_thread import EvolvedThread
 from synth_server.readers.results.comparison_panel import draw_test
 from synth_server.readers.results.curve_panels import (

@@ -20,7 +20,7 @@ from rich.text import Text
 from protocols.documents import EventKind
 from synth_server.readers.evolution.stability import warnings
 from synth_server.readers.log.session_record import EvolutionRecord, EvolvedThread
-from synth_server.readers.summary.session_summary import scores
+from synth_server.readers.statistics.scores import scores
 from synth_server.session.log import SessionLog
 from synth_server.session.products import products_folder, read_progress
 

@@ -8,13 +8,8 @@ from statistics import median
 
 from protocols.errors import LogError, SettingsError, StimloopError
 from protocols.settings import Frozen
-from synth_server.readers.log.session_record import EvolutionRecord
-from synth_server.readers.summary.session_summary import (
-    Summary,
-    evolution_gains,
-    read_record,
-    summarize,
-)
+from synth_server.readers.log.session_record import EvolutionRecord, read_record
+from synth_server.readers.summary.session_summary import Summary, evolution_gains, summarize
 from synth_server.session.log_lock import is_being_written
 
 LOGS = "*.sqlite"

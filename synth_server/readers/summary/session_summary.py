@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,18 +18,9 @@ from synth_server.readers.evolution.gains import (
 from synth_server.readers.evolution.stability import SiteStability, stabilities
 from synth_server.readers.log.rig_record import AtRig
 from synth_server.readers.log.session_record import EvolutionRecord, EvolvedThread, Generation
-from synth_server.session.log import SessionLog
+from synth_server.readers.statistics.scores import Scores, scores
 
 SUMMARY_VERSION = 1
-
-
-class Scores(Frozen):
-    """Mean, standard error and best of the objective over a generation's images."""
-
-    n: int
-    mean: float | None
-    sem: float | None
-    best: float | None
 
 
 class GenerationSummary(Frozen):
@@ -135,18 +124,6 @@ class Summary(Frozen):
     versions: dict[str, str]
 
 
-def read_record(path: Path) -> EvolutionRecord:
-    """Everything that a session's log says about its evolutions."""
-    record = EvolutionRecord()
-    log = SessionLog(path)
-    try:
-        for event in log.events():
-            record.feed(event)
-    finally:
-        log.close()
-    return record
-
-
 def summarize(record: EvolutionRecord) -> Summary:
     """The summary of a session, finished or not.
 
@@ -200,17 +177,6 @@ def evolution_gains(summary: Summary, measured_in: str = "") -> list[float | Non
     """
     found = [each.comparison for each in summary.evolution if each.comparison]
     return [each.gain.value for each in found if measured_in in ("", each.measured_in)]
-
-
-def scores(values: NDArray[np.float64]) -> Scores:
-    """Mean, SEM (sample SD / √n) and best of `(n,)` values; None where they are undefined."""
-    n = len(values)
-    return Scores(
-        n=n,
-        mean=float(values.mean()) if n else None,
-        sem=float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else None,
-        best=float(values.max()) if n else None,
-    )
 
 
 def _thread(thread: EvolvedThread) -> ThreadSummary:

@@ -17,7 +17,8 @@ from synth_server.readers.evolution.stability import (
     warnings,
 )
 from synth_server.readers.log.evolved_thread import EvolvedThread, Showing
-from synth_server.readers.summary.session_summary import read_record, summarize
+from synth_server.readers.log.session_record import read_record
+from synth_server.readers.summary.session_summary import summarize
 from synth_server.session.build import new_session
 from tests.playing import attach, play
 

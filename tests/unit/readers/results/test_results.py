@@ -22,11 +22,12 @@ from synth_server.readers.evolution import comparison_documents as comparison
 from synth_server.readers.evolution import network_features, similarity, thread_result
 from synth_server.readers.evolution import results_document as results
 from synth_server.readers.evolution.gains import FINAL_GENERATIONS
+from synth_server.readers.log.session_record import read_record
 from synth_server.readers.results.folder import write_result_set
 from synth_server.readers.results.tables import TABLES
 from synth_server.readers.statistics.bootstrap import N_RESAMPLES
 from synth_server.readers.statistics.significance import N_PERMUTATIONS
-from synth_server.readers.summary.session_summary import read_record, summarize
+from synth_server.readers.summary.session_summary import summarize
 from synth_server.session.build import new_session
 from tests.playing import attach, play
 

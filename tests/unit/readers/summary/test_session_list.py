@@ -11,8 +11,9 @@ from typer.testing import CliRunner
 from protocols.documents import EventKind
 from protocols.errors import SettingsError
 from synth_server.cli import app
+from synth_server.readers.log.session_record import read_record
 from synth_server.readers.summary.session_list import listed_sessions, session_logs
-from synth_server.readers.summary.session_summary import read_record, summarize
+from synth_server.readers.summary.session_summary import summarize
 from synth_server.session.log import SessionLog
 from tests.unit.readers.logged import logged
 

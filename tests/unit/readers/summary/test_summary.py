@@ -7,12 +7,9 @@ import pytest
 
 from protocols.vocabulary import Role
 from synth_server.readers.figures.dry_run import draw_evolution
-from synth_server.readers.summary.session_summary import (
-    FINAL_GENERATIONS,
-    read_record,
-    scores,
-    summarize,
-)
+from synth_server.readers.log.session_record import read_record
+from synth_server.readers.statistics.scores import scores
+from synth_server.readers.summary.session_summary import FINAL_GENERATIONS, summarize
 from synth_server.session.build import new_session
 from tests.playing import attach, made_up_responses, play
 
