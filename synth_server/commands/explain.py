@@ -1,4 +1,4 @@
-"""`synth-server explain`: what each site wants, on one page."""
+"""`synth-server explain`: what drives each site, on one page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`synth-server sessions`: what lies in a folder of session logs."""
+"""`synth-server sessions`: the sessions whose logs are in a folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `synth-server evaluate` says of an encoder: scores, and where its sites look."""
+"""What `synth-server evaluate` reports of an encoder: scores and receptive fields."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From images to gains: how synthesised images did against natural ones and other controls."""
+"""Gains of synthesised images over natural images and other controls."""
 
 from __future__ import annotations
 

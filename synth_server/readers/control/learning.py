@@ -1,4 +1,4 @@
-"""From rounds to gains: what an encoder learned from the images that it made."""
+"""Gains round by round of an encoder that is fitted again to responses to its own images."""
 
 from __future__ import annotations
 

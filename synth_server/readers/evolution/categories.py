@@ -1,4 +1,4 @@
-"""Do sites prefer a category? Natural images by the folder that they came from.
+"""Category selectivity: responses to natural images by the folder that they came from.
 
 An image is named by its path within the set: `faces/07.png` is of the category `faces`.
 """

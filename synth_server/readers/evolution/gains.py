@@ -1,4 +1,4 @@
-"""What an evolution gained over natural images, without the winner's curse.
+"""Gain of an evolution over natural images, without selection bias (the winner's curse).
 
 The best of many noisy counts is high by luck alone. So the best natural image is chosen on counts
 that it is not scored on, and no evolved image is scored on counts that it was selected by.

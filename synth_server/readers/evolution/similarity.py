@@ -1,4 +1,4 @@
-"""Do natural images that resemble the evolved ones drive the site? (Ponce et al. 2019.)
+"""Responses to natural images by their similarity to evolved images (Ponce et al. 2019).
 
 Each natural image's similarity to the evolved images, in the features of a network that neither drew
 the images nor stands behind the neurons, is correlated with the mean count that it drew. As a control,

@@ -1,4 +1,4 @@
-"""Is the recording what it was? The reference images are the same in every block; their counts tell.
+"""Stability of the recording, from the reference images, which are the same in every block.
 
 Two things can go wrong at a site, and they look different:
 

@@ -1,4 +1,4 @@
-"""One evolution in figures: its curve, its images, what it gained; schema in `docs/reference/results.md`."""
+"""One evolution in numbers: its curve, its images, what it gained; schema in `docs/reference/results.md`."""
 
 from __future__ import annotations
 

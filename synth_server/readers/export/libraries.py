@@ -1,4 +1,4 @@
-"""pynwb, loaded when a command needs it."""
+"""pynwb and pyarrow, imported when a command needs them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all, and never in another's place unasked."""
+"""Writes a file atomically, and replaces another one only with `force`."""
 
 from __future__ import annotations
 

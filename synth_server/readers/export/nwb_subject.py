@@ -1,4 +1,4 @@
-"""`subject.toml`: what an archive wants to know and a session log doesn't: whom, where, by whom."""
+"""`subject.toml`: subject, laboratory and experimenters, which a session log does not hold."""
 
 from __future__ import annotations
 

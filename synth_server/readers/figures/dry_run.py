@@ -1,4 +1,4 @@
-"""Figures: an evolution's curves with its best images (after Ponce et al. 2019), a mapping's images."""
+"""Figures of a dry run: evolutions' curves and best images (after Ponce et al. 2019), mappings."""
 
 from __future__ import annotations
 

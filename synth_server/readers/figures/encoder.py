@@ -1,4 +1,4 @@
-"""The validation figure: where an encoder's sites look, and how well it predicts held-out images."""
+"""The validation figure: an encoder's receptive fields, and its accuracy on held-out images."""
 
 from __future__ import annotations
 

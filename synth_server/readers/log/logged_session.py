@@ -1,4 +1,4 @@
-"""A session's log, read once and whole, for exports: events checked, images left where they are."""
+"""A session's log read completely, for exports: events are checked, images stay in the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of presentations: one row a showing, whatever came of it, in the order of time."""
+"""The table of presentations: one row for each showing, completed or not, in order of time."""
 
 from __future__ import annotations
 

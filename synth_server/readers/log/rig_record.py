@@ -1,6 +1,6 @@
-"""What a rig said of itself, and what happened at it besides showing images.
+"""The rig's description, and its events besides showing images.
 
-Here stands the one definition of a simulated session: at some attach, a part of its rig was simulated.
+A session is simulated if, at any time that a rig attached, a part of its rig was simulated.
 """
 
 from __future__ import annotations

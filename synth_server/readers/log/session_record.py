@@ -1,4 +1,4 @@
-"""From events to curves: how evolved and reference images did, generation by generation.
+"""One record of a session from its events: threads, images, counts, rig and timing.
 
 Fed with a live session's events or with a finished log's; the result is the same.
 """

@@ -1,4 +1,4 @@
-"""How long images were really shown, how far apart, and where: what Methods are written from."""
+"""Measured durations of images, intervals between them, and their places, for Methods."""
 
 from __future__ import annotations
 

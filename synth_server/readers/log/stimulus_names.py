@@ -1,4 +1,4 @@
-"""Stimuli: their names for people, and their pixels. One image at two places is two stimuli."""
+"""Labels and pixels of stimuli. One image at two places is two stimuli."""
 
 from __future__ import annotations
 

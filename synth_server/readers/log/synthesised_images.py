@@ -1,4 +1,4 @@
-"""From events to images: what an encoder made, its controls, and what sites answered to them.
+"""Synthesised images, their controls, and the counts that they drew, from a log's events.
 
 Fed with a live session's events or with a finished log's; the result is the same.
 """

@@ -1,4 +1,4 @@
-"""How presentations went: outcomes, faults, and what was never measured."""
+"""Numbers of presentations by outcome and fault, and of those never measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One time axis for a session: seconds since its first event, from clocks that know nothing of it.
+"""One time axis for a session, seconds since its first event, from the clocks of rig and recorder.
 
 A presentation's onset stands on the rig's clock, the recorder's, or a virtual one. The recorder's is
 brought to the rig's by the logged fit. A rig's clock has some offset to the session that holds until

@@ -1,4 +1,4 @@
-"""How good are the data? What was shown, what failed and why, and how the recorder's clock ran."""
+"""Data quality: what was shown, what failed and why, and the fit of the recorder's clock."""
 
 from __future__ import annotations
 

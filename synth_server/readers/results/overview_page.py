@@ -1,4 +1,4 @@
-"""All evolutions of a session at a glance: what each gained, and its curve with its best image."""
+"""A page of all evolutions of a session: gains, curves and best images."""
 
 from __future__ import annotations
 

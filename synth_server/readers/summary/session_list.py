@@ -1,4 +1,4 @@
-"""The sessions in a folder, a line each: what they are, how far they came, what they gained."""
+"""The sessions in a folder, one line each: protocols, state, progress and gain."""
 
 from __future__ import annotations
 

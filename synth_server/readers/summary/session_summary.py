@@ -1,4 +1,4 @@
-"""`summary.json`: a session in figures; the schema stands in `docs/reference/summary.md`."""
+"""`summary.json`: a session in numbers; the schema stands in `docs/reference/summary.md`."""
 
 from __future__ import annotations
 

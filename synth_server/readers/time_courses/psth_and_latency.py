@@ -1,7 +1,7 @@
-"""When sites answer: PSTH, baseline, latency, and the count window that repeats best.
+"""PSTH, baseline, latency, and the count window with the highest reliability.
 
 Everything comes from the spike times that the log keeps. The count window is chosen on half of the
-repetitions and its reliability reported on the other half, which had no say in it.
+repetitions and its reliability reported on the other half, which was not used to choose it.
 """
 
 from __future__ import annotations
