@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from protocols.documents import ThreadSettings
+from protocols.documents import SessionStarted, ThreadSettings
 from protocols.fields import FieldPlace
 from protocols.responses import SiteId, without_empty
 from protocols.settings import Frozen, ObjectiveChoice
@@ -142,6 +142,13 @@ def amended(thread: ThreadSettings, amendment: Amendment) -> ThreadSettings:
 
 def _with(thread: ThreadSettings, **values: Any) -> ThreadSettings:
     return thread.model_copy(update={"settings": {**thread.settings, **values}})
+
+
+def with_thread(start: SessionStarted, thread: ThreadSettings) -> SessionStarted:
+    """A session's start as if the thread had been there; for readers, who list a session's threads."""
+    threads = (*start.settings.threads, thread)
+    settings = start.settings.model_copy(update={"threads": threads})
+    return start.model_copy(update={"settings": settings})
 
 
 class Course:
