@@ -262,6 +262,15 @@ class ImageParts(Protocol):
         ...
 
 
+class LoggedPopulation(NamedTuple):
+    """The last generation of an earlier evolution."""
+
+    thread: str
+    codes: Codes
+    """`(population, code_dim)`."""
+    generator_digest: str
+
+
 class Apparatus(Protocol):
     """What the server puts at a plan's disposal; one for each thread."""
 
@@ -293,6 +302,10 @@ class Apparatus(Protocol):
 
     def logged_blocks(self, session: str) -> Iterator[Block]:
         """The blocks of an earlier session's log, images included, in order."""
+        ...
+
+    def logged_population(self, session: str, thread: str) -> LoggedPopulation:
+        """The last answered generation of an earlier session's evolution; "": the thread's namesake."""
         ...
 
     def encoder(self, file: str) -> Encoder:

@@ -22,6 +22,7 @@ from protocols.experiments.control import ControlSettings
 from protocols.experiments.evolve import EvolveSettings
 from protocols.experiments.map_fields import MapFieldsSettings
 from protocols.experiments.site_choice import BestTargets
+from protocols.experiments.warm_start import StartSettings
 from protocols.outputs import check_new_folder
 from protocols.settings import Frozen, merged, validated
 from synth_server.dry_run_processes import (
@@ -272,7 +273,7 @@ def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
         n_targets = min(settings.targets.best, n_sites)
     n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
     n_images = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
-    learning, is_taught = settings.learning, settings.encoder is None
+    learning, is_taught = settings.learning, not settings.has_encoder
     n_made = n_targets * learning.n_images
     a_round = learning.repetitions * ceil(n_made / learning.images_per_block)
     return (
@@ -288,7 +289,7 @@ def _mapping_blocks(settings: MapFieldsSettings) -> int:
 
 
 def _evolution_blocks(settings: EvolveSettings) -> int:
-    start = settings.start
+    start = settings.start if isinstance(settings.start, StartSettings) else None
     n_start = start.repetitions * ceil(start.n_images / start.images_per_block) if start else 0
     return n_start + settings.n_generations + bool(settings.test_repetitions)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from protocols.experiments.continued import ContinuedSettings, continued
 from protocols.experiments.experiment import experiment
 from protocols.experiments.final_test import (
     Candidates,
@@ -18,9 +18,9 @@ from protocols.experiments.final_test import (
 from protocols.experiments.generation import Company, shown
 from protocols.experiments.normalisation import NormalisationSettings, Normaliser, check_sites
 from protocols.experiments.warm_start import Evolution, Start, StartSettings, warm_start
-from protocols.interfaces import Apparatus, ImageGenerator, Objective, PhotographSet, Plan
+from protocols.interfaces import Apparatus, PhotographSet, Plan
 from protocols.settings import Frozen, GeneratorChoice, ObjectiveChoice, OptimizerChoice
-from protocols.vocabulary import Block, BlockResponses, Timing
+from protocols.vocabulary import Timing
 
 
 class EvolveSettings(Frozen):
@@ -41,8 +41,10 @@ class EvolveSettings(Frozen):
     repetitions: int = Field(default=1, ge=1, le=100)
     unmeasured: Literal["carry_over", "reshow"] = "carry_over"
     max_reshows: int = Field(default=3, ge=0, le=100, description="blocks of missing images")
-    start: StartSettings | None = Field(
-        default=None, description="natural images to start from; without, the generator's prior"
+    start: StartSettings | ContinuedSettings | None = Field(
+        default=None,
+        description="natural images, or an earlier session's population, to start from; without, the "
+        "generator's prior",
     )
     normalisation: NormalisationSettings = NormalisationSettings()
     test_repetitions: int = Field(
@@ -72,8 +74,11 @@ class EvolveSettings(Frozen):
         least = self.normalisation.least_references
         if self.n_references < least:
             raise ValueError(f"this normalisation needs n_references of at least {least}")
-        if self.test_repetitions and not self.n_references and self.start is None:
-            raise ValueError("a test needs natural images: n_references above 0, or a start")
+        has_natural = self.n_references or isinstance(self.start, StartSettings)
+        if self.test_repetitions and not has_natural:
+            raise ValueError(
+                "a test needs natural images: n_references above 0, or a start from natural images"
+            )
         return self
 
 
@@ -92,8 +97,13 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
         settings.references, settings.n_references, generator.image_size_px
     )
     check_sites(settings.normalisation, apparatus)
-    start = yield from _start(settings, apparatus, generator, objective)
-    first_codes = start.sample_codes if start else None
+    start, first_codes = None, None
+    if isinstance(settings.start, ContinuedSettings):
+        first_codes = continued(settings.start, generator, apparatus)
+    elif settings.start is not None:
+        evolution = Evolution(generator, objective, settings.normalisation, settings.timing)
+        start = yield from warm_start(settings.start, evolution, apparatus)
+        first_codes = start.sample_codes
     optimizer = apparatus.optimizer(_scheduled(settings), generator, first_codes)
     company = _company(settings, references, apparatus)
     on_scale = Normaliser(settings.normalisation)
@@ -123,16 +133,6 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
 
     if candidates:
         yield from _test(settings, apparatus, candidates, references, start)
-
-
-def _start(
-    settings: EvolveSettings, apparatus: Apparatus, generator: ImageGenerator, objective: Objective
-) -> Generator[Block, BlockResponses, Start | None]:
-    """Natural images to start from, if asked for."""
-    if settings.start is None:
-        return None
-    evolution = Evolution(generator, objective, settings.normalisation, settings.timing)
-    return (yield from warm_start(settings.start, evolution, apparatus))
 
 
 def _company(settings: EvolveSettings, references: PhotographSet, apparatus: Apparatus) -> Company:

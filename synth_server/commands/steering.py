@@ -142,7 +142,9 @@ def place(
 def add_thread(
     file: Annotated[
         Path,
-        typer.Argument(help="TOML: name, protocol, settings, place; or one \\[[threads]] of these."),
+        typer.Argument(
+            help="TOML: name, protocol, settings, place; or one \\[[threads]] of these."
+        ),
     ],
     connect: Connect = CONTROL,
     session: SessionName = "",

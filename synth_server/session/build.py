@@ -31,6 +31,7 @@ from protocols.interfaces import (
     ImageGenerator,
     ImageParts,
     Inversion,
+    LoggedPopulation,
     Objective,
     Optimizer,
     Perturbation,
@@ -101,6 +102,17 @@ class Equipment:
         try:
             for event in log.events(EventKind.BLOCK_PROPOSED):
                 yield log.block(event)
+        finally:
+            log.close()
+
+    def logged_population(self, session: str, thread: str, namesake: str) -> LoggedPopulation:
+        """The last answered generation of an earlier session; the log's last hash stands for it."""
+        from synth_server.session.populations import last_population
+
+        log = SessionLog(Path(session))
+        self.digests[f"session {session}"] = log.last_hash
+        try:
+            return last_population(log, thread, namesake)
         finally:
             log.close()
 
@@ -234,6 +246,10 @@ class ThreadApparatus:
     def logged_blocks(self, session: str) -> Iterator[Block]:
         """See `Equipment.logged_blocks`."""
         return self._equipment.logged_blocks(session)
+
+    def logged_population(self, session: str, thread: str) -> LoggedPopulation:
+        """See `Equipment.logged_population`."""
+        return self._equipment.logged_population(session, thread, self._thread)
 
     def encoder(self, file: str) -> Encoder:
         """See `Equipment.encoder`."""

@@ -11,6 +11,7 @@ from protocols.experiments.evolve import EvolveSettings
 from protocols.experiments.map_fields import MapFieldsSettings
 from protocols.experiments.map_responses import MapResponsesSettings
 from protocols.experiments.site_choice import BestTargets
+from protocols.experiments.warm_start import StartSettings
 from protocols.settings import validated
 from protocols.vocabulary import Timing
 
@@ -82,6 +83,8 @@ def _of_evolution(settings: EvolveSettings, population: int) -> int:
     a_block = (population + n_references) * settings.repetitions
     a_block += settings.normalisation.blanks_a_block
     start, n_start = settings.start, 0
+    if not isinstance(start, StartSettings):
+        start = None
     if start:
         n_start = start.n_images * start.repetitions
     kinds = 2 * settings.n_test_natural * (2 if start and n_references else 1)
@@ -100,9 +103,12 @@ def _of_control(settings: ControlSettings, n_sites: int) -> int:
     n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
     n_test = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
     mapped = 0 if settings.candidates is not None else settings.mapping.repetitions
-    taught = learning.rounds if settings.encoder is None else 0
+    taught = 0 if settings.has_encoder else learning.rounds
+    check = settings.check
+    n_checked = check.repetitions * min(check.n_images, settings.n_images) if check else 0
     return (
-        mapped * settings.n_images
+        n_checked
+        + mapped * settings.n_images
         + taught * learning.repetitions * n_targets * learning.n_images
         + comparison.repetitions * n_test
     )

@@ -21,9 +21,9 @@ from protocols.experiments.final_test import (
 from protocols.experiments.warm_start import among
 from protocols.interfaces import PhotographSet
 from protocols.vocabulary import Outcome, Role, Timing
-from synth_server.session.build import Equipment, build_plans, resolved
+from synth_server.session.build import Equipment, build_plans, new_session, resolved
 from synth_server.synthesis.generators.pixels import PixelGenerator, PixelSettings
-from tests.playing import made_up_responses
+from tests.playing import attach, made_up_responses, play
 
 PIXELS = {"size_px": 16, "grid": 8}
 START = {"n_images": 12, "repetitions": 2, "images_per_block": 8, "best": 3}
@@ -291,3 +291,23 @@ def test_a_test_of_nothing_is_left_out():
     assert [b.label for b in driven(settings, respond=never)][-1] == "generation 2"
     with_references = driven({"test_repetitions": 2}, respond=never)[-1]
     assert roles(with_references) == {Role.REFERENCE: 5}
+
+
+# --- the day after -----------------------------------------------------------------------------
+
+
+def test_an_evolution_goes_on_from_the_population_of_a_log(tmp_path):
+    path = tmp_path / "monday.sqlite"
+    thread = ThreadSettings(name="t", protocol="evolve", settings=EVOLVE)
+    session = new_session(SessionSettings(session_id="s", seed=1, threads=(thread,)), path)
+    attach(session)
+    play(session)
+    last = session.block(session.n_proposed - 1)
+    session.log.close()
+    blocks = driven({"start": {"session": str(path)}, "n_generations": 1}, seed=2)
+    assert evolved_in(blocks[0])[0] == evolved_in(last)[0]
+    other = {"size_px": 16, "grid": 4}
+    with pytest.raises(SettingsError, match="another generator"):
+        driven({"start": {"session": str(path)}, "generator": {"name": "pixels", "options": other}})
+    with pytest.raises(SettingsError, match="no such evolution"):
+        driven({"start": {"session": str(path), "thread": "other"}})
