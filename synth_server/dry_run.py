@@ -22,7 +22,6 @@ from protocols.experiments.control import ControlSettings
 from protocols.experiments.evolve import EvolveSettings
 from protocols.experiments.map_fields import MapFieldsSettings
 from protocols.experiments.site_choice import BestTargets
-from protocols.experiments.warm_start import StartSettings
 from protocols.outputs import check_new_folder
 from protocols.settings import Frozen, merged, validated
 from synth_server.dry_run_processes import (
@@ -289,7 +288,7 @@ def _mapping_blocks(settings: MapFieldsSettings) -> int:
 
 
 def _evolution_blocks(settings: EvolveSettings) -> int:
-    start = settings.start if isinstance(settings.start, StartSettings) else None
+    start = settings.start
     n_start = start.repetitions * ceil(start.n_images / start.images_per_block) if start else 0
     return n_start + settings.n_generations + bool(settings.test_repetitions)
 

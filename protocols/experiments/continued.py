@@ -40,7 +40,7 @@ def continued(
     if known.generator_digest != generator.digest or known.codes.shape[1] != generator.code_dim:
         raise SettingsError(
             "another generator drew the images of that session: its codes mean nothing to this one",
-            where=f"start: {settings.session}, thread {known.thread}",
+            where=f"continued: {settings.session}, thread {known.thread}",
             expected=f"a generator with digest {known.generator_digest[:16]}…",
             got=f"{generator.digest[:16]}…",
             remedy="choose the same generator, with the same options and weights",

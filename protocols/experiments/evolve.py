@@ -41,10 +41,12 @@ class EvolveSettings(Frozen):
     repetitions: int = Field(default=1, ge=1, le=100)
     unmeasured: Literal["carry_over", "reshow"] = "carry_over"
     max_reshows: int = Field(default=3, ge=0, le=100, description="blocks of missing images")
-    start: StartSettings | ContinuedSettings | None = Field(
+    start: StartSettings | None = Field(
+        default=None, description="natural images to start from; without, the generator's prior"
+    )
+    continued: ContinuedSettings | None = Field(
         default=None,
-        description="natural images, or an earlier session's population, to start from; without, the "
-        "generator's prior",
+        description="an earlier session's population to go on from, instead of a start",
     )
     normalisation: NormalisationSettings = NormalisationSettings()
     test_repetitions: int = Field(
@@ -74,11 +76,10 @@ class EvolveSettings(Frozen):
         least = self.normalisation.least_references
         if self.n_references < least:
             raise ValueError(f"this normalisation needs n_references of at least {least}")
-        has_natural = self.n_references or isinstance(self.start, StartSettings)
-        if self.test_repetitions and not has_natural:
-            raise ValueError(
-                "a test needs natural images: n_references above 0, or a start from natural images"
-            )
+        if self.test_repetitions and not self.n_references and self.start is None:
+            raise ValueError("a test needs natural images: n_references above 0, or a start")
+        if self.start is not None and self.continued is not None:
+            raise ValueError("start and continued are two ways to begin: choose one")
         return self
 
 
@@ -98,8 +99,8 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
     )
     check_sites(settings.normalisation, apparatus)
     start, first_codes = None, None
-    if isinstance(settings.start, ContinuedSettings):
-        first_codes = continued(settings.start, generator, apparatus)
+    if settings.continued is not None:
+        first_codes = continued(settings.continued, generator, apparatus)
     elif settings.start is not None:
         evolution = Evolution(generator, objective, settings.normalisation, settings.timing)
         start = yield from warm_start(settings.start, evolution, apparatus)

@@ -211,7 +211,7 @@ def _joined(
                 if same:
                     part[site_ids.index(site), columns] = gain * values[own.index(site)]
         parts.append(part)
-    pixels = {}
+    pixels: dict[str, NDArray[np.uint8]] = {}
     for each in found:
         if each.images is not None:
             pixels |= dict(zip(each.images.names, each.images.images, strict=True))

@@ -11,7 +11,6 @@ from protocols.experiments.evolve import EvolveSettings
 from protocols.experiments.map_fields import MapFieldsSettings
 from protocols.experiments.map_responses import MapResponsesSettings
 from protocols.experiments.site_choice import BestTargets
-from protocols.experiments.warm_start import StartSettings
 from protocols.settings import validated
 from protocols.vocabulary import Timing
 
@@ -83,8 +82,6 @@ def _of_evolution(settings: EvolveSettings, population: int) -> int:
     a_block = (population + n_references) * settings.repetitions
     a_block += settings.normalisation.blanks_a_block
     start, n_start = settings.start, 0
-    if not isinstance(start, StartSettings):
-        start = None
     if start:
         n_start = start.n_images * start.repetitions
     kinds = 2 * settings.n_test_natural * (2 if start and n_references else 1)

@@ -24,7 +24,7 @@ def last_population(log: SessionLog, thread: str, namesake: str) -> LoggedPopula
         SettingsError: If there is no such evolution, or nothing of it was answered.
     """
     threads, digests = _threads(log)
-    where = f"start: {log.path}"
+    where = f"continued: {log.path}"
     found = _codes(log)
     name = thread or (namesake if namesake in found else "")
     if not name and len(found) == 1:
@@ -35,7 +35,7 @@ def last_population(log: SessionLog, thread: str, namesake: str) -> LoggedPopula
             where=where,
             expected=", ".join(found) or "an evolution that was answered: there is none",
             got=thread or "no thread named",
-            remedy='name one: start = { session = "…", thread = "…" }',
+            remedy='name one: continued = { session = "…", thread = "…" }',
         )
     choice = PluginChoice.model_validate(threads[name].settings["generator"])
     key = f"generator {canonical_json(choice.model_dump(mode='json')).decode()}"

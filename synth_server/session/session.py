@@ -47,10 +47,15 @@ COMMANDS = ("pause", "resume", "stop", "abort", "annotate")
 class ThreadMaker(Protocol):
     """Makes the plans of threads that are added; see `session.build.Workshop`."""
 
-    digests: Mapping[str, str]
-    """What plans use → digest."""
-    predicted: Mapping[str, Sequence[str]]
-    """Thread → sites that its given encoder predicts."""
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """What plans use → digest."""
+        ...
+
+    @property
+    def predicted(self) -> Mapping[str, Sequence[str]]:
+        """Thread → sites that its given encoder predicts."""
+        ...
 
     def resolved(self, thread: ThreadSettings) -> ThreadSettings:
         """With all defaults written out."""

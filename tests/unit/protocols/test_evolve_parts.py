@@ -304,10 +304,12 @@ def test_an_evolution_goes_on_from_the_population_of_a_log(tmp_path):
     play(session)
     last = session.block(session.n_proposed - 1)
     session.log.close()
-    blocks = driven({"start": {"session": str(path)}, "n_generations": 1}, seed=2)
+    blocks = driven({"continued": {"session": str(path)}, "n_generations": 1}, seed=2)
     assert evolved_in(blocks[0])[0] == evolved_in(last)[0]
     other = {"size_px": 16, "grid": 4}
     with pytest.raises(SettingsError, match="another generator"):
-        driven({"start": {"session": str(path)}, "generator": {"name": "pixels", "options": other}})
+        driven(
+            {"continued": {"session": str(path)}, "generator": {"name": "pixels", "options": other}}
+        )
     with pytest.raises(SettingsError, match="no such evolution"):
-        driven({"start": {"session": str(path), "thread": "other"}})
+        driven({"continued": {"session": str(path), "thread": "other"}})
