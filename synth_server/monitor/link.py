@@ -8,7 +8,7 @@ from pathlib import Path
 
 from protocols.errors import LinkLost, StimloopError
 from protocols.wire.messages import SessionStatus
-from synth_server.control import ask
+from synth_server.control_socket import ask
 from synth_server.monitor.documents import Link
 
 BUTTONS = ("pause", "resume", "stop", "annotate")

@@ -26,12 +26,12 @@ from synth_server.monitor.documents import (
     ThreadLine,
 )
 from synth_server.monitor.health import NS, HealthRecord
-from synth_server.readers.control import AIMS
-from synth_server.readers.evolution import EvolutionRecord
-from synth_server.readers.evolved_thread import EvolvedThread
-from synth_server.readers.rig_record import COUNTED, stamp
-from synth_server.readers.stability import warnings
-from synth_server.readers.summary import scores
+from synth_server.readers.evolution.stability import warnings
+from synth_server.readers.log.evolved_thread import EvolvedThread
+from synth_server.readers.log.rig_record import COUNTED, stamp
+from synth_server.readers.log.session_record import EvolutionRecord
+from synth_server.readers.log.synthesised_images import AIMS
+from synth_server.readers.statistics.scores import scores
 from synth_server.session.products import Progress
 from synth_server.session.session import TRANSITIONS
 
@@ -46,7 +46,7 @@ class LoggedBlock:
         counts: Mean `(n_sites,)` over the evolved images or, where there are none, over all;
             None until answered, NaN where nothing was counted.
         reference_counts: The same over the references.
-        display: See `readers.rig_record.RigRecord.shown_on`.
+        display: See `readers.log.rig_record.RigRecord.shown_on`.
     """
 
     line: BlockLine

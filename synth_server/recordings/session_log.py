@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from protocols.errors import DataError
-from synth_server.readers.logged_session import read_session
-from synth_server.readers.presentations import presentation_table
+from synth_server.readers.log.logged_session import read_session
+from synth_server.readers.log.presentations import presentation_table
 from synth_server.recordings.measured import UNITS, Measured
 from synth_server.recordings.places import at_main_place
 from synth_server.recordings.sizes import of_one_size

@@ -12,7 +12,7 @@ import pytest
 
 from protocols.documents import EventKind
 from protocols.vocabulary import Role
-from synth_server.readers.summary import Summary
+from synth_server.readers.summary.session_summary import Summary
 from synth_server.session.products import products_folder, read_progress
 from tests.encoder_files import CLIMB, FIT
 from tests.end_to_end.processes import (

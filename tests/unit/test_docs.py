@@ -43,9 +43,11 @@ from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
-from synth_server.readers import gains, learning, stability, summary
-from synth_server.readers.bootstrap import N_RESAMPLES, Estimate
-from synth_server.readers.nwb_subject import SubjectSettings
+from synth_server.readers.control import gains, learning
+from synth_server.readers.evolution import stability
+from synth_server.readers.export.nwb_subject import SubjectSettings
+from synth_server.readers.statistics.bootstrap import N_RESAMPLES, Estimate
+from synth_server.readers.summary import session_summary as summary
 from synth_server.session.build import Equipment, ThreadApparatus, new_session, resolved
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog

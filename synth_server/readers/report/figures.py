@@ -9,16 +9,16 @@ from typing import NamedTuple
 from protocols.errors import StimloopError
 from protocols.fields import FieldMap
 from protocols.vocabulary import Role
-from synth_server.readers.categories import category_responses
-from synth_server.readers.categories_figure import draw_categories
-from synth_server.readers.control_figure import draw_control
-from synth_server.readers.evolution import EvolutionRecord
-from synth_server.readers.fields_figure import draw_fields
-from synth_server.readers.figure import draw_responses
-from synth_server.readers.gains import ControlSummary
-from synth_server.readers.learning_figure import draw_learning
-from synth_server.readers.results import Results
-from synth_server.readers.summary import Summary
+from synth_server.readers.control.gains import ControlSummary
+from synth_server.readers.evolution.categories import category_responses
+from synth_server.readers.evolution.results_document import Results
+from synth_server.readers.figures.categories import draw_categories
+from synth_server.readers.figures.control import draw_control
+from synth_server.readers.figures.dry_run import draw_responses
+from synth_server.readers.figures.learning import draw_learning
+from synth_server.readers.figures.receptive_fields import draw_fields
+from synth_server.readers.log.session_record import EvolutionRecord
+from synth_server.readers.summary.session_summary import Summary
 from synth_server.session.products import products_folder
 
 FORMATS = ("png", "svg")
@@ -139,7 +139,7 @@ def mask_figures(
     Of the encoders of a thread that learned in rounds, the last.
     """
     from encoders.checkpoint import load_encoder
-    from synth_server.readers.encoder_figure import draw_masks
+    from synth_server.readers.figures.encoder import draw_masks
 
     for number, path in enumerate(_last_encoders(log_path), start=1):
         file = folder / f"masks-{number}"

@@ -1,4 +1,4 @@
-"""How good are the data? What was shown, what failed and why, and how the recorder's clock ran."""
+"""Data quality: what was shown, what failed and why, and the fit of the recorder's clock."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from protocols.documents import Control, Event, EventKind
 from protocols.settings import Frozen
 from protocols.vocabulary import BlockResponses, Outcome, RecorderClock
-from synth_server.readers.rig_record import AtRig, RigRecord
-from synth_server.readers.tally import Tally
+from synth_server.readers.log.rig_record import AtRig, RigRecord
+from synth_server.readers.log.tally import Tally
 
 LARGE_RESIDUAL_S = 0.002
 """Of the clock's fit, worth a warning: counts are cut to milliseconds."""
@@ -71,7 +71,7 @@ def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality
 
     Args:
         events: All of its log.
-        drifting: What `readers.stability` says about sites whose responses changed.
+        drifting: What `readers.log.session_record.stability` says about sites whose responses changed.
     """
     tally, rig, resumed = Tally(), RigRecord(), 0
     notes: list[str] = []
