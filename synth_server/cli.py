@@ -25,6 +25,7 @@ from synth_server.commands import (
     results,
     running_server,
     sessions,
+    steering,
     variants,
     windows,
 )
@@ -370,6 +371,7 @@ def keys(
 
 for command in (
     running_server,
+    steering,
     results,
     monitor,
     report,

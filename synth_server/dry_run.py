@@ -272,7 +272,7 @@ def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
         n_targets = min(settings.targets.best, n_sites)
     n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
     n_images = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
-    learning, is_taught = settings.learning, settings.encoder is None
+    learning, is_taught = settings.learning, not settings.has_encoder
     n_made = n_targets * learning.n_images
     a_round = learning.repetitions * ceil(n_made / learning.images_per_block)
     return (

@@ -15,7 +15,9 @@ from protocols.command_line import progress_bar, stderr
 from synth_server.commands.recording_options import (
     ArrayOption,
     AxesOption,
+    DaysOption,
     ImagesOption,
+    MixedOption,
     RecordingOptions,
     ResponsesOption,
     SessionOption,
@@ -70,7 +72,8 @@ def fit(
     out: Annotated[Path, typer.Option(help="The encoder, .safetensors.")],
     images: ImagesOption = None,
     responses: ResponsesOption = None,
-    session: SessionOption = None,
+    session: DaysOption = None,
+    mixed: MixedOption = False,
     sites: Annotated[
         str,
         typer.Option(
@@ -116,6 +119,8 @@ def fit(
         synth-server dry-run --protocol map_responses --out mapped
 
         synth-server fit --session mapped/session.sqlite --out v4.safetensors
+
+        synth-server fit --session monday.sqlite --session tuesday.sqlite --out v4.safetensors
     """
     import numpy as np
 
@@ -131,7 +136,7 @@ def fit(
     check_new_file(out, overwrite=overwrite)
     _check_figure(figure, overwrite)
     options = RecordingOptions(
-        images, responses, session, size_px, axes, array, site_names, window_ms
+        images, responses, session, size_px, axes, array, site_names, window_ms, mixed
     )
     recording = options.read(() if sites == "all" else _parts(sites))
     n_held_out = round(held_out * recording.n_images)

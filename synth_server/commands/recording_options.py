@@ -30,6 +30,20 @@ SessionOption = Annotated[
     Path | None,
     typer.Option("--session", help="session.sqlite of a session of ours, instead of the above."),
 ]
+DaysOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--session",
+        help="session.sqlite of a session of ours, instead of the above. Repeat it, the last day last, "
+        "to join days: they need 20 images in common, and a site that is another one today is left out.",
+    ),
+]
+MixedOption = Annotated[
+    bool,
+    typer.Option(
+        "--mixed", help="Join days whose count windows, places or sizes of images differ."
+    ),
+]
 AxesOption = Annotated[
     str,
     typer.Option(
@@ -59,12 +73,13 @@ class RecordingOptions:
 
     images: Path | None
     responses: Path | None
-    session: Path | None
+    session: Path | Sequence[Path] | None
     size_px: int
     axes: str = ""
     array: str = ""
     site_names: str = ""
     window_ms: str = ""
+    mixed: bool = False
 
     def read(self, sites: Sequence[str] = ()) -> Any:
         """The `Recording` with the chosen sites, or all that can be fitted.
@@ -79,6 +94,8 @@ class RecordingOptions:
         from synth_server.recordings.measured import Wanted
         from synth_server.recordings.reading import read_recording, told_left_out
 
+        if len(self._sessions) > 1:
+            return self._days(sites)
         file = self._file()
         wanted = Wanted(
             axes=words_of_axes(self.axes),
@@ -93,17 +110,52 @@ class RecordingOptions:
             stderr.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
         return found.recording
 
+    @property
+    def _sessions(self) -> tuple[Path, ...]:
+        if self.session is None:
+            return ()
+        return (self.session,) if isinstance(self.session, Path) else tuple(self.session)
+
+    def _days(self, sites: Sequence[str]) -> Any:
+        """The sessions of several days, joined."""
+        from encoders.recording import Recording
+        from protocols.errors import SettingsError
+        from synth_server.recordings.days import joined_days
+        from synth_server.recordings.reading import told_left_out
+
+        others = (self.images, self.responses, self.axes, self.array, self.site_names)
+        if any(others) or self.window_ms:
+            raise SettingsError(
+                "several sessions have their own images, sites and windows",
+                expected="--session A --session B alone, with --mixed if need be",
+            )
+        days = joined_days(self._sessions, mixed=self.mixed)
+        for line in days.lines:
+            stderr.print(f"day  {line}", highlight=False, markup=False, soft_wrap=True)
+        recording = Recording.of(days.images, days.responses, days.site_ids)
+        left_out = {} if sites else recording.unusable_sites()
+        kept = sites or [site for site in recording.site_ids if site not in left_out]
+        if left_out:
+            said = told_left_out(left_out)
+            stderr.print(said, style="yellow", highlight=False, markup=False, soft_wrap=True)
+        stderr.print(
+            f"recording  {len(kept)} sites; {recording.n_images} images of {len(self._sessions)} days",
+            highlight=False,
+        )
+        return recording.of_sites(kept) if kept else recording
+
     def _file(self) -> Path:
         from protocols.errors import SettingsError
 
-        given = self.session or self.responses
-        if given is None or (self.session and self.responses):
+        session = self._sessions[0] if self._sessions else None
+        given = session or self.responses
+        if given is None or (session and self.responses):
             raise SettingsError(
                 "a recording is one file",
                 expected="--responses FILE (with --images), or --session session.sqlite",
                 got="both" if given else "neither",
             )
-        if self.session is not None and self.images is not None:
+        if session is not None and self.images is not None:
             raise SettingsError(
                 "a session has its own images",
                 expected="--session alone, or --images with --responses",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -41,6 +42,13 @@ def annotate(
     _control("annotate", connect, session, keys, text)
 
 
+def tell(body: Any, connect: str, session: str, keys: Path | None) -> None:
+    """Send one request to a running server, and print how its sessions are doing after it."""
+    from synth_server.control_socket import request
+
+    _print(request(body, connect, session, keys))
+
+
 def _add(app: typer.Typer, command: str, text: str) -> None:
     @app.command(command, help=text)
     def control(
@@ -51,9 +59,14 @@ def _add(app: typer.Typer, command: str, text: str) -> None:
 
 def _control(command: str, connect: str, session: str, keys: Path | None, text: str = "") -> None:
     from synth_server.control_socket import ask
+
+    _print(ask(command, connect, session, keys, text))
+
+
+def _print(lines: Sequence[Any]) -> None:
     from synth_server.readers.log.rig_record import stamp
 
-    for line in ask(command, connect, session, keys, text):
+    for line in lines:
         Console().print(
             f"{line.session_id}  {line.state}  blocks {line.blocks_answered} of "
             f"{line.blocks_proposed} proposed  rig {line.rig_id or '(none yet)'}",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.amendments import Amended, in_words
 from protocols.documents import Control, Event, EventKind
 from protocols.errors import DataError
 from protocols.experiments.normalisation import mean_of_measured
@@ -93,6 +94,8 @@ class MonitorRecord:
                 self._answer(event, BlockResponses.model_validate(event.document))
             case EventKind.CONTROL:
                 self._obey(event, Control.model_validate(event.document))
+            case EventKind.AMENDED:
+                self._amend(event, Amended.model_validate(event.document))
             case EventKind.SESSION_ENDED:
                 self._state = event.document["state"]
 
@@ -129,6 +132,12 @@ class MonitorRecord:
         self._state = TRANSITIONS.get((self._state, control.command), self._state)
         note = Note(unix_s=event.t_wall_ns / NS, command=control.command, text=control.text)
         self._notes.append(note)
+
+    def _amend(self, event: Event, found: Amended) -> None:
+        text = f"{in_words(found.amendment)} (from block {found.from_block})"
+        self._notes.append(Note(unix_s=event.t_wall_ns / NS, command="amended", text=text))
+        self.revisions.setdefault(found.amendment.thread, 0)
+        self._changed(found.amendment.thread)
 
     def _changed(self, thread: str) -> None:
         self.revisions[thread] += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from protocols.documents import (
     ThreadSettings,
 )
 from protocols.errors import SettingsError
-from protocols.fields import EstimateSettings, FieldPlace
+from protocols.fields import EstimateSettings
 from protocols.interfaces import (
     Apparatus,
     CodeSampler,
@@ -31,6 +31,7 @@ from protocols.interfaces import (
     ImageGenerator,
     ImageParts,
     Inversion,
+    LoggedPopulation,
     Objective,
     Optimizer,
     Perturbation,
@@ -40,10 +41,12 @@ from protocols.interfaces import (
 )
 from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
-from protocols.vocabulary import Block, Images, Placement
+from protocols.steering import Steering
+from protocols.vocabulary import Block, Images
 from protocols.wire import WIRE_VERSION
 from synth_server.session.conductor import Conductor
 from synth_server.session.log import SessionLog, remove_log
+from synth_server.session.placing import placed_thread, places_of
 from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 from synth_server.synthesis.photographs import load_photographs
@@ -62,13 +65,16 @@ class Equipment:
         digests: What was handed out → its digest; logged, since it decides what is proposed.
         objectives: Those handed out, to be checked against the recorded sites.
         products: Where fits and syntheses are kept.
+        predicted: Thread → sites that the encoder predicts which it was given.
     """
 
     def __init__(self, products: Products | None = None) -> None:
+        self.predicted: dict[str, tuple[str, ...]] = {}
         self.digests: dict[str, str] = {}
         self.objectives: list[Objective] = []
         self.products = products or Products()
         self._generators: dict[bytes, ImageGenerator] = {}
+        self._published: dict[str, str] = {}
         self._maps_fields = False
 
     def generator(self, choice: PluginChoice) -> ImageGenerator:
@@ -96,6 +102,17 @@ class Equipment:
         try:
             for event in log.events(EventKind.BLOCK_PROPOSED):
                 yield log.block(event)
+        finally:
+            log.close()
+
+    def logged_population(self, session: str, thread: str, namesake: str) -> LoggedPopulation:
+        """The last answered generation of an earlier session; the log's last hash stands for it."""
+        from synth_server.session.populations import last_population
+
+        log = SessionLog(Path(session))
+        self.digests[f"session {session}"] = log.last_hash
+        try:
+            return last_population(log, thread, namesake)
         finally:
             log.close()
 
@@ -148,6 +165,29 @@ class Equipment:
         self._maps_fields = True
         return SessionFields(settings, window_s, edge_deg, self.products, name)
 
+    def encoder_of_sessions(
+        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+    ) -> Encoder:
+        """An encoder fitted to the logs of earlier days; the last hash of each stands for it."""
+        from synth_server.recordings.days import joined_days
+
+        fit = self.encoder_fit(choice)
+        for path in sessions:
+            log = SessionLog(Path(path))
+            self.digests[f"session {path}"] = log.last_hash
+            log.close()
+        days = joined_days([Path(path) for path in sessions], mixed=mixed)
+        for line in days.lines:
+            logger.info("%s", line)
+        return fit(days.images, days.responses, days.site_ids)
+
+    def publish(self, name: str, text: str, thread: str) -> None:
+        """A text for people; the first thread's has the plain name."""
+        stem, _, ending = name.rpartition(".")
+        if self._published.setdefault(name, thread) != thread:
+            name = f"{stem}-{thread}.{ending}"
+        self.products.publish(name, text)
+
     def perturbation(self, n_steps: int) -> Perturbation:
         """Small changes, found by climbs of so many steps."""
         from synth_server.session.variants import SessionPerturbation
@@ -168,6 +208,7 @@ class ThreadApparatus:
         self._equipment = equipment
         self._seed = seed
         self._thread = thread
+        self.steering = Steering()
 
     def generator(self, choice: PluginChoice) -> ImageGenerator:
         """See `Equipment.generator`."""
@@ -206,13 +247,31 @@ class ThreadApparatus:
         """See `Equipment.logged_blocks`."""
         return self._equipment.logged_blocks(session)
 
+    def logged_population(self, session: str, thread: str) -> LoggedPopulation:
+        """See `Equipment.logged_population`."""
+        return self._equipment.logged_population(session, thread, self._thread)
+
     def encoder(self, file: str) -> Encoder:
         """See `Equipment.encoder`."""
-        return self._equipment.encoder(file)
+        return self._given(self._equipment.encoder(file))
+
+    def _given(self, encoder: Encoder) -> Encoder:
+        self._equipment.predicted[self._thread] = encoder.site_ids
+        return encoder
 
     def encoder_fit(self, choice: PluginChoice) -> EncoderFit:
         """See `Equipment.encoder_fit`."""
         return self._equipment.encoder_fit(choice)
+
+    def encoder_of_sessions(
+        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+    ) -> Encoder:
+        """See `Equipment.encoder_of_sessions`."""
+        return self._given(self._equipment.encoder_of_sessions(choice, sessions, mixed))
+
+    def publish(self, name: str, text: str) -> None:
+        """See `Equipment.publish`."""
+        self._equipment.publish(name, text, self._thread)
 
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """See `Equipment.synthesis`."""
@@ -247,43 +306,68 @@ def resolved(settings: SessionSettings) -> SessionSettings:
     names = [thread.name for thread in settings.threads]
     if len(set(names)) < len(names):
         raise SettingsError("two threads have the same name", got=", ".join(names))
-    threads = []
-    for thread in settings.threads:
-        experiment = plugins.load("stimloop.protocols", thread.protocol)
-        choice = PluginChoice(name=thread.protocol, options=thread.settings)
-        checked = plugins.settings_of("stimloop.protocols", choice, experiment)
-        known = thread.model_copy(update={"settings": plugins.resolved(checked)})
-        threads.append(_placed(known))
-    return settings.model_copy(update={"threads": tuple(threads)})
+    threads = tuple(resolved_thread(thread) for thread in settings.threads)
+    return settings.model_copy(update={"threads": threads})
 
 
-def _placed(thread: ThreadSettings) -> ThreadSettings:
-    """With the place that follows from mapped fields, if it is to; the log keeps both.
+def resolved_thread(thread: ThreadSettings) -> ThreadSettings:
+    """One thread's settings with every default written out.
 
     Raises:
-        SettingsError: If the fields cannot be read, or give no place.
+        PluginError: If its protocol is not installed.
+        SettingsError: If its settings are wrong.
     """
-    if not isinstance(thread.place, FieldPlace):
-        return thread
-    where = f"thread {thread.name}: place by {thread.place.fields}"
-    found, sites = thread.place.read(), thread.place.sites
-    place = found.place(sites, where=where)
-    for field in found.left_out(sites):
-        logger.warning("%s: %s is left out: %s", where, field.site, field.why_not)
-    logger.info("thread %s: images %s, by %s", thread.name, place, thread.place.fields)
-    return thread.model_copy(update={"place": place, "placed_by": thread.place})
+    experiment = plugins.load("stimloop.protocols", thread.protocol)
+    choice = PluginChoice(name=thread.protocol, options=thread.settings)
+    checked = plugins.settings_of("stimloop.protocols", choice, experiment)
+    return placed_thread(thread.model_copy(update={"settings": plugins.resolved(checked)}))
 
 
 def build_plans(settings: SessionSettings, equipment: Equipment) -> dict[str, Plan]:
     """Thread name → fresh plan."""
-    plans: dict[str, Plan] = {}
-    for thread in settings.threads:
+    workshop = Workshop(settings.seed, equipment)
+    return {thread.name: workshop.plan(thread) for thread in settings.threads}
+
+
+class Workshop:
+    """Makes a session's plans, also of threads that are added while it runs.
+
+    Args:
+        seed: The session's.
+        equipment: What its threads share.
+    """
+
+    def __init__(self, seed: int, equipment: Equipment) -> None:
+        self._seed, self._equipment = seed, equipment
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """See `Equipment.digests`."""
+        return self._equipment.digests
+
+    @property
+    def predicted(self) -> dict[str, tuple[str, ...]]:
+        """See `Equipment.predicted`."""
+        return self._equipment.predicted
+
+    def resolved(self, thread: ThreadSettings) -> ThreadSettings:
+        """See `resolved_thread`."""
+        return resolved_thread(thread)
+
+    def forget(self, n_objectives: int, digests: Mapping[str, str]) -> None:
+        """Undo what a plan that is not used has asked for."""
+        del self._equipment.objectives[n_objectives:]
+        self._equipment.digests.clear()
+        self._equipment.digests.update(digests)
+
+    def plan(self, thread: ThreadSettings) -> Plan:
+        """A fresh plan; nothing of it has run."""
         experiment = plugins.load("stimloop.protocols", thread.protocol)
         choice = PluginChoice(name=thread.protocol, options=thread.settings)
         checked = plugins.settings_of("stimloop.protocols", choice, experiment)
-        apparatus: Apparatus = ThreadApparatus(equipment, settings.seed, thread.name)
-        plans[thread.name] = experiment(checked, apparatus)
-    return plans
+        apparatus: Apparatus = ThreadApparatus(self._equipment, self._seed, thread.name)
+        plan: Plan = experiment(checked, apparatus)
+        return plan
 
 
 def new_session(settings: SessionSettings, path: Path) -> Session:
@@ -306,7 +390,8 @@ def new_session(settings: SessionSettings, path: Path) -> Session:
     )
     log = SessionLog.create(path, start)
     try:
-        session = Session(settings, log, conductor, equipment.objectives)
+        workshop = Workshop(settings.seed, equipment)
+        session = Session(settings, log, conductor, equipment.objectives, workshop)
         equipment.products.interrupted = session.is_told_to_end
         session.advance()
     except BaseException:
@@ -333,12 +418,3 @@ def device_name() -> str:
     if torch is None or not torch.cuda.is_available():
         return "cpu"
     return str(torch.cuda.get_device_name())
-
-
-def places_of(settings: SessionSettings) -> dict[str, Placement]:
-    """Thread → where its images are shown that have no place of their own."""
-    return {
-        thread.name: thread.place
-        for thread in settings.threads
-        if isinstance(thread.place, Placement)
-    }

@@ -100,9 +100,12 @@ def _of_control(settings: ControlSettings, n_sites: int) -> int:
     n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
     n_test = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
     mapped = 0 if settings.candidates is not None else settings.mapping.repetitions
-    taught = learning.rounds if settings.encoder is None else 0
+    taught = 0 if settings.has_encoder else learning.rounds
+    check = settings.check
+    n_checked = check.repetitions * min(check.n_images, settings.n_images) if check else 0
     return (
-        mapped * settings.n_images
+        n_checked
+        + mapped * settings.n_images
         + taught * learning.repetitions * n_targets * learning.n_images
         + comparison.repetitions * n_test
     )

@@ -23,6 +23,8 @@ from protocols import conformance, plugins
 from protocols.digests import array_digest, image_id
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError
+from protocols.experiments.check import CheckSettings
+from protocols.experiments.continued import ContinuedSettings
 from protocols.experiments.control import ComparisonSettings
 from protocols.experiments.mapping import MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
@@ -264,6 +266,8 @@ def test_every_field_of_the_summary_is_named(model):
         ("threads", 3, ThreadSettings),
         ("timing", 3, Timing),
         ("start", 3, StartSettings),
+        ("continued", 3, ContinuedSettings),
+        ("check", 3, CheckSettings),
         ("normalisation", 3, NormalisationSettings),
         ("mapping", 3, MappingSettings),
         ("comparison", 3, ComparisonSettings),

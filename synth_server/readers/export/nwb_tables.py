@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols import plugins
+from protocols.amendments import Amended, in_words
 from protocols.documents import Event, EventKind
 from protocols.errors import StimloopError
 from protocols.interfaces import Objective
@@ -168,13 +169,13 @@ def images(session: LoggedSession, labels: Mapping[str, str], shown: Presentatio
 def scores(session: LoggedSession) -> Any:
     """One row an image of an answered block: what the thread's objective makes of its counts."""
     image_index = {image_id: place for place, image_id in enumerate(session.shapes)}
-    objectives = {
-        thread.name: _objective(thread.name, thread.settings)
-        for thread in session.start.settings.threads
-    }
+    objectives: dict[int, Objective | None] = {}
     cells: dict[str, list[Any]] = defaultdict(list)
     for block in session.answered:
-        for row in _scored(block, objectives[block.document["thread"]]):
+        thread = block.thread
+        if id(thread) not in objectives:
+            objectives[id(thread)] = _objective(thread.name, thread.settings) if thread else None
+        for row in _scored(block, objectives[id(thread)]):
             for name, value in row.items():
                 cells[name].append(value)
     return table(
@@ -235,7 +236,7 @@ def events(session: LoggedSession) -> Any:
     """What happened besides blocks: commands, notes, restarts, rigs, the end."""
     return table(
         "session_events",
-        "Commands, notes, restarts and the end of the session, by the server's clock.",
+        "Commands, amendments, notes, restarts and the end of the session, by the server's clock.",
         {
             "session_s": (
                 "Seconds since the session's start.",
@@ -258,6 +259,9 @@ def _sentence(event: Event) -> str:
     match event.kind:
         case EventKind.CONTROL:
             return f"{document['command']}: {document['text']}".rstrip(": ")
+        case EventKind.AMENDED:
+            found = Amended.model_validate(document)
+            return f"from block {found.from_block}: {in_words(found.amendment)}"
         case EventKind.RIG_ATTACHED:
             said = [f"rig {document['rig_id']}", stamp(document["rig"]["simulated"])]
             if document["display_change_accepted"]:

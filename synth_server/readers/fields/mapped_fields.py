@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from protocols.amendments import AddThread, Amended, with_thread
 from protocols.documents import EventKind, SessionSettings, SessionStarted
 from protocols.experiments.map_fields import MapFieldsSettings
 from protocols.fields import FieldMap, FieldShowings
@@ -26,8 +27,8 @@ def mapped_fields(log_path: Path) -> dict[str, FieldMap]:
     """
     log = SessionLog(log_path)
     try:
-        shown = _showings(log)
-        start = SessionStarted.model_validate(next(log.events()).document)
+        start = _start(log)
+        shown = _showings(log, set(_mapping(start.settings)))
     finally:
         log.close()
     if not shown:
@@ -39,17 +40,22 @@ def mapped_fields(log_path: Path) -> dict[str, FieldMap]:
     }
 
 
-def _showings(log: SessionLog) -> dict[str, list[FieldShowings]]:
+def _start(log: SessionLog) -> SessionStarted:
+    """With the threads that were added."""
+    start = SessionStarted.model_validate(next(log.events()).document)
+    for event in log.events(EventKind.AMENDED):
+        found = Amended.model_validate(event.document).amendment
+        if isinstance(found, AddThread):
+            start = with_thread(start, found.settings)
+    return start
+
+
+def _showings(log: SessionLog, mapping: set[str]) -> dict[str, list[FieldShowings]]:
     """Of each thread that maps fields, block by block."""
     shown: dict[str, list[FieldShowings]] = {}
     blocks: dict[int, dict[str, Any]] = {}
-    mapping: set[str] = set()
-    for event in log.events():
-        if event.kind is EventKind.SESSION_STARTED:
-            mapping = set(_mapping(SessionStarted.model_validate(event.document).settings))
-            if not mapping:
-                return {}
-        elif event.kind is EventKind.BLOCK_PROPOSED and event.document["thread"] in mapping:
+    for event in log.events() if mapping else ():
+        if event.kind is EventKind.BLOCK_PROPOSED and event.document["thread"] in mapping:
             blocks[event.document["index"]] = event.document
         elif event.kind is EventKind.RESPONSES_RECEIVED:
             block = blocks.pop(event.document["block_index"], None)

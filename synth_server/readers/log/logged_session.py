@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from protocols.documents import Event, EventKind, RigAttached, SessionEnded, SessionStarted
+from protocols.amendments import AddThread, Course, with_thread
+from protocols.documents import (
+    Event,
+    EventKind,
+    RigAttached,
+    SessionEnded,
+    SessionStarted,
+    ThreadSettings,
+)
 from protocols.errors import LogCorrupted, LogError
 from protocols.rig_description import DisplayDescription
 from protocols.settings import validated
@@ -28,6 +36,7 @@ class LoggedBlock:
         display: See `RigRecord.shown_on`.
         responses: None if the session ended before.
         answered_ns: Unix time; 0 without responses.
+        thread: Its thread's settings as they were in force; None where nothing says so.
     """
 
     document: dict[str, Any]
@@ -35,6 +44,7 @@ class LoggedBlock:
     responses: BlockResponses | None = None
     answered_ns: int = 0
     display: DisplayDescription | None = None
+    thread: ThreadSettings | None = None
 
     @property
     def timing(self) -> Timing:
@@ -49,7 +59,8 @@ class LoggedSession:
     Attributes:
         started_ns: Unix time of the first event.
         at_rig: What its rig said of itself.
-        remarks: Controls, restarts, rigs and the end: the events that are about no block.
+        start: The first event; threads that were added are listed there too.
+        remarks: Controls, amendments, restarts, rigs and the end: the events that are about no block.
         shapes: Hash of an image's pixels → (height, width, 3), in the order of first proposal.
     """
 
@@ -64,6 +75,7 @@ class LoggedSession:
     blocks: list[LoggedBlock] = field(default_factory=list)
     remarks: list[Event] = field(default_factory=list)
     shapes: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    course: Course = field(default_factory=lambda: Course(()))
 
     @property
     def state(self) -> str:
@@ -133,7 +145,8 @@ def read_session(
     session: LoggedSession | None = None
     for event in chained_events(log):
         if session is None:
-            session = LoggedSession(log.path, start, started_ns=event.t_wall_ns)
+            course = Course(start.settings.threads)
+            session = LoggedSession(log.path, start, event.t_wall_ns, course=course)
         try:
             _take(session, event)
         except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -155,7 +168,8 @@ def _take(session: LoggedSession, event: Event) -> None:
     session.at_rig.feed(event)
     match event.kind:
         case EventKind.BLOCK_PROPOSED:
-            session.blocks.append(LoggedBlock(event.document, event.t_wall_ns))
+            thread = session.course.threads.get(event.document["thread"])
+            session.blocks.append(LoggedBlock(event.document, event.t_wall_ns, thread=thread))
             height, width, depth = event.document["image_shape"]
             for stimulus in event.document["stimuli"]:
                 session.shapes.setdefault(image_of(stimulus), (height, width, depth))
@@ -163,6 +177,7 @@ def _take(session: LoggedSession, event: Event) -> None:
             responses = BlockResponses.model_validate(event.document)
             block = session.blocks[responses.block_index]
             block.responses, block.answered_ns = responses, event.t_wall_ns
+            session.course.answered(block.document["thread"])
             block.display = session.at_rig.shown_on
         case EventKind.SESSION_STARTED:
             pass
@@ -173,5 +188,9 @@ def _take(session: LoggedSession, event: Event) -> None:
 def _take_remark(session: LoggedSession, event: Event) -> None:
     where = f"{session.path}, event {event.seq}"
     session.remarks.append(event)
+    if event.kind is EventKind.AMENDED:
+        found = session.course.amend(event.document)
+        if isinstance(found, AddThread):
+            session.start = with_thread(session.start, found.settings)
     if event.kind is EventKind.SESSION_ENDED:
         session.end = validated(SessionEnded, event.document, where=where)

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from protocols import plugins
+from protocols.amendments import AddThread, Course, with_thread
 from protocols.digests import document_digest
-from protocols.documents import Event, EventKind, RigAttached, SessionEnded, SessionStarted
+from protocols.documents import (
+    Event,
+    EventKind,
+    RigAttached,
+    SessionEnded,
+    SessionStarted,
+    ThreadSettings,
+)
 from protocols.errors import DataError
 from protocols.interfaces import Objective
 from protocols.settings import PluginChoice
@@ -34,6 +42,8 @@ class EvolutionRecord:
         images: Stimulus id → hash of its pixels, under which the log has them.
         shown: By thread: how long and where its images were shown.
         at_rig: What the rig said of itself, and what happened at it.
+        start: How the session began; threads that were added are listed there too.
+        course: The threads' settings as they are, by amendments.
     """
 
     def __init__(self) -> None:
@@ -49,6 +59,7 @@ class EvolutionRecord:
         self.images: dict[str, str] = {}
         self.at_rig = RigRecord()
         self.shown: dict[str, Shown] = defaultdict(Shown)
+        self.course = Course(())
 
     @property
     def started(self) -> SessionStarted:
@@ -73,11 +84,14 @@ class EvolutionRecord:
             case EventKind.SESSION_STARTED:
                 self.started_ns = event.t_wall_ns
                 self.start = SessionStarted.model_validate(event.document)
+                self.course = Course(self.start.settings.threads)
                 for thread in self.start.settings.threads:
-                    objective = _objective(thread.settings)
-                    self.threads[thread.name] = EvolvedThread(
-                        thread.name, thread.protocol, objective
-                    )
+                    self._begin(thread)
+            case EventKind.AMENDED:
+                found = self.course.amend(event.document)
+                if isinstance(found, AddThread):
+                    self.start = with_thread(self.started, found.settings)
+                    self._begin(found.settings)
             case EventKind.RIG_ATTACHED:
                 self.rig = RigAttached.model_validate(event.document)
             case EventKind.BLOCK_PROPOSED:
@@ -89,12 +103,19 @@ class EvolutionRecord:
             case EventKind.SESSION_ENDED:
                 self.end = SessionEnded.model_validate(event.document)
 
+    def _begin(self, thread: ThreadSettings) -> None:
+        objective = _objective(thread.settings)
+        self.threads[thread.name] = EvolvedThread(thread.name, thread.protocol, objective)
+
     def _take(self, responses: BlockResponses) -> None:
         block = self._blocks.pop(responses.block_index)
         self.digests.append((block, document_digest(dict(block)), responses.digest))
         self.tally.add(responses, n_asked=len(block["order"]))
         self.threads[block["thread"]].add(block, responses)
         self.shown[block["thread"]].add(block, responses, self.at_rig.shown_on)
+        if self.course.answered(block["thread"]):
+            settings = self.course.threads[block["thread"]].settings
+            self.threads[block["thread"]].objective = _objective(settings)
 
 
 def read_record(path: Path) -> EvolutionRecord:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from protocols.documents import Event, EventKind, SessionSettings, SessionStarted
+from protocols.amendments import AddThread, Amended
+from protocols.documents import Event, EventKind, SessionSettings, SessionStarted, ThreadSettings
 from protocols.experiments.rounds import round_of
 from protocols.vocabulary import BlockResponses, Role, Timing
 from synth_server.readers.log.stimulus_names import Names
@@ -136,15 +137,20 @@ class ControlRecord:
             case EventKind.SESSION_STARTED:
                 self.settings = SessionStarted.model_validate(event.document).settings
                 for thread in self.settings.threads:
-                    temperature = float(thread.settings.get("temperature", 1.0))
-                    timing = Timing.model_validate(thread.settings.get("timing", {}))
-                    start_s, stop_s = timing.count_window_s
-                    self.threads[thread.name] = ControlThread(
-                        thread.name, temperature, stop_s - start_s
-                    )
+                    self._begin(thread)
+            case EventKind.AMENDED:
+                found = Amended.model_validate(event.document).amendment
+                if isinstance(found, AddThread):
+                    self._begin(found.settings)
             case EventKind.BLOCK_PROPOSED:
                 self._blocks[event.document["index"]] = event.document
             case EventKind.RESPONSES_RECEIVED:
                 responses = BlockResponses.model_validate(event.document)
                 block = self._blocks.pop(responses.block_index)
                 self.threads[block["thread"]].add(block, responses)
+
+    def _begin(self, thread: ThreadSettings) -> None:
+        temperature = float(thread.settings.get("temperature", 1.0))
+        timing = Timing.model_validate(thread.settings.get("timing", {}))
+        start_s, stop_s = timing.count_window_s
+        self.threads[thread.name] = ControlThread(thread.name, temperature, stop_s - start_s)

@@ -84,6 +84,8 @@ def _evolve(threads: list[ThreadSettings]) -> str:
         f"{n_of(one['n_references'], 'natural reference image')} ({one['references']}) stood in every "
         f"block, and every image of a block was shown {times(one['repetitions'])}, in random order.",
     ]
+    if one.get("continued"):
+        said.append("It went on from the last population of an earlier session.")
     if one.get("start"):
         said.append(_start(one["start"]))
     said.append(_normalisation(one["normalisation"]))

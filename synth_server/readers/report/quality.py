@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from protocols.amendments import Amended, in_words
 from protocols.documents import Control, Event, EventKind
 from protocols.settings import Frozen
 from protocols.vocabulary import BlockResponses, Outcome, RecorderClock
@@ -87,6 +88,9 @@ def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality
             case EventKind.CONTROL:
                 said = Control.model_validate(event.document)
                 notes += [said.text] if said.command == "annotate" else []
+            case EventKind.AMENDED:
+                found = Amended.model_validate(event.document)
+                notes.append(f"From block {found.from_block}: {in_words(found.amendment)}")
             case EventKind.RESPONSES_RECEIVED:
                 responses = BlockResponses.model_validate(event.document)
                 tally.add(responses, n_asked[responses.block_index])
