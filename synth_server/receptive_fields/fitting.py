@@ -1,10 +1,12 @@
 """Gaussian receptive fields, fitted to counts by maximum likelihood, many at once.
 
-    expected count = baseline + amplitude · gain(texture) · covered(place; x, y, σ)
+    expected count = baseline + amplitude · scale(patch size) · gain(texture) · covered(place; x, y, σ)
 
 with Poisson likelihood, by Fisher scoring (McCullagh & Nelder 1989, Generalized Linear Models, 2.5) with
 Levenberg's and Marquardt's damping. Gains and σ have weak log-normal priors, which decide only where
-the counts do not: gains around 1 (SD 0.7 in log), σ around 0.9° (SD 0.8).
+the counts do not: gains around 1 (SD 0.7 in log), σ around 0.9° (SD 0.8). The scale is 1 for the largest
+patches; smaller ones may drive a site more than their part of its field says, because they leave its
+surround alone (Cavanaugh, Bair & Movshon 2002, J Neurophysiol 88:2530), or less (SD 0.7).
 """
 
 from __future__ import annotations
@@ -18,16 +20,16 @@ from synth_server.receptive_fields.conditions import Conditions
 from synth_server.receptive_fields.coverage import SIGMA_RANGE_DEG
 from synth_server.receptive_fields.places import Floats, Ints, Places
 
-GAIN_SD, SIGMA_MEDIAN_DEG, SIGMA_SD = 0.7, 0.9, 0.8
+GAIN_SD, SCALE_SD, SIGMA_MEDIAN_DEG, SIGMA_SD = 0.7, 0.7, 0.9, 0.8
 FLOOR = 0.02
 """Expected counts are not below this part of the mean count: log 0 is infinite."""
 MOST_STEPS, LEAST_GAIN = 100, 1e-7
 """A fit ends when a step gains less than this part of its log likelihood's scale."""
 DAMPING, MOST_DAMPING = 1e-2, 1e8
 GAIN_RANGE = (-2.0, 2.0)
-"""Of log gains."""
-X, Y, SIGMA, BASELINE, AMPLITUDE, GAINS = range(6)
-"""Columns of parameters; gains are the last ones."""
+"""Of log gains and log scales."""
+X, Y, SIGMA, BASELINE, AMPLITUDE, SCALES = range(6)
+"""Columns of parameters; then log scales of the smaller patches, then log gains."""
 
 
 class Fields(NamedTuple):
@@ -83,7 +85,7 @@ def fitted(known: Conditions, resample: Ints, site: Ints, starts: Floats) -> Fie
     low, high = _bounds(known.places, problem)
     values = np.clip(_first(known.places, problem, starts), low, high)
     values, loss = _climbed(known.places, problem, values, low, high)
-    gains = np.exp(values[:, GAINS:])
+    gains = np.exp(values[:, -known.showings.shape[2] :])
     mean_gain = gains.mean(axis=1)
     return Fields(
         values[:, X],
@@ -135,20 +137,23 @@ def _step(
     now, slope, matrix = values[rows], gradient[rows], curvature[rows].copy()
     held = ((now <= low[rows]) & (slope > 0)) | ((now >= high[rows]) & (slope < 0))
     free = ~held
-    matrix *= free[:, :, None] & free[:, None, :]
+    matrix = np.where(free[:, :, None] & free[:, None, :], matrix, 0.0)
     number = np.arange(now.shape[1])
-    own = matrix[:, number, number] * (1 + damping[rows, None])
-    matrix[:, number, number] = own + np.where(held, 1.0, 1e-9 + 1e-3 * damping[rows, None])
+    damped = matrix[:, number, number] * (1 + damping[rows, None])
+    matrix[:, number, number] = damped + np.where(held, 1.0, 1e-9 + 1e-3 * damping[rows, None])
     step: Floats = -np.linalg.solve(matrix, (slope * free)[:, :, None])[:, :, 0]
     return step
 
 
 def _expanded(places: Places, problem: Problem, values: Floats) -> tuple[Floats, Floats, Floats]:
     """Loss `(n,)`, gradient `(n, p)` and Fisher information `(n, p, p)`, priors among them."""
+    smaller = places.smaller
+    first_gain = SCALES + len(smaller)
+    log_scales, logs = values[:, SCALES:first_gain], values[:, first_gain:]
     part, by_place = places.covered(values[:, X], values[:, Y], values[:, SIGMA])
-    slopes = np.stack(by_place, axis=1)
+    scale = np.exp(log_scales @ smaller)
+    part, slopes = part * scale, np.stack(by_place, axis=1) * scale[:, None]
     baseline, amplitude = values[:, BASELINE], values[:, AMPLITUDE, None]
-    logs = values[:, GAINS:]
     gain, floor = np.exp(logs), problem.floor
     raw = baseline[:, None, None] + (amplitude[:, :, None] * part[:, :, None]) * gain[:, None]
     mean = np.maximum(raw, floor[:, None, None])
@@ -157,27 +162,29 @@ def _expanded(places: Places, problem: Problem, values: Floats) -> tuple[Floats,
     loss = (problem.showings * mean - problem.total * np.log(mean)).sum(axis=(1, 2))
     loss += problem.n_blank * gray - problem.blank * np.log(gray)
     loss += (logs**2).sum(axis=1) / (2 * GAIN_SD**2) + off_sigma**2 / 2
+    loss += (log_scales**2).sum(axis=1) / (2 * SCALE_SD**2)
 
     above = raw > floor[:, None, None]
     residual = np.where(above, problem.showings - problem.total / mean, 0.0)
     weight = np.where(above, problem.showings / mean, 0.0)
     at_place = np.einsum("npt,nt->np", residual, gain)
-    gradient = np.empty_like(values)
-    gradient[:, :BASELINE] = amplitude * np.einsum("nip,np->ni", slopes, at_place)
-    gradient[:, SIGMA] += off_sigma / SIGMA_SD
     blank_weight = problem.n_blank / gray
+    # Slopes of the expectation, each times the texture's gain.
+    by_scale = amplitude[:, :, None] * part[:, None] * smaller
+    shared = np.concatenate([amplitude[:, :, None] * slopes, part[:, None], by_scale], axis=1)
+    of_shared = [X, Y, SIGMA, AMPLITUDE, *range(SCALES, first_gain)]
+    gradient = np.empty_like(values)
+    gradient[:, of_shared] = np.einsum("nip,np->ni", shared, at_place)
+    gradient[:, SIGMA] += off_sigma / SIGMA_SD
+    gradient[:, SCALES:first_gain] += log_scales / SCALE_SD**2
     gradient[:, BASELINE] = residual.sum(axis=(1, 2)) + problem.n_blank - problem.blank / gray
-    gradient[:, AMPLITUDE] = (at_place * part).sum(axis=1)
-    gradient[:, GAINS:] = amplitude * gain * np.einsum("npt,np->nt", residual, part)
-    gradient[:, GAINS:] += logs / GAIN_SD**2
+    by_texture = amplitude * gain * np.einsum("npt,np->nt", residual, part)
+    gradient[:, first_gain:] = by_texture + logs / GAIN_SD**2
 
-    # Slopes of the expectation: of x, y, log σ and amplitude, each times the texture's gain.
-    shared = np.concatenate([amplitude[:, :, None] * slopes, part[:, None]], axis=1)
     once = np.einsum("npt,nt->np", weight, gain)
     twice = np.einsum("npt,nt->np", weight, gain**2)
     by_gain = amplitude * gain
     information = np.zeros((*values.shape, values.shape[1]))
-    of_shared = [X, Y, SIGMA, AMPLITUDE]
     both = np.einsum("nip,njp->nij", shared * twice[:, None], shared)
     information[:, np.array(of_shared)[:, None], of_shared] = both
     with_baseline = np.einsum("nip,np->ni", shared, once)
@@ -187,15 +194,17 @@ def _expanded(places: Places, problem: Problem, values: Floats) -> tuple[Floats,
     covered = weight * part[:, :, None]
     cross = by_gain[:, None] * gain[:, None] * np.einsum("nip,npt->nit", shared, covered)
     for place, column in enumerate(of_shared):
-        information[:, column, GAINS:] = cross[:, place]
-        information[:, GAINS:, column] = cross[:, place]
+        information[:, column, first_gain:] = cross[:, place]
+        information[:, first_gain:, column] = cross[:, place]
     with_gray = by_gain * covered.sum(axis=1)
-    information[:, BASELINE, GAINS:] = with_gray
-    information[:, GAINS:, BASELINE] = with_gray
-    textures = np.arange(GAINS, values.shape[1])
+    information[:, BASELINE, first_gain:] = with_gray
+    information[:, first_gain:, BASELINE] = with_gray
+    textures = np.arange(first_gain, values.shape[1])
     own = by_gain**2 * np.einsum("npt,np->nt", covered, part)
     information[:, textures, textures] = own + 1 / GAIN_SD**2
     information[:, SIGMA, SIGMA] += 1 / SIGMA_SD**2
+    scales = np.arange(SCALES, first_gain)
+    information[:, scales, scales] += 1 / SCALE_SD**2
     return loss, gradient, information
 
 
@@ -205,15 +214,16 @@ def _bounds(places: Places, problem: Problem) -> tuple[Floats, Floats]:
     margin = places.step_deg
     sigma_low, sigma_high = np.log(SIGMA_RANGE_DEG)
     n, _, n_textures = problem.showings.shape
+    n_logs = len(places.smaller) + n_textures
     low = [left - margin, bottom - margin, sigma_low, 0.0, -np.inf]
     high = [right + margin, top + margin, sigma_high, np.inf, np.inf]
-    lowest = np.tile([*low, *[GAIN_RANGE[0]] * n_textures], (n, 1))
+    lowest = np.tile([*low, *[GAIN_RANGE[0]] * n_logs], (n, 1))
     lowest[:, BASELINE] = problem.floor
-    return lowest, np.tile([*high, *[GAIN_RANGE[1]] * n_textures], (n, 1))
+    return lowest, np.tile([*high, *[GAIN_RANGE[1]] * n_logs], (n, 1))
 
 
 def _first(places: Places, problem: Problem, starts: Floats) -> Floats:
-    """`(n, p)`: baseline and amplitude by least squares, gains of 1."""
+    """`(n, p)`: baseline and amplitude by least squares, scales and gains of 1."""
     part = places.covered(*starts.T)[0]
     covered = np.concatenate([part, np.zeros((len(part), 1))], axis=1)
     weight = np.concatenate(
@@ -228,5 +238,5 @@ def _first(places: Places, problem: Problem, starts: Floats) -> Floats:
     together = (spikes * off).sum(axis=1)
     amplitude = np.divide(together, spread, out=np.zeros(len(part)), where=spread > 0)
     baseline = np.maximum(mean_rate - amplitude * mean_part, 2 * problem.floor)
-    gains = np.zeros((len(part), problem.showings.shape[2]))
-    return np.column_stack([starts, baseline, amplitude, gains])
+    logs = np.zeros((len(part), len(places.smaller) + problem.showings.shape[2]))
+    return np.column_stack([starts, baseline, amplitude, logs])

@@ -50,6 +50,12 @@ class Places:
         return len(self.x_deg)
 
     @property
+    def smaller(self) -> NDArray[np.bool_]:
+        """`(n_sizes - 1, n_places)`: which places have a patch of each size but the largest."""
+        sizes = np.unique(self.patch_deg)[:-1]
+        return np.asarray(self.patch_deg == sizes[:, None])
+
+    @property
     def bounds_deg(self) -> tuple[float, float, float, float]:
         """Left, bottom, right, top of the outermost centres."""
         x, y = self.x_deg, self.y_deg

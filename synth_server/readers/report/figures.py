@@ -19,6 +19,9 @@ from synth_server.readers.gains import ControlSummary
 from synth_server.readers.learning_figure import draw_learning
 from synth_server.readers.results import Results
 from synth_server.readers.summary import Summary
+from synth_server.readers.time_course import time_courses
+from synth_server.readers.time_course_figure import draw_time_courses
+from synth_server.readers.windows.site_table import Sites
 from synth_server.session.products import products_folder
 
 FORMATS = ("png", "svg")
@@ -114,6 +117,20 @@ def field_figures(
             "is suppressed. Dotted: the place that covers the fields. Cross: straight ahead."
         )
         yield Figure(f"Receptive fields: {thread}", caption, file)
+
+
+def time_course_figures(sites: Sites, folder: Path, *, simulated: bool) -> Iterator[Figure]:
+    """When sites answer; nothing if no spike times were kept."""
+    if sites.course is None or sites.timing is None:
+        return
+    file = folder / "time-course"
+    found = time_courses(sites.course, sites.timing)
+    draw_time_courses(sites.course, found, file, formats=FORMATS, simulated=simulated)
+    caption = (
+        "Lines: mean rate around image onset, by what the image was shown for. Dots: spikes in up to "
+        "60 showings, spread over the session. Shaded: the count window. Red: latency. At most 24 sites."
+    )
+    yield Figure("Time course", caption, file)
 
 
 def mapping_figures(record: EvolutionRecord, log_path: Path, folder: Path) -> Iterator[Figure]:
