@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from protocols.command_line import stderr
-from synth_server.commands.results import BACKBONE, LAYER, ComparedAt, ComparedIn
+from synth_server.commands.results import BACKBONE, LAYER, ComparedAt, ComparedIn, CountedIn
 
 
 def report(
@@ -20,6 +20,7 @@ def report(
     ] = None,
     backbone: ComparedIn = BACKBONE,
     layer: ComparedAt = LAYER,
+    window: CountedIn = "",
 ) -> None:
     """Make one page of a session: figures, tables, Methods, data quality, provenance.
 
@@ -32,15 +33,19 @@ def report(
         synth-server dry-run --out first
 
         synth-server report first/session.sqlite
+
+        synth-server report first/session.sqlite --window 60,160 --out first/report-60-160
     """
     from synth_server.readers.evolution.network_features import FeatureSettings
+    from synth_server.readers.log.recounted import parsed_window, recounted
     from synth_server.readers.log.rig_record import stamp
     from synth_server.readers.report.page import write_report
 
+    window_s = parsed_window(window, "--window")
     features = None if backbone == "none" else FeatureSettings(backbone=backbone, layer=layer)
     folder = out if out is not None else session.parent / "report"
-    with stderr.status("drawing …"):
-        made = write_report(session, folder, features)
+    with stderr.status("drawing …"), recounted(session, window_s) as log:
+        made = write_report(log, folder, features, counted_again=window_s)
     if mark := stamp(made.summary.simulated):
         stderr.print(mark, style="yellow", highlight=False, markup=False)
     for warning in made.quality.warnings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,11 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from protocols.digests import canonical_json
 from protocols.errors import DataError
-from protocols.fields import FieldMap
 from synth_server.readers.evolution.network_features import FeatureSettings
 from synth_server.readers.evolution.results_document import Results
 from synth_server.readers.evolution.stability import warnings as drift_warnings
-from synth_server.readers.fields.mapped_fields import mapped_fields
 from synth_server.readers.log.rig_record import SIMULATED, stamp
 from synth_server.readers.log.session_record import EvolutionRecord, read_record
 from synth_server.readers.report.figures import (
@@ -27,9 +25,11 @@ from synth_server.readers.report.figures import (
     learning_figures,
     mapping_figures,
     mask_figures,
+    time_course_figures,
 )
 from synth_server.readers.report.methods import methods_of
 from synth_server.readers.report.quality import Quality, quality_of
+from synth_server.readers.report.site_table import site_table
 from synth_server.readers.report.tables import (
     Table,
     clock_table,
@@ -43,6 +43,7 @@ from synth_server.readers.report.tables import (
 )
 from synth_server.readers.results.folder import write_result_set
 from synth_server.readers.summary.session_summary import Summary, summarize
+from synth_server.readers.summary.sites import Sites, read_sites
 from synth_server.session.log import SessionLog
 
 REPORT, FIGURES, RESULTS = "report.html", "figures", "results"
@@ -57,13 +58,20 @@ class Report(NamedTuple):
     figures: tuple[Figure, ...]
 
 
-def write_report(log_path: Path, folder: Path, features: FeatureSettings | None) -> Report:
+def write_report(
+    log_path: Path,
+    folder: Path,
+    features: FeatureSettings | None,
+    *,
+    counted_again: tuple[float, float] | None = None,
+) -> Report:
     """Write `report.html` and its figures, `results/` for evolutions, and `summary.json`.
 
     Args:
         log_path: A session's log, finished or not.
         folder: Made if it is not there; files of an earlier call are written anew.
         features: Where evolved and natural images are compared; None: in pixels only.
+        counted_again: The window in s, if the log is a copy with counts in another than the session's.
 
     Raises:
         LogError: If there is no log, or it is damaged.
@@ -84,14 +92,19 @@ def write_report(log_path: Path, folder: Path, features: FeatureSettings | None)
     results = (
         write_result_set(log_path, folder / RESULTS, features, record=record) if evolved else None
     )
-    fields = mapped_fields(log_path)
+    sites = read_sites(log_path)
+    fields = sites.fields
     figures = (
         *field_figures(fields, folder / FIGURES, simulated=bool(summary.simulated)),
+        *time_course_figures(sites, folder / FIGURES, simulated=bool(summary.simulated)),
         *_figures(record, summary, results, log_path, folder),
     )
     quality = _quality(record, log_path)
     page = folder / REPORT
-    page.write_text(_page(record, summary, results, quality, figures, fields, folder), "utf-8")
+    about = _about(record, summary) + _counted(counted_again)
+    page.write_text(
+        _page(record, summary, results, quality, figures, sites, folder, about), "utf-8"
+    )
     return Report(page, summary, quality, figures)
 
 
@@ -129,8 +142,9 @@ def _page(
     results: Results | None,
     quality: Quality,
     figures: Sequence[Figure],
-    fields: Mapping[str, FieldMap],
+    sites: Sites,
     folder: Path,
+    about: str,
 ) -> str:
     templates = Environment(
         loader=PackageLoader("synth_server.readers.report"),
@@ -143,10 +157,11 @@ def _page(
         title=summary.session_id,
         simulated=stamp(summary.simulated),
         simulated_word=SIMULATED,
-        about=_about(record, summary),
+        about=about,
         numbers=headline(summary, results, quality),
         results=[
-            *field_tables(fields),
+            *site_table(sites.lines),
+            *field_tables(sites.fields),
             *tables,
             *control_tables(summary.control),
             *learning_tables(summary.learning),
@@ -172,6 +187,13 @@ def _about(record: EvolutionRecord, summary: Summary) -> str:
     if record.rig is not None:
         parts.append(f"rig {record.rig.rig_id}, {len(record.rig.site_ids)} sites")
     return " · ".join(parts)
+
+
+def _counted(window_s: tuple[float, float] | None) -> str:
+    if window_s is None:
+        return ""
+    start, stop = (1000 * edge for edge in window_s)
+    return f" · counted again in {start:g}–{stop:g} ms, which is not the session's own window"
 
 
 def _embedded(figure: Figure, folder: Path) -> dict[str, Any]:
