@@ -23,6 +23,7 @@ from synth_server.commands.recording_options import (
     SessionOption,
     SiteNamesOption,
     WindowOption,
+    parts,
 )
 
 EncoderFile = Annotated[
@@ -138,7 +139,7 @@ def fit(
     options = RecordingOptions(
         images, responses, session, size_px, axes, array, site_names, window_ms, mixed
     )
-    recording = options.read(() if sites == "all" else _parts(sites))
+    recording = options.read(() if sites == "all" else parts(sites))
     n_held_out = round(held_out * recording.n_images)
     train, test = recording.held_out(n_held_out, random_stream(seed, "held-out images"))
     if sites == "all":
@@ -302,10 +303,6 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `synth-server`."""
     for command in (backbones, fit, evaluate, synthesize):
         app.command()(command)
-
-
-def _parts(names: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in names.split(",") if part.strip())
 
 
 def _usable_in(recording: Any, train: Any) -> Any:

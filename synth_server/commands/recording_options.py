@@ -184,6 +184,11 @@ class RecordingOptions:
         return PhotographSet(pixels, tuple(str(i) for i in range(len(pixels))))
 
 
+def parts(names: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(part.strip() for part in names.split(",") if part.strip())
+
+
 def _names(text: str) -> tuple[str, ...]:
     from protocols.errors import DataError
     from protocols.text_files import read_text
@@ -191,7 +196,7 @@ def _names(text: str) -> tuple[str, ...]:
     if text and Path(text).is_file():
         lines = read_text(Path(text)).split("\n")
         return tuple(line.strip() for line in lines if line.strip())
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    names = parts(text)
     if len(set(names)) < len(names):
         raise DataError("two sites have the same name", where="--site-names", got=text[:200])
     return names

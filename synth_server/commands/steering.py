@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from synth_server.commands.recording_options import parts
 from synth_server.commands.running_server import CONTROL, Connect, KeysFolder, SessionName, tell
 
 ThreadName = Annotated[
@@ -85,7 +86,7 @@ def retarget(
     """
     from protocols.wire.messages import Retarget
 
-    names = tuple(part.strip() for part in sites.split(",") if part.strip())
+    names = parts(sites)
     if not names:
         raise typer.BadParameter("name at least one site", param_hint="SITES")
     tell(Retarget(sites=names, thread=thread), connect, session, keys)
@@ -125,8 +126,7 @@ def place(
     numbers = (x_deg, y_deg, size_deg)
     where: Placement | FieldPlace
     if fields is not None and numbers == (None, None, None):
-        names = tuple(part.strip() for part in sites.split(",") if part.strip())
-        where = FieldPlace(fields=str(fields.resolve()), sites=names)
+        where = FieldPlace(fields=str(fields.resolve()), sites=parts(sites))
     elif fields is None and not sites and x_deg is not None and y_deg is not None and size_deg:
         where = Placement(x_deg=x_deg, y_deg=y_deg, size_deg=size_deg)
     else:

@@ -34,7 +34,7 @@ from synth_server.readers.log.session_record import EvolutionRecord
 from synth_server.readers.log.synthesised_images import AIMS
 from synth_server.readers.statistics.scores import scores
 from synth_server.session.products import Progress
-from synth_server.session.session import TRANSITIONS
+from synth_server.session.states import TRANSITIONS
 
 N_NOTES = 50
 

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pydantic import BaseModel
 
-from protocols.amendments import (
-    AddThread,
-    Amended,
-    Amendment,
-    DropSite,
-    Finish,
-    Retarget,
-    amended,
-)
+from protocols.amendments import AddThread, Amended, Amendment
 from protocols.digests import combined_digest, document_digest
 from protocols.documents import (
     Control,
@@ -28,46 +20,21 @@ from protocols.documents import (
     SessionSettings,
     ThreadSettings,
 )
-from protocols.errors import LogError, Refusal, ResponsesRefused, StimloopError
-from protocols.interfaces import Objective, Plan
-from protocols.vocabulary import Block, BlockResponses, Placement
+from protocols.errors import LogError, Refusal, ResponsesRefused
+from protocols.interfaces import Objective
+from protocols.vocabulary import Block, BlockResponses
 from protocols.wire.messages import Accepted, Attach, RefusalReason, SessionState, SessionStatus
+from synth_server.session.amending import Amending, ThreadMaker
 from synth_server.session.attachment import check_can_show, check_same_rig, check_sites
 from synth_server.session.conductor import Conductor
-from synth_server.session.expected import said
+from synth_server.session.expected import tell_length
 from synth_server.session.log import SessionLog
 from synth_server.session.products import Interrupted
-from synth_server.session.steering import Situation, Wish, amendments_for
+from synth_server.session.states import TRANSITIONS
+from synth_server.session.steering import Wish, amendments_for
 from synth_server.session.validation import check_responses
 
 logger = logging.getLogger(__name__)
-COMMANDS = ("pause", "resume", "stop", "abort", "annotate")
-
-
-class ThreadMaker(Protocol):
-    """Makes the plans of threads that are added; see `session.build.Workshop`."""
-
-    @property
-    def digests(self) -> Mapping[str, str]:
-        """What plans use → digest."""
-        ...
-
-    @property
-    def predicted(self) -> Mapping[str, Sequence[str]]:
-        """Thread → sites that its given encoder predicts."""
-        ...
-
-    def resolved(self, thread: ThreadSettings) -> ThreadSettings:
-        """With all defaults written out."""
-        ...
-
-    def plan(self, thread: ThreadSettings) -> Plan:
-        """A fresh plan."""
-        ...
-
-    def forget(self, n_objectives: int, digests: Mapping[str, str]) -> None:
-        """Undo what a plan that is not used has asked for."""
-        ...
 
 
 class Session:
@@ -81,8 +48,6 @@ class Session:
         objectives: The plans' objectives; a rig that lacks their sites is refused.
         maker: Makes plans of threads that are added; without one, none can be.
 
-    Attributes:
-        threads: Name → settings of all threads, by all that was wished so far.
     """
 
     def __init__(
@@ -93,9 +58,9 @@ class Session:
         objectives: Sequence[Objective] = (),
         maker: ThreadMaker | None = None,
     ) -> None:
-        self._objectives, self._maker = objectives, maker
+        self._objectives = objectives
         self.settings = settings
-        self.threads = {thread.name: thread for thread in settings.threads}
+        self._amending = Amending(settings.threads, conductor, objectives, maker)
         self.log = log
         self.conductor = conductor
         self.rig: RigAttached | None = None
@@ -103,20 +68,15 @@ class Session:
         self.state: SessionState = "running"
         self.failure = ""
         self.log_problem: LogError | None = None
-        self.publish: Callable[[Event], None] = _to_nobody
+        self.publish: Callable[[Event], None] = lambda _event: None
         self._guard = threading.RLock()
         self._block_events: list[Event] = []
         self._block_digests: list[str] = []
         self._response_digests: dict[int, str] = {}
         self._undurable: Block | None = None
         self._unlearned: list[BlockResponses] = []
-        self._amendments: list[Amendment] = []
-        self._told: dict[int, tuple[Amendment, ...]] = {}
         self._last_block: dict[str, int] = {}
-        self._finishing: set[str] = set()
-        self._dropped: set[tuple[str, str]] = set()
-        self._halted = False
-        self._ended = False
+        self._halted = self._ended = False
 
     # --- the worker's -------------------------------------------------------------------------
 
@@ -194,7 +154,7 @@ class Session:
 
     def amendments_with(self, block_index: int) -> tuple[Amendment, ...]:
         """What came in before the responses to that block, and after those before them; asked once."""
-        return self._told.pop(block_index, ())
+        return self._amending.with_responses(block_index)
 
     def add_thread(self, wish: ThreadSettings) -> None:
         """Have another thread from the next responses on; its first block is computed now.
@@ -202,64 +162,16 @@ class Session:
         Raises:
             Refusal: If the session is over, has a thread of that name, or the thread cannot run.
         """
-        thread = self._new_thread(wish)
-        if thread is None or self._maker is None:
-            return
-        n_objectives, before = len(self._objectives), dict(self._maker.digests)
-        try:
-            self._check_new(thread, n_objectives)
-            with self._guard:
-                self._check_running("add_thread")
-                new = {k: v for k, v in self._maker.digests.items() if before.get(k) != v}
-                self._amend(AddThread(settings=thread, equipment=new))
-        except BaseException as error:
-            self._maker.forget(n_objectives, before)
-            if isinstance(error, Refusal | LogError) or not isinstance(error, Exception):
-                raise
-            logger.exception("thread %s cannot be added", thread.name)
-            known = error if isinstance(error, StimloopError) else StimloopError(repr(error))
-            raise Refusal.of(RefusalReason.SETTINGS_REFUSED, known) from None
-        with self._guard:
-            if self.rig is not None:
-                self._tell_length(len(self.rig.site_ids), (thread,))
-
-    def _new_thread(self, wish: ThreadSettings) -> ThreadSettings | None:
-        """With its defaults; None if the session has exactly this one already."""
         with self._guard:
             self._check_running("add_thread")
-        try:
-            thread = self._maker.resolved(wish) if self._maker else wish
-        except StimloopError as error:
-            raise Refusal.of(RefusalReason.SETTINGS_REFUSED, error) from None
-        known = self.threads.get(thread.name)
-        if known == thread:
-            return None
-        if known is not None:
-            raise Refusal(
-                RefusalReason.SETTINGS_REFUSED,
-                "the session has a thread of this name",
-                expected=f"a name other than {', '.join(self.threads)}",
-                got=thread.name,
-                remedy="give the new thread another name",
-            )
-        return thread
-
-    def _check_new(self, thread: ThreadSettings, n_objectives: int) -> None:
-        """Compute the first block of a new thread, and see whether the rig can show it."""
-        if self._maker is None:
+        thread = self._amending.new_thread(wish)
+        if thread is None:
             return
-        first = self._prepare(thread)
-        if first is None:
-            raise StimloopError("the thread proposes nothing", where=f"thread {thread.name}")
+        with self._amending.built(thread, self.rig) as equipment, self._guard:
+            self._check_running("add_thread")
+            self._amend(AddThread(settings=thread, equipment=equipment))
         if self.rig is not None:
-            check_sites(self._objectives[n_objectives:], self.rig)
-            check_can_show(self.rig, [thread], [first])
-
-    def _prepare(self, thread: ThreadSettings) -> Block | None:
-        if self._maker is None:
-            raise LogError("this session's threads are fixed", where=f"thread {thread.name}")
-        place = thread.place if isinstance(thread.place, Placement) else None
-        return self.conductor.prepare(thread.name, self._maker.plan(thread), place)
+            tell_length(self.session_id, (thread,), len(self.rig.site_ids))
 
     def end(self) -> None:
         """Write the last event, once."""
@@ -289,8 +201,13 @@ class Session:
         return self._halted or self.state in ("stopping", "aborted")
 
     def halt(self) -> None:
-        """The server ends: break off what is computed. The log goes on from here another time."""
+        """The server ends: break off what is computed."""
         self._halted = True
+
+    @property
+    def threads(self) -> Mapping[str, ThreadSettings]:
+        """Name → settings of all threads, by all that was wished so far."""
+        return self._amending.threads
 
     @property
     def session_id(self) -> str:
@@ -368,26 +285,13 @@ class Session:
             check_sites(self._objectives, rig)
             check_can_show(rig, self.threads.values(), self.conductor.outstanding.values())
             if self.rig is None and not self._ended:
-                self._tell_length(len(rig.site_ids), self.threads.values())
+                tell_length(self.session_id, self.threads.values(), len(rig.site_ids))
             if rig != self.rig and not self._ended:
                 self._append(EventKind.RIG_ATTACHED, rig)
             self.rig = rig
 
-    def _tell_length(self, n_sites: int, threads: Iterable[ThreadSettings]) -> None:
-        """How much will be shown, before the first image is."""
-        text, is_long = said(tuple(threads), n_sites)
-        if is_long:
-            logger.warning(
-                "session %s: %s. Fewer targets (targets = { best = 12 }), seeds or repetitions make "
-                "it shorter",
-                self.session_id,
-                text,
-            )
-        elif text:
-            logger.info("session %s: %s", self.session_id, text)
-
     def control(self, command: str, text: str = "") -> None:
-        """Carry out one of `COMMANDS`, durably; repeating one changes nothing.
+        """Carry out one of `states.COMMANDS`, durably; repeating one changes nothing.
 
         Raises:
             Refusal: If the session is over.
@@ -407,20 +311,11 @@ class Session:
         """Change a thread's course from its next responses on, durably; repeating it changes nothing.
 
         Raises:
-            Refusal: If the session is over, or a thread or site is unknown or cannot do it; nothing is
-                logged then.
+            Refusal: If the session is over, or a thread or site is unknown or cannot do it.
         """
         with self._guard:
             self._check_running(wish.kind)
-            now = Situation(
-                self.threads,
-                self.conductor.live,
-                frozenset(self._finishing),
-                frozenset(self._dropped),
-                self.rig,
-                self._maker.predicted if self._maker else {},
-            )
-            for amendment in amendments_for(wish, now):
+            for amendment in amendments_for(wish, self._amending.situation(self.rig)):
                 self._amend(amendment)
 
     def _check_running(self, asked: str) -> None:
@@ -434,30 +329,14 @@ class Session:
 
     def _amend(self, amendment: Amendment) -> None:
         last = self._last_block.get(amendment.thread)
-        is_computing = last is not None and last in self._response_digests
-        is_waiting = last is None and not isinstance(amendment, AddThread)
-        first = self.n_proposed + (is_computing or is_waiting)
+        is_decided = last in self._response_digests if last is not None else True
+        first = self.n_proposed + (is_decided and not isinstance(amendment, AddThread))
         self._append(EventKind.AMENDED, Amended(from_block=first, amendment=amendment))
-        self._note_amendment(amendment)
-
-    def _note_amendment(self, amendment: Amendment) -> None:
-        self._amendments.append(amendment)
-        name = amendment.thread
-        match amendment:
-            case AddThread(settings=settings):
-                self.threads[name] = settings
-            case Finish():
-                self._finishing.add(name)
-            case DropSite(site=site):
-                self._dropped.add((name, site))
-            case Retarget(sites=sites):
-                self._dropped -= {(name, site) for site in sites}
-        self.threads[name] = amended(self.threads[name], amendment)
+        self._amending.note(amendment)
 
     def _note_responses(self, responses: BlockResponses) -> None:
         self._response_digests[responses.block_index] = responses.digest
-        self._told[responses.block_index] = tuple(self._amendments)
-        self._amendments.clear()
+        self._amending.note_responses(responses.block_index)
 
     # --- refilling, see `recovery` ------------------------------------------------------------
 
@@ -472,8 +351,8 @@ class Session:
             case EventKind.AMENDED:
                 amendment = Amended.model_validate(document).amendment
                 if isinstance(amendment, AddThread):
-                    self._prepare(amendment.settings)
-                self._note_amendment(amendment)
+                    self._amending.prepare(amendment.settings)
+                self._amending.note(amendment)
             case EventKind.RIG_ATTACHED:
                 self.rig = RigAttached.model_validate(document)
             case EventKind.CONTROL:
@@ -519,19 +398,3 @@ class Session:
                 remedy="the first ones stand; these stay in the rig's spool folder",
             )
         return Accepted(block_index=responses.block_index, responses_digest=known, duplicate=True)
-
-
-TRANSITIONS: dict[tuple[SessionState, str], SessionState] = {
-    ("running", "pause"): "paused",
-    ("paused", "resume"): "running",
-    ("running", "stop"): "stopping",
-    ("paused", "stop"): "stopping",
-    ("running", "abort"): "aborted",
-    ("paused", "abort"): "aborted",
-    ("stopping", "abort"): "aborted",
-}
-"""(state, command) → the state that follows; a command that is not here changes nothing."""
-
-
-def _to_nobody(_event: Event) -> None:
-    """Until the endpoint listens."""

@@ -50,8 +50,10 @@ from synth_server.readers.evolution import stability
 from synth_server.readers.export.nwb_subject import SubjectSettings
 from synth_server.readers.statistics.bootstrap import N_RESAMPLES, Estimate
 from synth_server.readers.summary import session_summary as summary
-from synth_server.session.build import Equipment, ThreadApparatus, new_session, resolved
+from synth_server.session.apparatus import ThreadApparatus
+from synth_server.session.build import new_session, resolved
 from synth_server.session.conductor import Conductor
+from synth_server.session.equipment import Equipment
 from synth_server.session.log import SessionLog
 from synth_server.session.recovery import verify_replay
 
