@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from encoders.attribution import N_STEPS, integrated_gradients
+from encoders.backbones import pixels_of
 from encoders.checkpoint import Loaded
 from encoders.progress import Progress, silent
 from encoders.recording import Recording
 from encoders.validation import SiteScore, correlations
-from protocols.vocabulary import Images
+from protocols.vocabulary import Images, Rates
 from synth_server.explain.atlas import atlas_of
 from synth_server.explain.atlas_figure import draw_atlas
 from synth_server.explain.channels import heaviest_channels
@@ -33,6 +35,7 @@ from synth_server.explain.page import write_page
 from synth_server.explain.subject import Subject, chosen_sites, subject_of
 
 N_DRIVEN, N_ALIKE = 3, 3
+IMAGES_AT_ONCE = 8
 WEAK = 0.3
 """A noise-corrected r (or r, where trials are not known) below this is drawn gray."""
 
@@ -116,7 +119,7 @@ def _write_atlas(
     predicted = subject.predicted
     if settings.atlas_photographs is not None:
         more = settings.atlas_photographs
-        predicted = np.concatenate([predicted, subject.encoder.predict(more)])
+        predicted = np.concatenate([predicted, _predicted(subject, more, progress)])
         measured = np.concatenate([measured, np.full((len(more), measured.shape[1]), np.nan)])
         photographs = np.concatenate([photographs, more])
     points = {
@@ -125,6 +128,17 @@ def _write_atlas(
     drawn = atlas_of(photographs, measured, predicted, subject.site_ids, points, progress)
     (folder / "atlas.json").write_text(drawn.atlas.model_dump_json(indent=2) + "\n", "utf-8")
     draw_atlas(drawn, subject.site_ids, folder / "atlas.png")
+
+
+def _predicted(subject: Subject, images: Images, progress: Progress) -> Rates:
+    """`(n, n_sites)`, each network asked once for all its layers: there may be thousands of images."""
+    encoder, found = subject.encoder, []
+    with torch.no_grad():
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            pixels = pixels_of(images[start : start + IMAGES_AT_ONCE], encoder.device)
+            found.append(encoder.rates(pixels).double().cpu().numpy())
+            progress(start, len(images), "predicting")
+    return np.concatenate(found)
 
 
 def _explained(
