@@ -20,11 +20,19 @@ def report(
     ] = None,
     backbone: ComparedIn = BACKBONE,
     layer: ComparedAt = LAYER,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain/--no-explain",
+            help="A row for each site of the encoders that the session fitted; some seconds a site.",
+        ),
+    ] = True,
 ) -> None:
     """Make one page of a session: figures, tables, Methods, data quality, provenance.
 
     report.html is self-contained (mail it, archive it); its figures lie beside it as PNG and SVG, the
-    numbers in summary.json, and for evolutions in results/ (see synth-server results). Everything
+    numbers in summary.json, and for evolutions in results/ (see synth-server results). If the session
+    fitted an encoder, explained/ has what each site wants (see synth-server explain). Everything
     comes from the log; a session that is under way has a report, too.
 
     Try it:
@@ -40,7 +48,7 @@ def report(
     features = None if backbone == "none" else FeatureSettings(backbone=backbone, layer=layer)
     folder = out if out is not None else session.parent / "report"
     with stderr.status("drawing …"):
-        made = write_report(session, folder, features)
+        made = write_report(session, folder, features, explained=explain)
     if mark := stamp(made.summary.simulated):
         stderr.print(mark, style="yellow", highlight=False, markup=False)
     for warning in made.quality.warnings:

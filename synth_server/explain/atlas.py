@@ -8,6 +8,7 @@ mean measured and predicted responses; images of a session are points.
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,10 +131,7 @@ def atlas_of(
         InstallationError: If scikit-learn is not installed.
     """
     n = len(photographs)
-    if n < LEAST_IMAGES:
-        raise DataError(
-            "too few photographs for a map", where="--atlas", expected=f"≥ {LEAST_IMAGES}", got=n
-        )
+    check_enough(n)
     maps = _maps(photographs, progress)
     features = _looks(maps)
     order = random_stream(0, "atlas", "held out").permutation(n)
@@ -180,6 +178,22 @@ def atlas_of(
     return Drawn(atlas, drawn)
 
 
+def check_enough(n: int) -> None:
+    """Raise `DataError` if a map needs more photographs, `InstallationError` if it needs scikit-learn."""
+    if n < LEAST_IMAGES:
+        raise DataError(
+            "too few photographs for a map",
+            where="--atlas",
+            expected=f"at least {LEAST_IMAGES}",
+            got=n,
+            remedy="add some: --atlas-images FOLDER",
+        )
+    if importlib.util.find_spec("sklearn") is None:
+        raise InstallationError(
+            "a map needs scikit-learn", got="it is not installed", remedy="pip install scikit-learn"
+        )
+
+
 def _maps(images: Images, progress: Progress = silent) -> Tensor:
     """`(n, c, h, w)`: features as the generator inverts them."""
     return FeatureStore().features(TAP, images, progress=progress)
@@ -193,13 +207,9 @@ def _looks(maps: Tensor) -> Floats:
 
 
 def _laid_out(features: Floats) -> _Layout:
-    try:
-        from sklearn.decomposition import PCA
-        from sklearn.manifold import TSNE
-    except ImportError as error:
-        raise InstallationError(
-            "a map needs scikit-learn", got=error, remedy="pip install scikit-learn"
-        ) from None
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
     mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-9)
     z = (features - mean) / scale
     reduced: Any = PCA(min(N_COMPONENTS, len(z) - 1), svd_solver="full").fit_transform(z)

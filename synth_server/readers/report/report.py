@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from protocols.digests import canonical_json
 from protocols.errors import DataError
-from protocols.fields import FieldMap
 from synth_server.readers.evolution import EvolutionRecord
 from synth_server.readers.fields import mapped_fields
 from synth_server.readers.network_features import FeatureSettings
+from synth_server.readers.report.explained import explained_figures, variants_of
 from synth_server.readers.report.figures import (
     Figure,
     control_figures,
@@ -46,6 +46,7 @@ from synth_server.readers.summary import Summary, read_record, summarize
 from synth_server.session.log import SessionLog
 
 REPORT, FIGURES, RESULTS = "report.html", "figures", "results"
+VARIANTS, EXPLAINED = "variants", "explained"
 
 
 class Report(NamedTuple):
@@ -57,13 +58,16 @@ class Report(NamedTuple):
     figures: tuple[Figure, ...]
 
 
-def write_report(log_path: Path, folder: Path, features: FeatureSettings | None) -> Report:
+def write_report(
+    log_path: Path, folder: Path, features: FeatureSettings | None, *, explained: bool = False
+) -> Report:
     """Write `report.html` and its figures, `results/` for evolutions, and `summary.json`.
 
     Args:
         log_path: A session's log, finished or not.
         folder: Made if it is not there; files of an earlier call are written anew.
         features: Where evolved and natural images are compared; None: in pixels only.
+        explained: Whether the page has a row for each site of the session's encoders; some seconds a site.
 
     Raises:
         LogError: If there is no log, or it is damaged.
@@ -85,13 +89,23 @@ def write_report(log_path: Path, folder: Path, features: FeatureSettings | None)
         write_result_set(log_path, folder / RESULTS, features, record=record) if evolved else None
     )
     fields = mapped_fields(log_path)
+    of_variants, paired = variants_of(record.started.settings, log_path, folder / VARIANTS)
     figures = (
         *field_figures(fields, folder / FIGURES, simulated=bool(summary.simulated)),
         *_figures(record, summary, results, log_path, folder),
+        *paired,
+        *(explained_figures(log_path, folder / EXPLAINED) if explained else ()),
     )
     quality = _quality(record, log_path)
     page = folder / REPORT
-    page.write_text(_page(record, summary, results, quality, figures, fields, folder), "utf-8")
+    tables = [
+        *field_tables(fields),
+        *([evolution_table(results)] if results else []),
+        *control_tables(summary.control),
+        *learning_tables(summary.learning),
+        *of_variants,
+    ]
+    page.write_text(_page(record, summary, results, quality, figures, tables, folder), "utf-8")
     return Report(page, summary, quality, figures)
 
 
@@ -129,7 +143,7 @@ def _page(
     results: Results | None,
     quality: Quality,
     figures: Sequence[Figure],
-    fields: Mapping[str, FieldMap],
+    tables: Sequence[Table],
     folder: Path,
 ) -> str:
     templates = Environment(
@@ -138,19 +152,13 @@ def _page(
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    tables: list[Table] = [evolution_table(results)] if results else []
     return templates.get_template(REPORT).render(
         title=summary.session_id,
         simulated=stamp(summary.simulated),
         simulated_word=SIMULATED,
         about=_about(record, summary),
         numbers=headline(summary, results, quality),
-        results=[
-            *field_tables(fields),
-            *tables,
-            *control_tables(summary.control),
-            *learning_tables(summary.learning),
-        ],
+        results=tables,
         figures=[_embedded(figure, folder) for figure in figures],
         methods=methods_of(record.started, record.at_rig, record.shown),
         warnings=quality.warnings,
@@ -183,7 +191,7 @@ def _embedded(figure: Figure, folder: Path) -> dict[str, Any]:
         "caption": figure.caption,
         "data": f"data:image/png;base64,{data}",
         "png": png.relative_to(folder).as_posix(),
-        "svg": svg.relative_to(folder).as_posix(),
+        "svg": svg.relative_to(folder).as_posix() if svg.is_file() else "",
     }
 
 
