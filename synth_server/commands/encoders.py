@@ -18,6 +18,7 @@ from synth_server.commands.recording_options import (
     DaysOption,
     ImagesOption,
     MixedOption,
+    OverwriteOption,
     RecordingOptions,
     ResponsesOption,
     SessionOption,
@@ -36,7 +37,6 @@ MADE = ("*-seed*.png", "images.npy", "index.json")
 """What `synthesize` leaves in its folder."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout and nothing else.")]
 SizePx = Annotated[int, typer.Option(min=16, help="Images are brought to this size.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 FigureFile = Annotated[
     Path | None, typer.Option(help="PNG to draw: masks, predictions of three sites, all scores.")
 ]
@@ -107,7 +107,7 @@ def fit(
     ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     figure: FigureFile = None,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Fit a two-stage encoder to recorded responses (Bashivan, Kar & DiCarlo 2019).
 
@@ -125,7 +125,7 @@ def fit(
     """
     import numpy as np
 
-    from encoders.checkpoint import Provenance, Split, save_encoder
+    from encoders.checkpoint import Provenance, Split, image_marks, save_encoder
     from encoders.features import FeatureStore
     from encoders.fitting import fit as fitted
     from encoders.validation import evaluate as evaluated
@@ -156,8 +156,8 @@ def fit(
         _tell_scores(scores)
         _draw(done.encoder, recording.of_images(test), scores, figure)
     is_refit = refit_on_all and len(test) > 0
+    both = np.concatenate([test, train])
     if is_refit:
-        both = np.concatenate([test, train])
         with progress_bar("fitting to all images") as progress:
             done = fitted(recording.of_images(both), settings, store, progress)
     provenance = Provenance(
@@ -167,6 +167,7 @@ def fit(
         settings=settings,
         candidates=done.candidates,
         natural=done.natural,
+        trained_on=image_marks(recording.images[both if is_refit else train]),
         scores=scores,
     )
     save_encoder(out, done.encoder, provenance)
@@ -189,7 +190,7 @@ def evaluate(
         typer.Option(help="Of the images as shown; gives receptive fields in degrees."),
     ] = None,
     figure: FigureFile = None,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteOption = False,
     json: Json = False,
 ) -> None:
     """Score an encoder on images that it was not fitted to, and say where its sites look."""
@@ -206,10 +207,14 @@ def evaluate(
     )
     recording = options.read(loaded.encoder.site_ids)
     about = loaded.about.provenance
-    if about.data_digest == recording.digest:
+    seen = about.has_seen(recording.images)
+    n_seen = int(seen.sum()) if seen is not None else about.n_trained
+    if seen is None and about.data_digest != recording.digest:
+        n_seen = 0
+    if n_seen:
         stderr.print(
-            f"warning: this is the recording that the encoder was fitted to; {about.n_trained} "
-            f"of its {recording.n_images} images were trained on, and their scores are too good"
+            f"warning: the encoder was fitted to {n_seen} of the {recording.n_images} images of this "
+            "recording, and their scores are too good"
         )
     shape_px = recording.images.shape[1:3]
     fields = estimated_fields(loaded.encoder, shape_px, px_per_deg)
@@ -244,7 +249,7 @@ def synthesize(
         list[str] | None,
         typer.Option(help="An option of the objective, NAME=VALUE in TOML; repeatable."),
     ] = None,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteOption = False,
     json: Json = False,
 ) -> None:
     """Make images that an encoder predicts to drive chosen sites.

@@ -61,9 +61,19 @@ SiteNamesOption = Annotated[
 WindowOption = Annotated[
     str,
     typer.Option(
-        help="START,STOP after onset, in which spikes are counted; for .nwb with spike times or "
-        "histograms. By default 70,170."
+        "--window-ms",
+        "--window",
+        help="START,STOP in ms after onset, in which spikes are counted. Of a session: anew, from "
+        "its kept spike times; default: as it counted. Of .nwb with spike times or histograms: "
+        "default 70,170.",
     ),
+]
+
+SizeOption = Annotated[
+    int, typer.Option(min=16, help="Images of a zip or folder are brought to this size.")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace results that are there.")
 ]
 
 
@@ -90,6 +100,7 @@ class RecordingOptions:
             SettingsError: If options are missing or contradict each other.
             DataError: If files don't hold what they should.
         """
+        from synth_server.readers.log.recounted import parsed_window
         from synth_server.recordings.axes import words_of_axes
         from synth_server.recordings.measured import Wanted
         from synth_server.recordings.reading import read_recording, told_left_out
@@ -101,7 +112,7 @@ class RecordingOptions:
             axes=words_of_axes(self.axes),
             array=self.array,
             site_names=_names(self.site_names),
-            window_s=_window(self.window_ms),
+            window_s=parsed_window(self.window_ms, "--window-ms"),
         )
         found = read_recording(self._photographs(), file, wanted, sites)
         stderr.print(f"recording  {found.line}", highlight=False, markup=False, soft_wrap=True)
@@ -196,22 +207,3 @@ def _names(text: str) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         raise DataError("two sites have the same name", where="--site-names", got=text[:200])
     return names
-
-
-def _window(text: str) -> tuple[float, float] | None:
-    from protocols.errors import SettingsError
-
-    if not text:
-        return None
-    try:
-        start, stop = (float(part) / 1000 for part in text.split(","))
-    except ValueError:
-        start, stop = 0.0, 0.0
-    if not start < stop:
-        raise SettingsError(
-            "this is no window",
-            where="--window-ms",
-            expected="START,STOP, such as 70,170",
-            got=text,
-        )
-    return start, stop

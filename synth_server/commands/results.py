@@ -21,6 +21,13 @@ ComparedIn = Annotated[
 ComparedAt = Annotated[
     str, typer.Option(help="Of the network; synth-server backbones NAME lists them.")
 ]
+CountedIn = Annotated[
+    str,
+    typer.Option(
+        help="START,STOP in ms after onset: count again in this window, from the kept spike times. "
+        "Default: the session's own counts."
+    ),
+]
 BACKBONE, LAYER = "efficientnet_lite1", "blocks.2"
 
 
@@ -40,6 +47,7 @@ def results(
         bool,
         typer.Option("--by-place", help="Compare features place by place, not averaged first."),
     ] = False,
+    window: CountedIn = "",
     json: Annotated[
         bool, typer.Option("--json", help="Print results.json on stdout and nothing else.")
     ] = False,
@@ -63,14 +71,17 @@ def results(
         synth-server results first/session.sqlite --out first/results
     """
     from synth_server.readers.evolution.network_features import FeatureSettings
+    from synth_server.readers.log.recounted import parsed_window, recounted
     from synth_server.readers.results.folder import write_result_set
 
+    window_s = parsed_window(window, "--window")
     features = (
         None
         if backbone == "none"
         else FeatureSettings(backbone=backbone, layer=layer, by_place=by_place)
     )
-    found = write_result_set(session, out, features, thread or ())
+    with recounted(session, window_s) as log:
+        found = write_result_set(log, out, features, thread or ())
     if json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
         return

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from protocols.documents import EventKind
 from protocols.errors import DataError
 from protocols.settings import Frozen
+from protocols.spike_times import PackedTimes, check_packed, ticks_after
 from protocols.vocabulary import Timing
 from synth_server.session.log import SessionLog
 
@@ -153,12 +154,11 @@ def read_course(log_path: Path) -> tuple[Course, Timing]:
             start_s, stop_s = spans[responses.block_index]
             covers = 1000 * start_s <= edges[0] and 1000 * stop_s >= edges[-1]
             for shown in responses.completed():
-                ticks = responses.ticks(shown)
-                if ticks is None or not covers:
-                    n_left_out += ticks is not None
+                if shown.times is None or not covers:
+                    n_left_out += shown.times is not None
                     continue
-                ms_a_tick = 1000 / responses.tick_hz
-                rows.append(np.stack([np.histogram(t * ms_a_tick, edges)[0] for t in ticks]))
+                times = responses.arrays[shown.times]
+                rows.append(_binned(times, len(sites), edges, responses.tick_hz))
                 names.append(shown.stimulus_id)
                 roles.append(known[shown.stimulus_id])
                 counted.append(shown.spike_counts or ())
@@ -175,6 +175,21 @@ def read_course(log_path: Path) -> tuple[Course, Timing]:
     stimulus = np.array([number[name] for name in names])
     binned, own_counts = np.stack(rows).astype(np.uint16), np.array(counted, np.float64)
     return Course(edges, binned, own_counts, stimulus, tuple(roles), sites, n_left_out), timing
+
+
+def _binned(
+    times: PackedTimes, n_sites: int, edges_ms: NDArray[np.int64], tick_hz: float
+) -> NDArray[np.uint16]:
+    """`(n_sites, n_bins)` spikes of one packed presentation."""
+    check_packed(times, n_sites)
+    ends, spikes = times[:n_sites].astype(np.int64), times[n_sites:]
+    site = np.repeat(np.arange(n_sites), np.diff(ends, prepend=0))
+    edges = np.array([ticks_after(edge / 1000, tick_hz) for edge in edges_ms.tolist()])
+    place = np.searchsorted(edges, spikes, side="right") - 1
+    n_bins = len(edges) - 1
+    inside = (place >= 0) & (place < n_bins)
+    found = np.bincount(site[inside] * n_bins + place[inside], minlength=n_sites * n_bins)
+    return found.reshape(n_sites, n_bins).astype(np.uint16)
 
 
 def time_courses(course: Course, timing: Timing) -> TimeCourses:

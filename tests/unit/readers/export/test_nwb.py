@@ -23,7 +23,7 @@ from synth_server.readers.export.nwb import export_nwb
 from synth_server.readers.export.nwb_subject import SUBJECT_TEMPLATE, SubjectSettings
 from synth_server.session.build import new_session
 from synth_server.session.log import SessionLog
-from tests.encoder_files import FIT
+from tests.encoder_files import CLIMB, FIT
 from tests.playing import RIG, SITES, attach
 from tests.unit.readers.logged import TICK_HZ, Player, logged
 
@@ -50,7 +50,7 @@ def stretch_log(tmp_path_factory):
         **TAPS,
         "mapping": {"repetitions": 2, "images_per_block": 24},
         "fit": {"name": "two_stage", "options": FIT},
-        "synthesis": {"name": "stimloop", "options": {"n_steps": 3}},
+        "synthesis": {"name": "stimloop", "options": CLIMB},
         "learning": {
             "rounds": 1,
             "n_images": 2,
