@@ -100,6 +100,9 @@ def test_days_that_are_not_alike_are_refused(tmp_path, settings, said):
     paths = [session(tmp_path / "a.sqlite", **settings), session(tmp_path / "b.sqlite")]
     with pytest.raises(DataError, match=said):
         joined_days(paths)
+    with pytest.raises(DataError, match="another window today"):
+        joined_days(paths[1:], today_s=(0.05, 0.15))
+    assert joined_days(paths[1:], today_s=(0.07, 0.17)).days == ()
     if "timing" in settings:
         assert joined_days(paths, mixed=True).responses.shape[2] == 4
 
