@@ -133,6 +133,8 @@ def test_curves_grow_and_buttons_work_while_a_session_runs(
         viewer.page.fill("#steer-sites", site)
         viewer.page.click("dialog[open] button[value=steer]")
         viewer.sees_text("#said" if site == "site-07" else "#notes", said, alive)
+    assert all("409" in each for each in viewer.complaints), "a browser says so of a refusal"
+    viewer.complaints.clear()
 
     viewer.page.click("#stop")
     viewer.page.click("dialog[open] button:not(.danger)")
