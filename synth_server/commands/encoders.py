@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from protocols.command_line import progress_bar, stderr
+from synth_server.commands.encoder_scores import check_figure, draw, tell_scores
 from synth_server.commands.recording_options import (
     ArrayOption,
     AxesOption,
@@ -133,7 +134,7 @@ def fit(
 
     settings = _fit_settings(backbone, layer, weights, seed)
     check_new_file(out, overwrite=overwrite)
-    _check_figure(figure, overwrite)
+    check_figure(figure, overwrite)
     options = RecordingOptions(
         images, responses, session, size_px, axes, array, site_names, window_ms, mixed
     )
@@ -151,8 +152,8 @@ def fit(
     if len(test) > 2:
         random = random_stream(seed, "reliability")
         scores = evaluated(done.encoder, recording.of_images(test), random)
-        _tell_scores(scores)
-        _draw(done.encoder, recording.of_images(test), scores, figure)
+        tell_scores(scores)
+        draw(done.encoder, recording.of_images(test), scores, figure)
     is_refit = refit_on_all and len(test) > 0
     both = np.concatenate([test, train])
     if is_refit:
@@ -198,7 +199,7 @@ def evaluate(
     from protocols.seeds import random_stream
     from synth_server.readers.control.encoder_report import encoder_report
 
-    _check_figure(figure, overwrite)
+    check_figure(figure, overwrite)
     loaded = load_encoder(encoder)
     options = RecordingOptions(
         images, responses, session, size_px, axes, array, site_names, window_ms
@@ -221,9 +222,9 @@ def evaluate(
     if json:
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")
     else:
-        _tell_scores(scores)
+        tell_scores(scores)
         stderr.print(report.fields_text, highlight=False)
-    _draw(loaded.encoder, recording, scores, figure, px_per_deg)
+    draw(loaded.encoder, recording, scores, figure, px_per_deg)
 
 
 def synthesize(
@@ -321,13 +322,6 @@ def _usable_in(recording: Any, train: Any) -> Any:
     return recording.of_sites(usable)
 
 
-def _check_figure(figure: Path | None, overwrite: bool) -> None:
-    from protocols.outputs import check_new_file
-
-    if figure is not None:
-        check_new_file(figure, ".png", overwrite=overwrite, where="--figure")
-
-
 def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
     from encoders.candidates import candidate_taps
     from encoders.features import Tap
@@ -352,31 +346,3 @@ def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
         tap = Tap(backbone=backbone, layer=layer, weights=weights or "default")
         return FitSettings(taps=(tap,), seed=seed)
     return FitSettings(taps=candidate_taps(backbone, weights), seed=seed)
-
-
-def _tell_scores(scores: Any) -> None:
-    from encoders.validation import correlation_interval
-
-    shown = {
-        "median r": scores.median("r"),
-        "noise-corrected": scores.median("r_noise_corrected"),
-        "reliability": scores.median("reliability"),
-        "explained variance": scores.median("explained_variance"),
-    }
-    text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
-    stderr.print(f"{scores.n_images} held-out images, {len(scores.sites)} sites: {text}")
-    if (r := shown["median r"]) is not None:
-        low, high = correlation_interval(r, scores.n_images)
-        stderr.print(
-            f"of so many images, a site with r {r:.2f} has a 95 % interval from {low:.2f} to {high:.2f}"
-        )
-
-
-def _draw(
-    encoder: Any, held_out: Any, scores: Any, out: Path | None, px_per_deg: float | None = None
-) -> None:
-    from synth_server.readers.figures.encoder import draw_encoder
-
-    if out is not None:
-        draw_encoder(encoder, held_out, scores, out, px_per_deg=px_per_deg)
-        stderr.print(f"figure   {out}", highlight=False)
