@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from protocols.documents import SessionSettings, ThreadSettings
-from protocols.errors import DataError
+from protocols.errors import DataError, SettingsError
+from synth_server.commands.recording_options import RecordingOptions
 from synth_server.recordings.days import compared, joined_days
 from synth_server.session.build import new_session
 from tests.playing import SITES, attach, play
@@ -87,6 +88,15 @@ def test_two_sessions_are_one_recording(tmp_path):
     n_counts = np.sort(np.isfinite(days.responses).sum(axis=2), axis=1)
     assert n_counts.tolist() == [[2] * 6 + [4] * 24] * 2
     assert "24 images shared; 2 sites joined, gains 1.00–1.00" in days.lines[0]
+
+
+def test_a_fit_takes_several_sessions(tmp_path):
+    paths = [session(tmp_path / "a.sqlite"), session(tmp_path / "b.sqlite", n_images=30)]
+    recording = RecordingOptions(None, None, paths, 16).read()
+    assert recording.n_images == 30
+    assert recording.site_ids == SITES
+    with pytest.raises(SettingsError, match="their own images and sites"):
+        RecordingOptions(None, None, paths, 16, site_names="a,b").read()
 
 
 @pytest.mark.parametrize(
