@@ -174,7 +174,7 @@ def thread_in(file: Path) -> Any:
     from protocols.errors import SettingsError
     from protocols.settings import validated
     from protocols.text_files import read_text
-    from synth_server.session.thread_file import thread_values
+    from synth_server.session.thread_text import thread_values
 
     try:
         text = read_text(file)

@@ -26,12 +26,12 @@ from protocols.interfaces import ImageGenerator, Inversion
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import Block, Codes, Images
 from synth_server.session.build import (
-    Equipment,
     Workshop,
     build_plans,
     installed_versions,
 )
 from synth_server.session.conductor import Conductor
+from synth_server.session.equipment import Equipment
 from synth_server.session.log import SessionLog, check_log_version, image_of, verify_chain
 from synth_server.session.placing import places_of
 from synth_server.session.products import Products, products_folder

@@ -1,4 +1,4 @@
-"""One thread as a text in TOML, for sessions that run."""
+"""A thread that is added while a session runs, as text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ from protocols.errors import SettingsError
 
 
 def thread_values(text: str, where: str) -> dict[str, Any]:
-    """The values of one thread, from TOML: its own keys, or one `[[threads]]`.
-
-    Args:
-        text: The TOML.
-        where: Named in errors, such as the file's path.
+    """Of one thread, from TOML; of a `session.toml` or by itself.
 
     Raises:
         SettingsError: If it is no TOML, or describes several threads.
