@@ -317,9 +317,15 @@ class Apparatus(Protocol):
         ...
 
     def encoder_of_sessions(
-        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+        self,
+        choice: PluginChoice,
+        sessions: Sequence[str],
+        window_s: tuple[float, float] | None,
     ) -> Encoder:
-        """An encoder fitted to the logs of earlier days, joined; see `synth-server fit`."""
+        """An encoder fitted to the logs of earlier days, joined; see `synth-server fit`.
+
+        `window_s` is that in which spikes are counted today; None: days may differ.
+        """
         ...
 
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:

@@ -329,7 +329,8 @@ def _given(
     if settings.encoder is not None:
         encoder = apparatus.encoder(settings.encoder)
     else:
-        encoder = apparatus.encoder_of_sessions(settings.fit, settings.sessions, settings.mixed)
+        window_s = None if settings.mixed else settings.timing.count_window_s
+        encoder = apparatus.encoder_of_sessions(settings.fit, settings.sessions, window_s)
     targets = _targets(settings, encoder, aim)
     is_alone = aim.least_sites < 2
     is_open = is_alone and isinstance(settings.targets, BestTargets)

@@ -93,10 +93,13 @@ class ThreadApparatus:
         return self._equipment.encoder_fit(choice)
 
     def encoder_of_sessions(
-        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+        self,
+        choice: PluginChoice,
+        sessions: Sequence[str],
+        window_s: tuple[float, float] | None,
     ) -> Encoder:
         """See `Equipment.encoder_of_sessions`."""
-        return self._given(self._equipment.encoder_of_sessions(choice, sessions, mixed))
+        return self._given(self._equipment.encoder_of_sessions(choice, sessions, window_s))
 
     def publish(self, name: str, text: str) -> None:
         """See `Equipment.publish`."""

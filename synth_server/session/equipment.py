@@ -145,7 +145,10 @@ class Equipment:
         return SessionFields(settings, window_s, edge_deg, self.products, name)
 
     def encoder_of_sessions(
-        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+        self,
+        choice: PluginChoice,
+        sessions: Sequence[str],
+        window_s: tuple[float, float] | None,
     ) -> Encoder:
         """An encoder fitted to the logs of earlier days; the last hash of each stands for it."""
         from synth_server.recordings.days import joined_days
@@ -155,7 +158,9 @@ class Equipment:
             log = SessionLog(Path(path))
             self.digests[f"session {path}"] = log.last_hash
             log.close()
-        days = joined_days([Path(path) for path in sessions], mixed=mixed)
+        days = joined_days(
+            [Path(path) for path in sessions], mixed=window_s is None, today_s=window_s
+        )
         for line in days.lines:
             logger.info("%s", line)
         return fit(days.images, days.responses, days.site_ids)

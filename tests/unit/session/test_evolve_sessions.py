@@ -16,7 +16,8 @@ from protocols.errors import PluginError, Refusal, SettingsError
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Role
 from synth_server.session import inversions
-from synth_server.session.build import Equipment, new_session
+from synth_server.session.build import new_session
+from synth_server.session.equipment import Equipment
 from synth_server.session.inversions import SessionInversion
 from synth_server.session.products import Products, products_folder
 from synth_server.session.recovery import resumed_session, verify_replay
