@@ -24,7 +24,7 @@ from protocols.experiments.rounds import (
     Goal,
     Known,
     LearningSettings,
-    from_best,
+    for_test,
     learn,
 )
 from protocols.experiments.site_choice import BestTargets, chosen_targets
@@ -232,7 +232,7 @@ def _learned(
     """The rounds, and images for the test."""
     learning = settings.learning
     encoder = yield from learn(known, encoder, goals, learning, equipment, role, settings.timing)
-    made = from_best(known, encoder, goals, equipment.from_best, seeds, learning.n_best)
+    made = for_test(known, encoder, goals, learning, equipment.from_best, seeds)
     return encoder, made
 
 

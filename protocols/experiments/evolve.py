@@ -16,6 +16,7 @@ from protocols.experiments.final_test import (
     final_block,
 )
 from protocols.experiments.generation import Company, shown
+from protocols.experiments.guide import Guide, GuideSettings, adopting
 from protocols.experiments.normalisation import NormalisationSettings, Normaliser, check_sites
 from protocols.experiments.warm_start import Evolution, Start, StartSettings, warm_start
 from protocols.interfaces import Apparatus, ImageGenerator, Objective, PhotographSet, Plan
@@ -43,6 +44,9 @@ class EvolveSettings(Frozen):
     max_reshows: int = Field(default=3, ge=0, le=100, description="blocks of missing images")
     start: StartSettings | None = Field(
         default=None, description="natural images to start from; without, the generator's prior"
+    )
+    guide: GuideSettings | None = Field(
+        default=None, description="an encoder proposes part of each generation; without, none does"
     )
     normalisation: NormalisationSettings = NormalisationSettings()
     test_repetitions: int = Field(
@@ -92,18 +96,28 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
     start = yield from _start(settings, apparatus, generator, objective)
     first_codes = start.sample_codes if start else None
     optimizer = apparatus.optimizer(_scheduled(settings), generator, first_codes)
+    guide = None
+    if settings.guide is not None:
+        adopting(optimizer)
+        guide = Guide.of(settings.guide, apparatus, generator, settings.objective)
     company = _company(settings, references, apparatus)
     on_scale = Normaliser(settings.normalisation)
     candidates = Candidates()
 
     for number in range(settings.n_generations):
-        codes = optimizer.ask()
+        codes, guided = optimizer.ask(), None
+        if guide:
+            codes, guided = guide.proposed(optimizer, codes)
         images = generator(codes)
-        counted = yield from shown(number, codes, images, company)
+        counted = yield from shown(number, codes, images, company, guided)
         on_scale.learn(counted.site_ids, counted.references, counted.blank)
-        fitness = objective(on_scale(counted.evolved), counted.site_ids)
+        evolved, natural = on_scale(counted.evolved), on_scale(counted.references)
+        fitness = objective(evolved, counted.site_ids)
         optimizer.tell(codes, fitness)
-        of_references = objective(on_scale(counted.references), counted.site_ids)
+        if guide and guided is not None:
+            drawn = [(images, evolved), (references.images, natural)]
+            guide.learn(drawn, counted.site_ids, fitness, guided)
+        of_references = objective(natural, counted.site_ids)
         candidates.add(Generation(number, codes, images, fitness, of_references))
 
     yield from _test(settings, apparatus, candidates, references, start)

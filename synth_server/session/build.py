@@ -28,6 +28,7 @@ from protocols.interfaces import (
     Encoder,
     EncoderFit,
     FieldEstimation,
+    Guidance,
     ImageGenerator,
     ImageParts,
     Inversion,
@@ -134,6 +135,14 @@ class Equipment:
         self.digests[f"synthesis {name}, {natural.shape[1]} px"] = made.digest
         return made
 
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """How an encoder improves the generator's codes."""
+        from synth_server.session.guidance import SessionGuidance
+
+        found = SessionGuidance(generator, n_steps, self.products)
+        self.digests[f"guidance {n_steps} steps {generator.digest}"] = found.digest
+        return found
+
     def fields(
         self,
         settings: EstimateSettings,
@@ -217,6 +226,10 @@ class ThreadApparatus:
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """See `Equipment.synthesis`."""
         return self._equipment.synthesis(choice, natural)
+
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """See `Equipment.guidance`."""
+        return self._equipment.guidance(generator, n_steps)
 
     def fields(
         self, settings: EstimateSettings, window_s: tuple[float, float], edge_deg: float

@@ -24,6 +24,7 @@ from protocols.digests import array_digest, image_id
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError
 from protocols.experiments.control import ComparisonSettings
+from protocols.experiments.guide import GuideSettings
 from protocols.experiments.mapping import MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
 from protocols.experiments.rounds import LearningSettings
@@ -262,6 +263,7 @@ def test_every_field_of_the_summary_is_named(model):
         ("threads", 3, ThreadSettings),
         ("timing", 3, Timing),
         ("start", 3, StartSettings),
+        ("guide", 3, GuideSettings),
         ("normalisation", 3, NormalisationSettings),
         ("mapping", 3, MappingSettings),
         ("comparison", 3, ComparisonSettings),
