@@ -43,10 +43,9 @@ class AscentSettings(Frozen):
         description="weight of an image's mean likeness (-1..1) in texture to those of the same "
         "target, in the objective's unit; see `synthesis.diversity`",
     )
-    networks: Literal["together", "in_turn", "one_each"] = Field(
+    networks: Literal["together", "in_turn"] = Field(
         default="together",
-        description="'in_turn': each step asks one network of an ensemble, the next step the next; "
-        "'one_each': an image asks one network all the way, its seed says which",
+        description="'in_turn': each step asks one network of an ensemble, the next step the next",
     )
     evaluate_every: int = Field(default=10, ge=1, description="steps between looks at the image")
     max_restarts: int = Field(default=3, ge=0, description="new starts for a diverged image")

@@ -145,26 +145,11 @@ class Climb:
         return torch.cat([score(rates[rows], names) for score, rows in self._groups])
 
     def _rates(self, seen: Tensor, step: int | None) -> Tensor:
-        encoder, how = self.goal.encoder, self.settings.networks
-        if not isinstance(encoder, EnsembleEncoder):
-            return encoder.rates(seen)
-        if how == "one_each":
-            return self._rates_of_own(encoder, seen)
-        if how == "in_turn" and step is not None:
-            return encoder.rates_of_part(seen, step)
+        encoder = self.goal.encoder
+        takes_turns = step is not None and self.settings.networks == "in_turn"
+        if takes_turns and isinstance(encoder, EnsembleEncoder):
+            return encoder.rates_of_part(seen, step or 0)
         return encoder.rates(seen)
-
-    def _rates_of_own(self, encoder: EnsembleEncoder, seen: Tensor) -> Tensor:
-        """Each image's by the network that its seed says."""
-        rows = [
-            [row for row, job in enumerate(self.jobs) if job.seed % encoder.n_parts == number]
-            for number in range(encoder.n_parts)
-        ]
-        rates = [
-            encoder.rates_of_part(seen[some], number) for number, some in enumerate(rows) if some
-        ]
-        back = torch.tensor([row for some in rows for row in some]).argsort()
-        return torch.cat(rates)[back.to(rates[0].device)]
 
     def _check_gradient(self, seen: Tensor) -> None:
         """A small step must change the scores as the gradient says.

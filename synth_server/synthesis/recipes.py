@@ -85,7 +85,7 @@ def fourier_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
 
 
 def quick_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
-    """`fourier` in a third of the time: fewer steps, each asking one network of an ensemble.
+    """`fourier` in a third of the time: each step asks one network of an ensemble.
 
     For the rounds of a session, in which an animal waits: what is made will be shown, and corrects
     the encoder. The mean is free as far as natural images have it, since sites tell bright from dark.
@@ -95,7 +95,7 @@ def quick_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
         mean_within=NATURAL_MEANS, rms_contrast=NATURAL_RMS_CONTRAST, grayscale=not colour
     )
     changes = {
-        "n_steps": 60, "networks": "in_turn", "evaluate_every": 15, "constraints": constraints
+        "n_steps": 150, "networks": "in_turn", "evaluate_every": 25, "constraints": constraints
     }  # fmt: skip
     return Recipe(space, settings.model_copy(update=changes))
 
@@ -103,7 +103,7 @@ def quick_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
 def short_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
     """`quick` with short steps: from images that are known to be good, not far from them."""
     space, settings = quick_recipe(size_px, colour=colour)
-    changes = {"n_steps": 20, "learning_rate": 0.2}
+    changes = {"n_steps": 20, "learning_rate": 0.2, "evaluate_every": 10}
     return Recipe(space, settings.model_copy(update=changes))
 
 

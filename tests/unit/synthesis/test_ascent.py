@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.encoder import Scaling
-from encoders.ensemble import EnsembleEncoder
 from protocols.errors import DataError, SettingsError
 from synth_server.synthesis.ascent import improve, synthesize
 from synth_server.synthesis.ascent_settings import AscentSettings, RefinementSettings
@@ -74,7 +72,7 @@ class GaborEncoder:
         complex_site = torch.arange(len(SITES)) % 2 == 1
         return 20 + 10 * torch.where(complex_site, even.square() + odd.square(), even)
 
-    def predict(self, images, store=None):
+    def predict(self, images):
         pixels = torch.from_numpy(images / np.float32(255)).permute(0, 3, 1, 2)
         with torch.no_grad():
             return self.rates(pixels).double().numpy()
@@ -104,27 +102,6 @@ def random_rates():
 @pytest.fixture(scope="module")
 def stretched():
     return synthesize(ENCODER, {name: site(name) for name in SITES}, GRAY, SHORT, [0, 1])
-
-
-class Opposite(GaborEncoder):
-    """Likes what the others do not."""
-
-    def rates(self, pixels):
-        return 40 - super().rates(pixels)
-
-
-def test_an_image_that_asks_one_network_asks_the_one_of_its_seed_whatever_its_batch():
-    plain = Scaling(torch.zeros(len(SITES)), torch.ones(len(SITES)))
-    pair = EnsembleEncoder([GaborEncoder(), Opposite()], [plain, plain], plain)
-    settings = SHORT.model_copy(update={"n_steps": 10, "networks": "one_each"})
-    seeds = [4, 7, 2, 9]
-    found = synthesize(pair, {"s0": site("s0")}, GRAY, settings, seeds).images
-    liked = ENCODER.predict(found)[:, 0] > ENCODER.predict(
-        starting_images(GRAY, MATCHED, seeds)
-    )[:, 0]  # fmt: skip
-    assert liked.tolist() == [True, False, True, False]
-    alone = synthesize(pair, {"s0": site("s0")}, GRAY, settings, [9]).images
-    assert np.abs(alone[0].astype(int) - found[3]).max() <= 2
 
 
 def test_what_comes_back_is_in_order(stretched):
