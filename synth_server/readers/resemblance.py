@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from synth_server.readers.bootstrap import Estimate, Floats, Sampled, estimate
 
@@ -21,6 +20,8 @@ def sampled_correlation(
     rows = np.vstack([np.arange(len(first)), drawn])
     pair = first[rows], second[rows]
     if of_ranks:
+        from scipy.stats import rankdata  # importing scipy.stats takes a second: once it is needed
+
         pair = rankdata(pair[0], axis=1), rankdata(pair[1], axis=1)
     correlations = _pearson(*pair)
     return estimate(Sampled(float(correlations[0]), correlations[1:]))

@@ -50,7 +50,7 @@ def test_the_figures_are_those_of_the_responses(evolve_settings, tmp_path):
         max(reference, key=reference.get),
     )
     last = np.concatenate(evolved[-FINAL_GENERATIONS:])
-    assert gain.gain == pytest.approx(last.mean() / max(reference.values()))
+    assert gain.over_best_reference == pytest.approx(last.mean() / max(reference.values()))
     assert summary.presentations.completed == 2 * 3 * 8
     assert summary.session_digest == session.digest
 
