@@ -166,7 +166,7 @@ def _keep_features(cache: Path) -> None:
     def store(*args: Any, **options: Any) -> FeatureStore:
         return FeatureStore(cache, *args, **options)
 
-    encoders.FeatureStore = store  # type: ignore[assignment,attr-defined]
+    vars(encoders)["FeatureStore"] = store
 
 
 def _run(run: Run, twins: Twins) -> None:
