@@ -44,7 +44,8 @@ from protocols.digests import array_digest
 from protocols.experiments.rounds import LearningSettings, round_of
 from protocols.vocabulary import Block, Role
 from synth_server.session import encoders
-from synth_server.session.build import Equipment, ThreadApparatus
+from synth_server.session.apparatus import ThreadApparatus
+from synth_server.session.equipment import Equipment
 from synth_server.session.products import Products
 
 N_IMAGES = 1200

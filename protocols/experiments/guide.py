@@ -35,6 +35,7 @@ from protocols.interfaces import (
     EncoderFit,
     Guidance,
     ImageGenerator,
+    Objective,
     Optimizer,
 )
 from protocols.settings import Frozen, ObjectiveChoice, PluginChoice
@@ -120,7 +121,7 @@ class Guide:
         fit: Makes encoders of counts; None where one is given.
         encoder: The one that is given.
         guidance: Improves codes.
-        objective: What is maximised.
+        aim: What is maximised, as an encoder is asked and as counts are scored.
         seeds: Of climbs.
     """
 
@@ -130,11 +131,11 @@ class Guide:
         fit: EncoderFit | None,
         encoder: Encoder | None,
         guidance: Guidance,
-        objective: ObjectiveChoice,
+        aim: tuple[ObjectiveChoice, Objective],
         seeds: np.random.Generator,
     ) -> None:
         self._settings, self._fit, self._encoder = settings, fit, encoder
-        self._guidance, self._objective, self._seeds = guidance, objective, seeds
+        self._guidance, self._aim, self._seeds = guidance, aim, seeds
         self._answers = Answers()
         self._since_fit = settings.every
         self._advantages: deque[float] = deque(maxlen=settings.window)
@@ -153,11 +154,18 @@ class Guide:
             SettingsError, DataError: If the generator cannot be climbed, or there is no such encoder.
         """
         given = apparatus.encoder(settings.encoder) if settings.encoder is not None else None
+        score = apparatus.objective(objective)
         if given is not None:
-            apparatus.objective(objective).sites(given.site_ids)
+            score.sites(given.site_ids)
         fit = apparatus.encoder_fit(settings.fit or QUICK_FIT) if given is None else None
         guidance = apparatus.guidance(generator, settings.n_steps)
-        return cls(settings, fit, given, guidance, objective, apparatus.random_stream("guide"))
+        aim = (objective, score)
+        return cls(settings, fit, given, guidance, aim, apparatus.random_stream("guide"))
+
+    def aim(self, choice: ObjectiveChoice, score: Objective) -> None:
+        """Guide to something else from now on; what it brought for the old aim is forgotten."""
+        self._aim = (choice, score)
+        self._advantages.clear()
 
     @property
     def n_guided(self) -> float:
@@ -171,14 +179,15 @@ class Guide:
         The optimizer adopts them.
         """
         n = self._number(len(asked))
-        if self._encoder is None or not n:
+        encoder = self._encoder
+        if encoder is None or not n or not _is_able(encoder, self._aim[1]):
             return asked, (False,) * len(asked)
         climbs, centre = self._settings.n_climbs, asked.mean(axis=0)
         seeds = self._seeds.choice(SEED_RANGE, size=climbs, replace=False).tolist()
         length = np.linalg.norm(asked, axis=1).mean() / max(float(np.linalg.norm(centre)), 1e-12)
         start = np.asarray(centre * length, np.float32)
         climbed = self._guidance(
-            self._encoder, self._objective, np.repeat(start[None], climbs, axis=0), seeds
+            encoder, self._aim[0], np.repeat(start[None], climbs, axis=0), seeds
         )
         moved = asked[-n:] + (climbed - start).mean(axis=0)
         scale = np.linalg.norm(asked[-n:], axis=1, keepdims=True) / np.maximum(
@@ -230,12 +239,20 @@ class Guide:
 
 
 def _fitted(fit: EncoderFit, answers: Answers, site_ids: Sequence[str]) -> Encoder | None:
-    """To all images so far; None where it cannot be asked for the objective."""
+    """To all images so far; None where no site can be fitted yet."""
     try:
-        encoder = fit(answers.images, answers.means.T[:, :, None], site_ids)
+        return fit(answers.images, answers.means.T[:, :, None], site_ids)
     except DataError:
         return None
-    return encoder if set(site_ids) == set(encoder.site_ids) else None
+
+
+def _is_able(encoder: Encoder, score: Objective) -> bool:
+    """Whether it predicts the sites of an objective."""
+    try:
+        score.sites(encoder.site_ids)
+    except SettingsError:
+        return False
+    return True
 
 
 def adopting(optimizer: Optimizer) -> AdoptingOptimizer:

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 
 from synth_server.explain.atlas import Atlas, Drawn
-from synth_server.readers.figure import INK
+from synth_server.readers.figures.style import INK
 
 MAX_SITES, N_COLUMNS = 24, 6
 CELL_PX = 48

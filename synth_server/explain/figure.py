@@ -14,7 +14,7 @@ from encoders.parts import SMOOTHING, best_part
 from synth_server.explain.documents import ChannelUse, SiteExplanation
 from synth_server.explain.made import Made
 from synth_server.explain.subject import Subject
-from synth_server.readers.figure import EVOLVED, INK, REFERENCE
+from synth_server.readers.figures.style import EVOLVED, INK, REFERENCE
 
 N_COLUMNS = 13
 """Pictures side by side: five ranked, three driven, three made, and a gap before each group."""

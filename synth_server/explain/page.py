@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from synth_server.explain.documents import Explanation
-from synth_server.readers.new_file import new_file
+from synth_server.readers.export.new_file import new_file
 
 PAGE = "explain.html"
 

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from synth_server.readers.figure import EVOLVED, INK, REFERENCE, save
+from synth_server.readers.figures.style import EVOLVED, INK, REFERENCE, save
 from synth_server.session.log import SessionLog
 from synth_server.variants.documents import Sensitivity, Variants
 from synth_server.variants.reading import Shown, VariantRecord

@@ -18,7 +18,8 @@ import zmq
 
 from protocols.documents import EventKind, SessionSettings
 from protocols.vocabulary import Role
-from synth_server.readers.summary import read_record, summarize
+from synth_server.readers.log.session_record import read_record
+from synth_server.readers.summary.session_summary import summarize
 from tests.control_log import write_control_log
 from tests.end_to_end.browser import Viewer, address, chromium, monitor, start_monitor
 from tests.end_to_end.processes import (

@@ -9,16 +9,19 @@ from typing import NamedTuple
 from protocols.errors import StimloopError
 from protocols.fields import FieldMap
 from protocols.vocabulary import Role
-from synth_server.readers.categories import category_responses
-from synth_server.readers.categories_figure import draw_categories
-from synth_server.readers.control_figure import draw_control
-from synth_server.readers.evolution import EvolutionRecord
-from synth_server.readers.fields_figure import draw_fields
-from synth_server.readers.figure import draw_responses
-from synth_server.readers.gains import ControlSummary
-from synth_server.readers.learning_figure import draw_learning
-from synth_server.readers.results import Results
-from synth_server.readers.summary import Summary
+from synth_server.readers.control.gains import ControlSummary
+from synth_server.readers.evolution.categories import category_responses
+from synth_server.readers.evolution.results_document import Results
+from synth_server.readers.figures.categories import draw_categories
+from synth_server.readers.figures.control import draw_control
+from synth_server.readers.figures.dry_run import draw_responses
+from synth_server.readers.figures.learning import draw_learning
+from synth_server.readers.figures.receptive_fields import draw_fields
+from synth_server.readers.figures.time_courses import draw_time_courses
+from synth_server.readers.log.session_record import EvolutionRecord
+from synth_server.readers.summary.session_summary import Summary
+from synth_server.readers.summary.sites import Sites
+from synth_server.readers.time_courses.psth_and_latency import time_courses
 from synth_server.session.products import products_folder
 
 FORMATS = ("png", "svg")
@@ -116,6 +119,20 @@ def field_figures(
         yield Figure(f"Receptive fields: {thread}", caption, file)
 
 
+def time_course_figures(sites: Sites, folder: Path, *, simulated: bool) -> Iterator[Figure]:
+    """When sites answer; nothing if no spike times were kept."""
+    if sites.course is None or sites.timing is None:
+        return
+    file = folder / "time-course"
+    found = time_courses(sites.course, sites.timing)
+    draw_time_courses(sites.course, found, file, formats=FORMATS, simulated=simulated)
+    caption = (
+        "Lines: mean rate around image onset, by what the image was shown for. Dots: spikes in up to "
+        "60 showings, spread over the session. Shaded: the count window. Red: latency. At most 24 sites."
+    )
+    yield Figure("Time course", caption, file)
+
+
 def mapping_figures(record: EvolutionRecord, log_path: Path, folder: Path) -> Iterator[Figure]:
     """Natural images by response, and by category where their names have one."""
     file = folder / "responses"
@@ -139,7 +156,7 @@ def mask_figures(
     Of the encoders of a thread that learned in rounds, the last.
     """
     from encoders.checkpoint import load_encoder
-    from synth_server.readers.encoder_figure import draw_masks
+    from synth_server.readers.figures.encoder import draw_masks
 
     for number, path in enumerate(_last_encoders(log_path), start=1):
         file = folder / f"masks-{number}"

@@ -13,18 +13,18 @@ from typing import Any
 from protocols.digests import canonical_json
 from protocols.documents import SessionStarted, ThreadSettings
 from protocols.vocabulary import Timing
-from synth_server.readers.bootstrap import N_RESAMPLES
-from synth_server.readers.evolution_gains import FINAL_GENERATIONS
+from synth_server.readers.evolution.gains import FINAL_GENERATIONS
+from synth_server.readers.log.rig_record import RigRecord
+from synth_server.readers.log.shown_times import Shown
 from synth_server.readers.report import choices
-from synth_server.readers.report.shown_methods import (
+from synth_server.readers.report.rig_and_timing import (
     frame_ms_of,
     rig_paragraphs,
     timing_paragraph,
 )
 from synth_server.readers.report.words import n_of, times
-from synth_server.readers.rig_record import RigRecord
-from synth_server.readers.shown import Shown
-from synth_server.readers.significance import N_PERMUTATIONS
+from synth_server.readers.statistics.bootstrap import N_RESAMPLES
+from synth_server.readers.statistics.significance import N_PERMUTATIONS
 
 Settings = Mapping[str, Any]
 MAX_NAMED = 6
@@ -84,6 +84,8 @@ def _evolve(threads: list[ThreadSettings]) -> str:
         f"{n_of(one['n_references'], 'natural reference image')} ({one['references']}) stood in every "
         f"block, and every image of a block was shown {times(one['repetitions'])}, in random order.",
     ]
+    if one.get("continued"):
+        said.append("It went on from the last population of an earlier session.")
     if one.get("start"):
         said.append(_start(one["start"]))
     if one.get("guide"):

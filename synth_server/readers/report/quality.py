@@ -1,14 +1,15 @@
-"""How good are the data? What was shown, what failed and why, and how the recorder's clock ran."""
+"""Data quality: what was shown, what failed and why, and the fit of the recorder's clock."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from protocols.amendments import Amended, in_words
 from protocols.documents import Control, Event, EventKind
 from protocols.settings import Frozen
 from protocols.vocabulary import BlockResponses, Outcome, RecorderClock
-from synth_server.readers.rig_record import AtRig, RigRecord
-from synth_server.readers.tally import Tally
+from synth_server.readers.log.rig_record import AtRig, RigRecord
+from synth_server.readers.log.tally import Tally
 
 LARGE_RESIDUAL_S = 0.002
 """Of the clock's fit, worth a warning: counts are cut to milliseconds."""
@@ -71,7 +72,7 @@ def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality
 
     Args:
         events: All of its log.
-        drifting: What `readers.stability` says about sites whose responses changed.
+        drifting: What `readers.log.session_record.stability` says about sites whose responses changed.
     """
     tally, rig, resumed = Tally(), RigRecord(), 0
     notes: list[str] = []
@@ -87,6 +88,9 @@ def quality_of(events: Iterable[Event], drifting: Iterable[str] = ()) -> Quality
             case EventKind.CONTROL:
                 said = Control.model_validate(event.document)
                 notes += [said.text] if said.command == "annotate" else []
+            case EventKind.AMENDED:
+                found = Amended.model_validate(event.document)
+                notes.append(f"From block {found.from_block}: {in_words(found.amendment)}")
             case EventKind.RESPONSES_RECEIVED:
                 responses = BlockResponses.model_validate(event.document)
                 tally.add(responses, n_asked[responses.block_index])

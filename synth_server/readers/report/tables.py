@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 from protocols.fields import FieldMap, SiteField
 from protocols.vocabulary import Role
-from synth_server.readers.bootstrap import Estimate
-from synth_server.readers.gains import ControlSummary
-from synth_server.readers.learning import LearningSummary
-from synth_server.readers.paper import interval, probability
+from synth_server.readers.control.gains import ControlSummary
+from synth_server.readers.control.learning import LearningSummary
+from synth_server.readers.evolution.results_document import Results
+from synth_server.readers.evolution.thread_result import ThreadResult
+from synth_server.readers.figures.paper import interval, probability
 from synth_server.readers.report.quality import Quality
-from synth_server.readers.results import Results
-from synth_server.readers.summary import Summary
-from synth_server.readers.thread_result import ThreadResult
+from synth_server.readers.statistics.bootstrap import Estimate
+from synth_server.readers.summary.session_summary import Summary
 
 
 class Table(NamedTuple):

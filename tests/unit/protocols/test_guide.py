@@ -8,11 +8,13 @@ import pytest
 from protocols.errors import DataError, SettingsError
 from protocols.experiments.guide import Answers, Guide, GuideSettings, adopting
 from protocols.settings import PluginChoice
+from synth_server.synthesis.objectives import SiteObjective, SiteSettings
 from synth_server.synthesis.optimizers.sphere_ascent import SphereAscent, SphereAscentSettings
 
 DIM, POPULATION = 40, 12
 WANTED = np.random.default_rng(1).standard_normal(DIM)
-OBJECTIVE = PluginChoice(name="mean_of_sites")
+CHOICE = PluginChoice(name="site", options={"site": "a"})
+AIM = (CHOICE, SiteObjective(SiteSettings(site="a")))
 SITES = ("a",)
 
 
@@ -34,7 +36,7 @@ def toward(direction):
 
 def guide_of(guidance, fit=None, encoder=FakeEncoder(), **changes):
     settings = GuideSettings(**changes)
-    return Guide(settings, fit, encoder, guidance, OBJECTIVE, np.random.default_rng(5))
+    return Guide(settings, fit, encoder, guidance, AIM, np.random.default_rng(5))
 
 
 def evolved(guidance, n_generations=25, noise=3.0):
@@ -120,19 +122,29 @@ def test_it_is_fitted_when_there_is_enough_and_not_more_often_than_asked():
     )
 
 
-def test_an_encoder_that_lacks_a_site_is_not_asked():
+def test_an_encoder_that_cannot_be_asked_is_not_asked():
     def without_b(images, responses, site_ids):
         return FakeEncoder()
 
     def none_at_all(images, responses, site_ids):
         raise DataError("no site can be fitted")
 
-    for fit in (without_b, none_at_all):
+    of_b = PluginChoice(name="site", options={"site": "b"})
+    for fit, aim in ((without_b, of_b), (none_at_all, CHOICE)):
         guide = guide_of(toward(WANTED), fit, None, least_images=2, every=1)
+        guide.aim(aim, SiteObjective(SiteSettings(**aim.options)))
         images = np.arange(2 * 48, dtype=np.uint8).reshape(2, 4, 4, 3)
         guide.learn([(images, np.ones((2, 2)))], ("a", "b"), np.zeros(2), (False, False))
         asked = np.ones((2, DIM), np.float32)
         assert guide.proposed(SphereAscent, asked)[0] is asked
+
+
+def test_with_another_aim_it_is_open_again_whether_it_pays():
+    guide = guide_of(toward(WANTED))
+    guide.learn([], SITES, np.array([3.0, 1.0]), (False, True))
+    assert guide.n_guided == GuideSettings().probe
+    guide.aim(*AIM)
+    assert guide.n_guided == GuideSettings().share
 
 
 def test_answers_are_means_of_what_was_measured():

@@ -14,7 +14,8 @@ from protocols.errors import SettingsError
 from protocols.experiments.rounds import round_of
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Role
-from synth_server.readers.summary import read_record, summarize
+from synth_server.readers.log.session_record import read_record
+from synth_server.readers.summary.session_summary import summarize
 from synth_server.session import encoders
 from synth_server.session.build import new_session
 from synth_server.session.encoders import SessionFit, SessionSynthesis
