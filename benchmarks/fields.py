@@ -21,7 +21,8 @@ from protocols.documents import SessionSettings, ThreadSettings
 from protocols.fields import EstimateSettings, FieldMap, FieldShowings
 from protocols.vocabulary import Block, BlockResponses, Outcome
 from synth_server.receptive_fields.estimating import estimate_fields
-from synth_server.session.build import Equipment, build_plans, resolved
+from synth_server.session.build import build_plans, resolved
+from synth_server.session.equipment import Equipment
 
 N_ARRAYS, N_SITES, N_FLAT = 2, 32, 200
 BASELINE, FANO, WINDOW_S, EDGE_DEG = 5.0, 1.5, 0.1, 0.5

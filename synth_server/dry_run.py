@@ -44,10 +44,10 @@ from synth_server.readers.summary.live_progress import LiveProgress
 from synth_server.readers.summary.session_summary import Summary, summarize
 from synth_server.session.log import SessionLog, fold
 from synth_server.synthesis.optimizers.genetic import PRESETS
+from synth_server.variants.writing import PROTOCOLS as VARIANTS
 from synth_server.variants.writing import write_variants
 
 CONTROL = ("stretch", "one_hot_population")
-VARIANTS = ("perturb", "reduction")
 REHEARSAL_TAPS = (
     ("efficientnet_lite0", "blocks.2"),
     ("efficientnet_lite0", "blocks.3"),

@@ -16,10 +16,12 @@ from synth_server.commands.recording_options import (
     ArrayOption,
     AxesOption,
     ImagesOption,
+    OverwriteOption,
     RecordingOptions,
     ResponsesOption,
     SessionOption,
     SiteNamesOption,
+    SizeOption,
     WindowOption,
 )
 
@@ -58,17 +60,13 @@ def compare(
         ReadoutName,
         typer.Option(help="For predictivity; two_stage and pls take some minutes a layer."),
     ] = ReadoutName.ridge,
-    size_px: Annotated[
-        int, typer.Option(min=16, help="Images of a zip or folder are brought to this size.")
-    ] = 112,
+    size_px: SizeOption = 112,
     splits: Annotated[int, typer.Option(min=1, help="90 / 10 splits of predictivity.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Of splits, halves and shuffles.")] = 0,
     out: Annotated[
         Path, typer.Option(help="Folder for comparison.json and the figure; made if not there.")
     ] = Path("comparison"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that are there.")
-    ] = False,
+    overwrite: OverwriteOption = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print comparison.json on stdout and nothing else.")
     ] = False,
@@ -164,6 +162,8 @@ def _tell(found: Any) -> None:
         console.print(
             f"[yellow]{found.n_images_left_out} images are left out:[/] a site lacks them"
         )
+    if all(each.rsa is None for network in found.networks for each in network.layers):
+        console.print("RSA needs more sites: over so few, two images' patterns hardly differ.")
     if found.reliability is None:
         console.print(
             "Without single trials r is not corrected for noise, and nothing has a ceiling."

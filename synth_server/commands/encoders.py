@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from protocols.command_line import progress_bar, stderr
+from synth_server.commands.encoder_scores import check_figure, draw, tell_scores
 from synth_server.commands.recording_options import (
     ArrayOption,
     AxesOption,
     DaysOption,
     ImagesOption,
     MixedOption,
+    OverwriteOption,
     RecordingOptions,
     ResponsesOption,
     SessionOption,
@@ -36,7 +38,6 @@ MADE = ("*-seed*.png", "images.npy", "index.json")
 """What `synthesize` leaves in its folder."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout and nothing else.")]
 SizePx = Annotated[int, typer.Option(min=16, help="Images are brought to this size.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")]
 FigureFile = Annotated[
     Path | None, typer.Option(help="PNG to draw: masks, predictions of three sites, all scores.")
 ]
@@ -107,7 +108,7 @@ def fit(
     ] = False,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     figure: FigureFile = None,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Fit a two-stage encoder to recorded responses (Bashivan, Kar & DiCarlo 2019).
 
@@ -125,7 +126,7 @@ def fit(
     """
     import numpy as np
 
-    from encoders.checkpoint import Provenance, Split, save_encoder
+    from encoders.checkpoint import Provenance, Split, image_marks, save_encoder
     from encoders.features import FeatureStore
     from encoders.fitting import fit as fitted
     from encoders.validation import evaluate as evaluated
@@ -135,7 +136,7 @@ def fit(
 
     settings = _fit_settings(backbone, layer, weights, seed)
     check_new_file(out, overwrite=overwrite)
-    _check_figure(figure, overwrite)
+    check_figure(figure, overwrite)
     options = RecordingOptions(
         images, responses, session, size_px, axes, array, site_names, window_ms, mixed
     )
@@ -153,11 +154,11 @@ def fit(
     if len(test) > 2:
         random = random_stream(seed, "reliability")
         scores = evaluated(done.encoder, recording.of_images(test), random)
-        _tell_scores(scores)
-        _draw(done.encoder, recording.of_images(test), scores, figure)
+        tell_scores(scores)
+        draw(done.encoder, recording.of_images(test), scores, figure)
     is_refit = refit_on_all and len(test) > 0
+    both = np.concatenate([test, train])
     if is_refit:
-        both = np.concatenate([test, train])
         with progress_bar("fitting to all images") as progress:
             done = fitted(recording.of_images(both), settings, store, progress)
     provenance = Provenance(
@@ -167,6 +168,7 @@ def fit(
         settings=settings,
         candidates=done.candidates,
         natural=done.natural,
+        trained_on=image_marks(recording.images[both if is_refit else train]),
         scores=scores,
     )
     save_encoder(out, done.encoder, provenance)
@@ -189,7 +191,7 @@ def evaluate(
         typer.Option(help="Of the images as shown; gives receptive fields in degrees."),
     ] = None,
     figure: FigureFile = None,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteOption = False,
     json: Json = False,
 ) -> None:
     """Score an encoder on images that it was not fitted to, and say where its sites look."""
@@ -199,17 +201,21 @@ def evaluate(
     from protocols.seeds import random_stream
     from synth_server.readers.control.encoder_report import encoder_report
 
-    _check_figure(figure, overwrite)
+    check_figure(figure, overwrite)
     loaded = load_encoder(encoder)
     options = RecordingOptions(
         images, responses, session, size_px, axes, array, site_names, window_ms
     )
     recording = options.read(loaded.encoder.site_ids)
     about = loaded.about.provenance
-    if about.data_digest == recording.digest:
+    seen = about.has_seen(recording.images)
+    n_seen = int(seen.sum()) if seen is not None else about.n_trained
+    if seen is None and about.data_digest != recording.digest:
+        n_seen = 0
+    if n_seen:
         stderr.print(
-            f"warning: this is the recording that the encoder was fitted to; {about.n_trained} "
-            f"of its {recording.n_images} images were trained on, and their scores are too good"
+            f"warning: the encoder was fitted to {n_seen} of the {recording.n_images} images of this "
+            "recording, and their scores are too good"
         )
     shape_px = recording.images.shape[1:3]
     fields = estimated_fields(loaded.encoder, shape_px, px_per_deg)
@@ -218,9 +224,9 @@ def evaluate(
     if json:
         sys.stdout.write(report.model_dump_json(indent=2) + "\n")
     else:
-        _tell_scores(scores)
+        tell_scores(scores)
         stderr.print(report.fields_text, highlight=False)
-    _draw(loaded.encoder, recording, scores, figure, px_per_deg)
+    draw(loaded.encoder, recording, scores, figure, px_per_deg)
 
 
 def synthesize(
@@ -244,7 +250,7 @@ def synthesize(
         list[str] | None,
         typer.Option(help="An option of the objective, NAME=VALUE in TOML; repeatable."),
     ] = None,
-    overwrite: Overwrite = False,
+    overwrite: OverwriteOption = False,
     json: Json = False,
 ) -> None:
     """Make images that an encoder predicts to drive chosen sites.
@@ -317,13 +323,6 @@ def _usable_in(recording: Any, train: Any) -> Any:
     return recording.of_sites(usable)
 
 
-def _check_figure(figure: Path | None, overwrite: bool) -> None:
-    from protocols.outputs import check_new_file
-
-    if figure is not None:
-        check_new_file(figure, ".png", overwrite=overwrite, where="--figure")
-
-
 def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
     from encoders.candidates import candidate_taps
     from encoders.features import Tap
@@ -348,34 +347,6 @@ def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
         tap = Tap(backbone=backbone, layer=layer, weights=weights or "default")
         return FitSettings(taps=(tap,), seed=seed)
     return FitSettings(taps=candidate_taps(backbone, weights), seed=seed)
-
-
-def _tell_scores(scores: Any) -> None:
-    from encoders.validation import correlation_interval
-
-    shown = {
-        "median r": scores.median("r"),
-        "noise-corrected": scores.median("r_noise_corrected"),
-        "reliability": scores.median("reliability"),
-        "explained variance": scores.median("explained_variance"),
-    }
-    text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None)
-    stderr.print(f"{scores.n_images} held-out images, {len(scores.sites)} sites: {text}")
-    if (r := shown["median r"]) is not None:
-        low, high = correlation_interval(r, scores.n_images)
-        stderr.print(
-            f"of so many images, a site with r {r:.2f} has a 95 % interval from {low:.2f} to {high:.2f}"
-        )
-
-
-def _draw(
-    encoder: Any, held_out: Any, scores: Any, out: Path | None, px_per_deg: float | None = None
-) -> None:
-    from synth_server.readers.figures.encoder import draw_encoder
-
-    if out is not None:
-        draw_encoder(encoder, held_out, scores, out, px_per_deg=px_per_deg)
-        stderr.print(f"figure   {out}", highlight=False)
 
 
 def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, Any]]:

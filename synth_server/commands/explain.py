@@ -13,10 +13,12 @@ from synth_server.commands.recording_options import (
     ArrayOption,
     AxesOption,
     ImagesOption,
+    OverwriteOption,
     RecordingOptions,
     ResponsesOption,
     SessionOption,
     SiteNamesOption,
+    SizeOption,
     WindowOption,
 )
 
@@ -47,9 +49,7 @@ def explain(
             "some minutes a site.",
         ),
     ] = True,
-    size_px: Annotated[
-        int, typer.Option(min=16, help="Images of a zip or folder are brought to this size.")
-    ] = 112,
+    size_px: SizeOption = 112,
     atlas: Annotated[
         bool,
         typer.Option("--atlas", help="Also a map of the photographs, with each site's responses."),
@@ -60,9 +60,7 @@ def explain(
     steps: Annotated[int, typer.Option(min=1, max=1000, help="Of integrated gradients.")] = 8,
     seed: Annotated[int, typer.Option(min=0, help="Of the halves of the trials.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder; made if it is not there.")] = Path("explained"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that are there.")
-    ] = False,
+    overwrite: OverwriteOption = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print explain.json on stdout and nothing else.")
     ] = False,

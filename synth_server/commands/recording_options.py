@@ -69,6 +69,13 @@ WindowOption = Annotated[
     ),
 ]
 
+SizeOption = Annotated[
+    int, typer.Option(min=16, help="Images of a zip or folder are brought to this size.")
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace results that are there.")
+]
+
 
 @dataclass(frozen=True)
 class RecordingOptions:

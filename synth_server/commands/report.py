@@ -21,11 +21,19 @@ def report(
     backbone: ComparedIn = BACKBONE,
     layer: ComparedAt = LAYER,
     window: CountedIn = "",
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain/--no-explain",
+            help="A row for each site of the encoders that the session fitted; some seconds a site.",
+        ),
+    ] = True,
 ) -> None:
     """Make one page of a session: figures, tables, Methods, data quality, provenance.
 
     report.html is self-contained (mail it, archive it); its figures lie beside it as PNG and SVG, the
-    numbers in summary.json, and for evolutions in results/ (see synth-server results). Everything
+    numbers in summary.json, and for evolutions in results/ (see synth-server results). If the session
+    fitted an encoder, explained/ has what each site wants (see synth-server explain). Everything
     comes from the log; a session that is under way has a report, too.
 
     Try it:
@@ -39,13 +47,13 @@ def report(
     from synth_server.readers.evolution.network_features import FeatureSettings
     from synth_server.readers.log.recounted import parsed_window, recounted
     from synth_server.readers.log.rig_record import stamp
-    from synth_server.readers.report.page import write_report
+    from synth_server.report.page import write_report
 
     window_s = parsed_window(window, "--window")
     features = None if backbone == "none" else FeatureSettings(backbone=backbone, layer=layer)
     folder = out if out is not None else session.parent / "report"
     with stderr.status("drawing …"), recounted(session, window_s) as log:
-        made = write_report(log, folder, features, counted_again=window_s)
+        made = write_report(log, folder, features, counted_again=window_s, explained=explain)
     if mark := stamp(made.summary.simulated):
         stderr.print(mark, style="yellow", highlight=False, markup=False)
     for warning in made.quality.warnings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any
@@ -175,6 +174,7 @@ def thread_in(file: Path) -> Any:
     from protocols.errors import SettingsError
     from protocols.settings import validated
     from protocols.text_files import read_text
+    from synth_server.session.thread_text import thread_values
 
     try:
         text = read_text(file)
@@ -183,32 +183,6 @@ def thread_in(file: Path) -> Any:
             "the thread's file cannot be read", where=str(file), got=error
         ) from None
     return validated(ThreadSettings, thread_values(text, str(file)), where=str(file))
-
-
-def thread_values(text: str, where: str) -> dict[str, Any]:
-    """Of one thread, from TOML; see `add_thread`.
-
-    Raises:
-        SettingsError: If it is no TOML, or describes several threads.
-    """
-    from protocols.errors import SettingsError
-
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError("this is not TOML", where=where, got=error) from None
-    threads = values.get("threads")
-    if threads is None:
-        return values
-    if not isinstance(threads, list) or len(threads) != 1 or not isinstance(threads[0], dict):
-        raise SettingsError(
-            "one thread at a time",
-            where=where,
-            expected="one [[threads]]",
-            got=len(threads) if isinstance(threads, list) else threads,
-            remedy="a file for each thread that is to be added",
-        )
-    return threads[0]
 
 
 def register(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from protocols.command_line import stderr
+from synth_server.commands.recording_options import OverwriteOption
 
 WRITTEN = ("variants.*", "sensitivity.*", "parts.*", "pairs.png")
 
@@ -20,9 +21,7 @@ def variants(
         Path, typer.Argument(help="A session log of perturb or reduction; may still be under way.")
     ],
     out: Annotated[Path, typer.Option(help="Folder; made if it is not there.")] = Path("variants"),
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that are there.")
-    ] = False,
+    overwrite: OverwriteOption = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print variants.json on stdout and nothing else.")
     ] = False,

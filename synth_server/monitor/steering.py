@@ -12,7 +12,7 @@ from protocols.fields import FieldPlace
 from protocols.settings import validated
 from protocols.vocabulary import Placement
 from protocols.wire import messages as msg
-from synth_server.commands.steering import thread_values
+from synth_server.session.thread_text import thread_values
 
 
 class Steered(BaseModel):

@@ -126,6 +126,14 @@ def test_curves_grow_and_buttons_work_while_a_session_runs(
     viewer.sees_text("#notes", "p moved by 60 µm", alive)
     assert controls(lab.log)[-1] == ("annotate", "p moved by 60 µm")
 
+    for site, said in (("site-07", "records no such site"), ("site-01", "retargeted to site-01")):
+        viewer.page.keyboard.press("f")
+        viewer.page.select_option("#steer-kind", "retarget")
+        viewer.page.select_option("#steer-thread", "site-00")
+        viewer.page.fill("#steer-sites", site)
+        viewer.page.click("dialog[open] button[value=steer]")
+        viewer.sees_text("#said" if site == "site-07" else "#notes", said, alive)
+
     viewer.page.click("#stop")
     viewer.page.click("dialog[open] button:not(.danger)")
     viewer.page.keyboard.press("s")

@@ -26,8 +26,8 @@ from synth_server.readers.export.presentations_file import write_presentations
 from synth_server.readers.log.logged_session import read_session
 from synth_server.readers.log.presentations import presentation_table
 from synth_server.readers.log.session_record import read_record
-from synth_server.readers.report.page import write_report
 from synth_server.readers.summary.session_summary import summarize
+from synth_server.report.page import write_report
 from synth_server.session.log import SessionLog
 from tests.control_log import write_control_log
 

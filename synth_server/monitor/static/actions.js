@@ -1,6 +1,7 @@
 // Buttons, dialogs, keys.
 
 const element = (id) => document.getElementById(id);
+const HOLD_MS = 12000;
 let said;
 
 const press = (command, text = "") => post(`/control/${command}`, { text });
@@ -14,7 +15,7 @@ async function post(path, body) {
     });
     const answer = await response.json();
     const more = [answer.got, answer.expected && `expected: ${answer.expected}`, answer.remedy].filter(Boolean);
-    if (!response.ok) said(`${answer.what}${more.length ? ` (${more.join("; ")})` : ""}`, "bad");
+    if (!response.ok) said(`${answer.what}${more.length ? ` (${more.join("; ")})` : ""}`, "bad", HOLD_MS);
   } catch {
     said("the monitor does not answer", "bad");
   }

@@ -18,8 +18,8 @@ from protocols.fields import FieldMap, FieldPlace
 from protocols.spike_times import packed, packed_counts
 from protocols.vocabulary import Block, BlockResponses, Outcome, Placement, Role
 from protocols.wire import messages as msg
-from synth_server.readers.report.page import write_report
 from synth_server.readers.time_courses.psth_and_latency import read_course, time_courses
+from synth_server.report.page import write_report
 from synth_server.session.build import new_session
 from synth_server.session.log import SessionLog
 from synth_server.session.products import products_folder

@@ -11,7 +11,7 @@ from synth_server.readers.control.gains import summary_of
 from synth_server.readers.control.gains_table import print_learning
 from synth_server.readers.control.learning import learned
 from synth_server.readers.log.synthesised_images import ControlRecord, ControlThread
-from synth_server.readers.report.tables import learning_tables
+from synth_server.report.tables import learning_tables
 
 SITES = ("a", "b")
 

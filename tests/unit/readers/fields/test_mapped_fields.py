@@ -13,7 +13,7 @@ from protocols.vocabulary import BlockResponses, Outcome
 from synth_server.readers.export.nwb_fields import receptive_fields
 from synth_server.readers.fields.mapped_fields import fields_csv, mapped_fields
 from synth_server.readers.figures.receptive_fields import draw_fields
-from synth_server.readers.report.tables import field_tables
+from synth_server.report.tables import field_tables
 from synth_server.session.build import new_session
 from synth_server.session.products import products_folder
 from synth_server.session.recovery import verify_replay

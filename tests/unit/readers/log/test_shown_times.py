@@ -17,10 +17,10 @@ from synth_server.readers.log.evolved_thread import EvolvedThread
 from synth_server.readers.log.session_record import read_record
 from synth_server.readers.log.shown_times import Shown
 from synth_server.readers.log.synthesised_images import ControlThread
-from synth_server.readers.report.page import write_report
-from synth_server.readers.report.rig_and_timing import timing_paragraph
 from synth_server.readers.results.folder import write_result_set
 from synth_server.readers.summary.session_summary import summarize
+from synth_server.report.page import write_report
+from synth_server.report.rig_and_timing import timing_paragraph
 from synth_server.session.log import SessionLog
 from synth_server.session.recovery import LoggedImages
 from tests.playing import RIG

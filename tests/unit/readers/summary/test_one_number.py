@@ -15,11 +15,11 @@ from protocols.experiments.evolve import EvolveSettings
 from synth_server.cli import _tell_gains
 from synth_server.readers.evolution.results_document import Results, results_of
 from synth_server.readers.log.session_record import read_record
-from synth_server.readers.report.methods import methods_of
-from synth_server.readers.report.quality import Quality, quality_of
-from synth_server.readers.report.tables import evolution_table, headline
 from synth_server.readers.summary.session_list import listed_sessions
 from synth_server.readers.summary.session_summary import evolution_gains, summarize
+from synth_server.report.methods import methods_of
+from synth_server.report.quality import Quality, quality_of
+from synth_server.report.tables import evolution_table, headline
 from synth_server.session.log import SessionLog
 from tests.unit.readers.logged import logged
 

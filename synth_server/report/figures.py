@@ -158,7 +158,7 @@ def mask_figures(
     from encoders.checkpoint import load_encoder
     from synth_server.readers.figures.encoder import draw_masks
 
-    for number, path in enumerate(_last_encoders(log_path), start=1):
+    for number, path in enumerate(last_encoders(log_path), start=1):
         file = folder / f"masks-{number}"
         try:
             encoder = load_encoder(path, device="cpu").encoder
@@ -169,7 +169,7 @@ def mask_figures(
         yield Figure("Spatial masks of the encoder", caption, file)
 
 
-def _last_encoders(log_path: Path) -> list[Path]:
+def last_encoders(log_path: Path) -> list[Path]:
     """Of those for the same sites with the same settings, the one that was fitted to most images."""
     from encoders.checkpoint import read_checkpoint
 

@@ -16,15 +16,15 @@ from protocols.vocabulary import Timing
 from synth_server.readers.evolution.gains import FINAL_GENERATIONS
 from synth_server.readers.log.rig_record import RigRecord
 from synth_server.readers.log.shown_times import Shown
-from synth_server.readers.report import choices
-from synth_server.readers.report.rig_and_timing import (
+from synth_server.readers.statistics.bootstrap import N_RESAMPLES
+from synth_server.readers.statistics.significance import N_PERMUTATIONS
+from synth_server.report import choices
+from synth_server.report.rig_and_timing import (
     frame_ms_of,
     rig_paragraphs,
     timing_paragraph,
 )
-from synth_server.readers.report.words import n_of, times
-from synth_server.readers.statistics.bootstrap import N_RESAMPLES
-from synth_server.readers.statistics.significance import N_PERMUTATIONS
+from synth_server.report.words import n_of, times
 
 Settings = Mapping[str, Any]
 MAX_NAMED = 6

@@ -13,9 +13,9 @@ from synth_server.readers.control.learning import LearningSummary
 from synth_server.readers.evolution.results_document import Results
 from synth_server.readers.evolution.thread_result import ThreadResult
 from synth_server.readers.figures.paper import interval, probability
-from synth_server.readers.report.quality import Quality
 from synth_server.readers.statistics.bootstrap import Estimate
 from synth_server.readers.summary.session_summary import Summary
+from synth_server.report.quality import Quality
 
 
 class Table(NamedTuple):

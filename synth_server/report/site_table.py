@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from synth_server.readers.report.tables import Table
 from synth_server.readers.summary.sites import SiteLine
+from synth_server.report.tables import Table
 
 HEAD = (
     "site", "rate, sp/s", "baseline, sp/s", "SNR", "latency, ms", "reliability", "best window, ms",

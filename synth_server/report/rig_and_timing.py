@@ -11,7 +11,7 @@ from protocols.vocabulary import Placement, Timing
 from synth_server.readers.log.rig_in_words import part, said_of_display
 from synth_server.readers.log.rig_record import RigRecord, is_other, stamp
 from synth_server.readers.log.shown_times import Shown, Spread
-from synth_server.readers.report.words import n_of, times
+from synth_server.report.words import n_of, times
 
 AS_PLANNED_MS = 1.0
 """A measured duration that is closer to the plan is told without it."""

@@ -17,7 +17,11 @@ from synth_server.readers.evolution.results_document import Results
 from synth_server.readers.evolution.stability import warnings as drift_warnings
 from synth_server.readers.log.rig_record import SIMULATED, stamp
 from synth_server.readers.log.session_record import EvolutionRecord, read_record
-from synth_server.readers.report.figures import (
+from synth_server.readers.results.folder import write_result_set
+from synth_server.readers.summary.session_summary import Summary, summarize
+from synth_server.readers.summary.sites import read_sites
+from synth_server.report.explained import explained_figures, variants_of
+from synth_server.report.figures import (
     Figure,
     control_figures,
     evolution_figures,
@@ -27,10 +31,10 @@ from synth_server.readers.report.figures import (
     mask_figures,
     time_course_figures,
 )
-from synth_server.readers.report.methods import methods_of
-from synth_server.readers.report.quality import Quality, quality_of
-from synth_server.readers.report.site_table import site_table
-from synth_server.readers.report.tables import (
+from synth_server.report.methods import methods_of
+from synth_server.report.quality import Quality, quality_of
+from synth_server.report.site_table import site_table
+from synth_server.report.tables import (
     Table,
     clock_table,
     control_tables,
@@ -41,12 +45,10 @@ from synth_server.readers.report.tables import (
     outcome_table,
     rig_table,
 )
-from synth_server.readers.results.folder import write_result_set
-from synth_server.readers.summary.session_summary import Summary, summarize
-from synth_server.readers.summary.sites import Sites, read_sites
 from synth_server.session.log import SessionLog
 
 REPORT, FIGURES, RESULTS = "report.html", "figures", "results"
+VARIANTS, EXPLAINED = "variants", "explained"
 
 
 class Report(NamedTuple):
@@ -64,6 +66,7 @@ def write_report(
     features: FeatureSettings | None,
     *,
     counted_again: tuple[float, float] | None = None,
+    explained: bool = False,
 ) -> Report:
     """Write `report.html` and its figures, `results/` for evolutions, and `summary.json`.
 
@@ -72,6 +75,7 @@ def write_report(
         folder: Made if it is not there; files of an earlier call are written anew.
         features: Where evolved and natural images are compared; None: in pixels only.
         counted_again: The window in s, if the log is a copy with counts in another than the session's.
+        explained: Whether the page has a row for each site of the session's encoders; some seconds a site.
 
     Raises:
         LogError: If there is no log, or it is damaged.
@@ -94,16 +98,27 @@ def write_report(
     )
     sites = read_sites(log_path)
     fields = sites.fields
+    of_variants, paired = variants_of(record.started.settings, log_path, folder / VARIANTS)
     figures = (
         *field_figures(fields, folder / FIGURES, simulated=bool(summary.simulated)),
         *time_course_figures(sites, folder / FIGURES, simulated=bool(summary.simulated)),
         *_figures(record, summary, results, log_path, folder),
+        *paired,
+        *(explained_figures(log_path, folder / EXPLAINED) if explained else ()),
     )
     quality = _quality(record, log_path)
     page = folder / REPORT
+    tables = [
+        *site_table(sites.lines),
+        *field_tables(fields),
+        *([evolution_table(results)] if results else []),
+        *control_tables(summary.control),
+        *learning_tables(summary.learning),
+        *of_variants,
+    ]
     about = _about(record, summary) + _counted(counted_again)
     page.write_text(
-        _page(record, summary, results, quality, figures, sites, folder, about), "utf-8"
+        _page(record, summary, results, quality, figures, tables, folder, about), "utf-8"
     )
     return Report(page, summary, quality, figures)
 
@@ -142,30 +157,23 @@ def _page(
     results: Results | None,
     quality: Quality,
     figures: Sequence[Figure],
-    sites: Sites,
+    tables: Sequence[Table],
     folder: Path,
     about: str,
 ) -> str:
     templates = Environment(
-        loader=PackageLoader("synth_server.readers.report"),
+        loader=PackageLoader("synth_server.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    tables: list[Table] = [evolution_table(results)] if results else []
     return templates.get_template(REPORT).render(
         title=summary.session_id,
         simulated=stamp(summary.simulated),
         simulated_word=SIMULATED,
         about=about,
         numbers=headline(summary, results, quality),
-        results=[
-            *site_table(sites.lines),
-            *field_tables(sites.fields),
-            *tables,
-            *control_tables(summary.control),
-            *learning_tables(summary.learning),
-        ],
+        results=tables,
         figures=[_embedded(figure, folder) for figure in figures],
         methods=methods_of(record.started, record.at_rig, record.shown),
         warnings=quality.warnings,
@@ -205,7 +213,7 @@ def _embedded(figure: Figure, folder: Path) -> dict[str, Any]:
         "caption": figure.caption,
         "data": f"data:image/png;base64,{data}",
         "png": png.relative_to(folder).as_posix(),
-        "svg": svg.relative_to(folder).as_posix(),
+        "svg": svg.relative_to(folder).as_posix() if svg.is_file() else "",
     }
 
 

@@ -21,9 +21,9 @@ from synth_server.cli import app
 from synth_server.readers.evolution.categories import category_of, category_responses
 from synth_server.readers.figures.categories import draw_categories
 from synth_server.readers.log.evolved_thread import EvolvedThread
-from synth_server.readers.report.methods import methods_of
-from synth_server.readers.report.page import write_report
-from synth_server.readers.report.quality import quality_of
+from synth_server.report.methods import methods_of
+from synth_server.report.page import write_report
+from synth_server.report.quality import quality_of
 from synth_server.session.build import new_session
 from synth_server.synthesis.photographs import load_photographs
 from tests.playing import attach, play
