@@ -130,6 +130,18 @@ class Optimizer(Protocol):
 
 
 @runtime_checkable
+class AdoptingOptimizer(Optimizer, Protocol):
+    """An `Optimizer` that learns from codes that others proposed: ask, adopt, tell, ask …"""
+
+    def adopt(self, codes: Codes) -> None:
+        """`codes` `(population, code_dim) float32` are measured in place of those just asked for.
+
+        Some of the rows may be what `ask` returned; all of them are told then.
+        """
+        ...
+
+
+@runtime_checkable
 class Objective(Protocol):
     """Scores responses: measured counts in an evolution, predicted rates in gradient ascent."""
 
@@ -208,6 +220,23 @@ class Synthesis(Protocol):
 
     def starting_images(self, seeds: Sequence[int]) -> Images:
         """The first start that each seed draws: a random image of the same mean and contrast."""
+        ...
+
+
+class Guidance(Protocol):
+    """Improves codes by an encoder; made before the first block, so that errors are told then."""
+
+    def __call__(
+        self, encoder: Encoder, objective: PluginChoice, codes: Codes, seeds: Sequence[int]
+    ) -> Codes:
+        """Codes `(n, code_dim) float32`, as long as before, that the encoder predicts to do better.
+
+        Args:
+            encoder: Predicts rates.
+            objective: What is maximised.
+            codes: `(n, code_dim) float32`, of the generator.
+            seeds: `(n,)`, all different: of what is random about a code's way.
+        """
         ...
 
 
@@ -330,6 +359,10 @@ class Apparatus(Protocol):
 
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """The chosen recipe, for images of the size of `natural`, and of their mean and contrast."""
+        ...
+
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """How an encoder improves codes; `SettingsError` if the generator cannot be climbed."""
         ...
 
     def fields(

@@ -26,7 +26,7 @@ from protocols.experiments.rounds import (
     Goal,
     Known,
     LearningSettings,
-    from_best,
+    for_test,
     learn,
 )
 from protocols.experiments.site_choice import LEAST_FOR_RELIABILITY, BestTargets, chosen_targets
@@ -197,7 +197,7 @@ def control(settings: ControlSettings, apparatus: Apparatus, aim: Aim) -> Plan:
         logger.warning("no target is left to make images for: the thread ends without a test")
         return
     if equipment and known:
-        made = from_best(known, encoder, wanted, equipment.from_best, seeds, learning.n_best)
+        made = for_test(known, encoder, wanted, learning, equipment.from_best, seeds)
     else:
         made = synthesis(encoder, {site: goal.choice for site, goal in wanted.items()}, seeds)
     comparison = settings.comparison

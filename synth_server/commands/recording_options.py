@@ -186,9 +186,9 @@ class RecordingOptions:
 
         if self.images is None:
             return None
-        if self.images.suffix != ".npy":
+        if self.images.suffix.lower() != ".npy":
             return load_photographs(self.images, None, self.size_px)
-        pixels = np.asarray(numpy_file(self.images)[""].values)
+        pixels = np.asarray(next(iter(numpy_file(self.images).values())).values)
         check_images(pixels, where=f"--images {self.images}")
         return PhotographSet(pixels, tuple(str(i) for i in range(len(pixels))))
 

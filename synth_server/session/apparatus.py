@@ -13,6 +13,7 @@ from protocols.interfaces import (
     Encoder,
     EncoderFit,
     FieldEstimation,
+    Guidance,
     ImageGenerator,
     ImageParts,
     Inversion,
@@ -42,6 +43,10 @@ class ThreadApparatus:
     def generator(self, choice: PluginChoice) -> ImageGenerator:
         """See `Equipment.generator`."""
         return self._equipment.generator(choice)
+
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """See `Equipment.guidance`."""
+        return self._equipment.guidance(generator, n_steps)
 
     def inversion(self, generator: ImageGenerator) -> Inversion:
         """See `Equipment.inversion`."""

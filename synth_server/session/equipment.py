@@ -16,6 +16,7 @@ from protocols.interfaces import (
     Encoder,
     EncoderFit,
     FieldEstimation,
+    Guidance,
     ImageGenerator,
     ImageParts,
     Inversion,
@@ -112,6 +113,14 @@ class Equipment:
         fit = SessionFit(choice, self.products)
         self.digests[f"fit {canonical_json(choice.model_dump(mode='json')).decode()}"] = fit.digest
         return fit
+
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """How an encoder improves the generator's codes."""
+        from synth_server.session.guidance import SessionGuidance
+
+        found = SessionGuidance(generator, n_steps, self.products)
+        self.digests[f"guidance {n_steps} steps {generator.digest}"] = found.digest
+        return found
 
     def inversion(self, generator: ImageGenerator) -> Inversion:
         """How codes of `generator` are found for given images."""
