@@ -134,15 +134,15 @@ def _step(
     rows: NDArray[np.int64],
 ) -> Floats:
     """`(len(rows), n_parameters)`; what is at a bound and pushes beyond it stays."""
-    now, slope, matrix = values[rows], gradient[rows], curvature[rows].copy()
+    now, slope = values[rows], gradient[rows]
     held = ((now <= low[rows]) & (slope > 0)) | ((now >= high[rows]) & (slope < 0))
     free = ~held
-    matrix = np.where(free[:, :, None] & free[:, None, :], matrix, 0.0)
+    matrix: Floats = np.where(free[:, :, None] & free[:, None, :], curvature[rows], 0.0)
     number = np.arange(now.shape[1])
     damped = matrix[:, number, number] * (1 + damping[rows, None])
     matrix[:, number, number] = damped + np.where(held, 1.0, 1e-9 + 1e-3 * damping[rows, None])
-    step: Floats = -np.linalg.solve(matrix, (slope * free)[:, :, None])[:, :, 0]
-    return step
+    step = np.linalg.solve(matrix, -(slope * free)[:, :, None])[:, :, 0]
+    return np.asarray(step, np.float64)
 
 
 def _expanded(places: Places, problem: Problem, values: Floats) -> tuple[Floats, Floats, Floats]:
