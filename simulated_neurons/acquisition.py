@@ -49,14 +49,24 @@ class SimulatedAcquisition:
     """Counts the spikes of a `stimloop.subjects` plug-in.
 
     Every count is seeded by the session and its cue: a restarted rig measures the same.
+
+    Args:
+        settings: Whose spikes.
+        session: Whose seed.
+        subject: Instead of the plug-in that `settings` name.
     """
 
     Settings = SimulatedAcquisitionSettings
 
-    def __init__(self, settings: SimulatedAcquisitionSettings, session: SessionInfo) -> None:
+    def __init__(
+        self,
+        settings: SimulatedAcquisitionSettings,
+        session: SessionInfo,
+        subject: SimulatedPopulation | None = None,
+    ) -> None:
         self._settings = settings
         self._session = session
-        self._subject = _subject(settings.subject)
+        self._subject = _subject(settings.subject) if subject is None else subject
         self._latency_s = _latency_s(settings.latency_ms, self._subject)
         self._block: Block | None = None
         self._known: dict[str, NDArray[np.float64]] = {}

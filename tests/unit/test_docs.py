@@ -46,11 +46,11 @@ from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
-from synth_server.readers.log.synthesised_images import gains, learning
-from synth_server.readers.log.session_record import stability
+from synth_server.readers.control import gains, learning
+from synth_server.readers.evolution import stability
 from synth_server.readers.export.nwb_subject import SubjectSettings
 from synth_server.readers.statistics.bootstrap import N_RESAMPLES, Estimate
-from synth_server.readers.summary.session_summary import session_summary as summary
+from synth_server.readers.summary import session_summary as summary
 from synth_server.session.apparatus import ThreadApparatus
 from synth_server.session.build import new_session, resolved
 from synth_server.session.conductor import Conductor
