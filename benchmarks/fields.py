@@ -29,7 +29,7 @@ from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.experiments.textures import textures
 from protocols.fields import EstimateSettings, FieldMap, FieldShowings
 from protocols.vocabulary import Images, Placement, Rates, Stimulus
-from synth_server.readers.fields import mapped_fields
+from synth_server.readers.fields.mapped_fields import mapped_fields
 from synth_server.receptive_fields.estimating import estimate_fields
 from synth_server.session.log import SessionLog
 

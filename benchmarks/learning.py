@@ -41,7 +41,8 @@ from protocols.digests import array_digest
 from protocols.experiments.rounds import round_of
 from protocols.seeds import random_stream
 from protocols.vocabulary import Block, BlockResponses, Images, Outcome, Role
-from synth_server.session.build import Equipment, ThreadApparatus
+from synth_server.session.apparatus import ThreadApparatus
+from synth_server.session.equipment import Equipment
 from synth_server.session.products import Products
 
 N_IMAGES = 1200

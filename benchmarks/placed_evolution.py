@@ -20,9 +20,9 @@ from benchmarks.results import table, write_section
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.fields import FieldMap, FieldPlace
 from protocols.vocabulary import Placement
-from synth_server.readers.fields import mapped_fields
-from synth_server.readers.figure import INK
-from synth_server.readers.summary import read_record
+from synth_server.readers.fields.mapped_fields import mapped_fields
+from synth_server.readers.figures.style import INK
+from synth_server.readers.log.session_record import read_record
 from synth_server.session.products import products_folder
 
 TRUE = (6.0, 4.0, 1.0)

@@ -7,7 +7,7 @@ called with its own frozen `Settings` first, then with what its group is given; 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,15 @@ from protocols.vocabulary import (
     Rates,
 )
 
+if TYPE_CHECKING:
+    from protocols.steering import Steering
+
 Plan: TypeAlias = Generator[Block, BlockResponses, None]
 """An experiment: yields blocks, is sent the responses to each.
 
-It must be a deterministic function of settings, seed and responses: a live session, a dry run, a
-replay and a recovery are the same plan, driven by a rig, by simulated neurons or by the log.
+It must be a deterministic function of settings, seed and responses, which bring what people told it: a
+live session, a dry run, a replay and a recovery are the same plan, driven by a rig, by simulated neurons
+or by the log.
 """
 
 
@@ -258,8 +262,22 @@ class ImageParts(Protocol):
         ...
 
 
+class LoggedPopulation(NamedTuple):
+    """The last generation of an earlier evolution."""
+
+    thread: str
+    codes: Codes
+    """`(population, code_dim)`."""
+    generator_digest: str
+
+
 class Apparatus(Protocol):
     """What the server puts at a plan's disposal; one for each thread."""
+
+    @property
+    def steering(self) -> Steering:
+        """What people told the thread while it ran."""
+        ...
 
     def generator(self, choice: PluginChoice) -> ImageGenerator: ...
 
@@ -286,12 +304,22 @@ class Apparatus(Protocol):
         """The blocks of an earlier session's log, images included, in order."""
         ...
 
+    def logged_population(self, session: str, thread: str) -> LoggedPopulation:
+        """The last answered generation of an earlier session's evolution; "": the thread's namesake."""
+        ...
+
     def encoder(self, file: str) -> Encoder:
         """The encoder in a file of `synth-server fit`."""
         ...
 
     def encoder_fit(self, choice: PluginChoice) -> EncoderFit:
         """The chosen way to fit encoders."""
+        ...
+
+    def encoder_of_sessions(
+        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+    ) -> Encoder:
+        """An encoder fitted to the logs of earlier days, joined; see `synth-server fit`."""
         ...
 
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
@@ -310,6 +338,13 @@ class Apparatus(Protocol):
 
     def image_parts(self) -> ImageParts:
         """Parts of images by attribution."""
+        ...
+
+    def publish(self, name: str, text: str) -> None:
+        """Leave a text among the session's products, for people and other programs.
+
+        The first thread's is called `name`; another's has its name in it: `check-THREAD.json`.
+        """
         ...
 
     def random_stream(self, purpose: str) -> np.random.Generator:

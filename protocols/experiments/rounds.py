@@ -10,7 +10,7 @@ Which did best is not told by noisy counts alone: the best of many is good by lu
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -29,6 +29,7 @@ from protocols.interfaces import (
     SyntheticImages,
 )
 from protocols.settings import Frozen, ObjectiveChoice, PluginChoice
+from protocols.steering import Steering
 from protocols.vocabulary import Block, BlockResponses, Images, Role, Timing
 
 LABEL = "round"
@@ -80,6 +81,7 @@ class Equipment(NamedTuple):
     from_best: Synthesis
     seeds: np.random.Generator
     order: np.random.Generator
+    steering: Steering
 
     @classmethod
     def of(
@@ -92,6 +94,7 @@ class Equipment(NamedTuple):
             apparatus.synthesis(settings.from_best, natural),
             apparatus.random_stream("round seeds"),
             apparatus.random_stream("round order"),
+            apparatus.steering,
         )
 
 
@@ -190,14 +193,21 @@ def shrunk(
 def learn(
     known: Known,
     encoder: Encoder,
-    goals: Mapping[str, Goal],
+    goals_now: Callable[[], Mapping[str, Goal]],
     settings: LearningSettings,
     equipment: Equipment,
     role: Role,
     timing: Timing,
 ) -> Generator[Block, BlockResponses, Encoder]:
-    """All rounds; what they showed is put into `known`, what they learned is returned."""
+    """All rounds; what they showed is put into `known`, what they learned is returned.
+
+    They end early when the thread is told to finish, or when nobody is left to make images for.
+    """
+    steering = equipment.steering
     for number in range(1, settings.rounds + 1):
+        goals = goals_now()
+        if steering.finishing or not goals:
+            break
         stimuli = _made(known, encoder, goals, settings, equipment, role, number)
         measured = yield from passes(
             stimuli,
@@ -206,10 +216,14 @@ def learn(
             equipment.order,
             timing,
             label=f"{LABEL} {number}, repetition",
+            enough=lambda _: steering.finishing,
+            wanted=steering.is_wanted,
         )
         known.add(stimuli, measured)
-        emphasis = known.emphasis(settings.emphasis)
-        encoder = equipment.fit(known.images, known.rates, known.site_ids, emphasis)
+        kept = [n for n, site in enumerate(known.site_ids) if site not in steering.dropped]
+        emphasis = known.emphasis(settings.emphasis)[kept]
+        names = tuple(known.site_ids[n] for n in kept)
+        encoder = equipment.fit(known.images, known.rates[kept], names, emphasis)
     return encoder
 
 

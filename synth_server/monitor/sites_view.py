@@ -12,8 +12,8 @@ from protocols.fields import FieldMap, SiteField
 from protocols.rig_description import Edges
 from protocols.settings import Frozen
 from protocols.vocabulary import Placement
-from synth_server.readers.time_course import BIN_MS, Course
-from synth_server.readers.windows.site_table import SiteLine, read_sites
+from synth_server.readers.summary.sites import SiteLine, read_sites
+from synth_server.readers.time_courses.psth_and_latency import BIN_MS, Course
 
 RASTER_ROWS = 60
 """Showings in a raster, spread over the session."""

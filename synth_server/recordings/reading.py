@@ -63,7 +63,7 @@ def read_responses(path: Path, wanted: Wanted) -> Measured:
 
             return measured_nwb(path, wanted)
         case "session":
-            from synth_server.readers.windows.recounted import recounted
+            from synth_server.readers.log.recounted import recounted
             from synth_server.recordings.session_log import measured_session
 
             with recounted(path, wanted.window_s) as log:

@@ -22,6 +22,7 @@ from encoders.checkpoint import (
     Provenance,
     Split,
     encoder_digest,
+    image_marks,
     load_encoder,
     read_checkpoint,
     save_encoder,
@@ -168,6 +169,7 @@ class SessionFit:
             settings=self.settings,
             candidates=found.candidates,
             natural=found.natural,
+            trained_on=image_marks(recording.images),
             notes="fitted within a session",
         )
         save_encoder(path, found.encoder, about)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from protocols.documents import ThreadSettings
@@ -14,6 +15,7 @@ from protocols.experiments.site_choice import BestTargets
 from protocols.settings import validated
 from protocols.vocabulary import Timing
 
+logger = logging.getLogger(__name__)
 CONTROL = ("stretch", "one_hot_population")
 LONG_MINUTES = 60.0
 """A session of more is warned of."""
@@ -100,9 +102,12 @@ def _of_control(settings: ControlSettings, n_sites: int) -> int:
     n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
     n_test = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
     mapped = 0 if settings.candidates is not None else settings.mapping.repetitions
-    taught = learning.rounds if settings.encoder is None else 0
+    taught = 0 if settings.has_encoder else learning.rounds
+    check = settings.check
+    n_checked = check.repetitions * min(check.n_images, settings.n_images) if check else 0
     return (
-        mapped * settings.n_images
+        n_checked
+        + mapped * settings.n_images
         + taught * learning.repetitions * n_targets * learning.n_images
         + comparison.repetitions * n_test
     )
@@ -123,3 +128,16 @@ def said(threads: Sequence[ThreadSettings], n_sites: int) -> tuple[str, bool]:
     if unknown:
         text += f"; besides {', '.join(unknown)}, which cannot be said beforehand"
     return text, minutes > LONG_MINUTES
+
+
+def tell_length(session_id: str, threads: Iterable[ThreadSettings], n_sites: int) -> None:
+    """Say in the server's output how much will be shown, before the first image is."""
+    text, is_long = said(tuple(threads), n_sites)
+    if is_long:
+        logger.warning(
+            "session %s: %s. Fewer targets (targets = { best = 12 }), seeds or repetitions make it shorter",
+            session_id,
+            text,
+        )
+    elif text:
+        logger.info("session %s: %s", session_id, text)

@@ -17,11 +17,17 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 LIBRARIES = (
-    "matplotlib.backends.backend_agg",
+    "fastapi",
+    "jinja2",
+    "matplotlib.pyplot",
+    "plotly.graph_objects",
     "pydantic",
     "scipy.stats",
+    "skimage",
+    "sklearn",
     "torch",
     "torchvision",
+    "uvicorn",
     "zmq",
     "synth_server.dry_run",
     "synth_server.serve",

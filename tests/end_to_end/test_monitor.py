@@ -18,7 +18,8 @@ import zmq
 
 from protocols.documents import EventKind, SessionSettings
 from protocols.vocabulary import Role
-from synth_server.readers.summary import read_record, summarize
+from synth_server.readers.log.session_record import read_record
+from synth_server.readers.summary.session_summary import summarize
 from tests.control_log import write_control_log
 from tests.end_to_end.browser import Viewer, address, chromium, monitor, start_monitor
 from tests.end_to_end.processes import (
@@ -124,6 +125,14 @@ def test_curves_grow_and_buttons_work_while_a_session_runs(
     viewer.page.keyboard.press("Enter")
     viewer.sees_text("#notes", "p moved by 60 µm", alive)
     assert controls(lab.log)[-1] == ("annotate", "p moved by 60 µm")
+
+    for site, said in (("site-07", "records no such site"), ("site-01", "retargeted to site-01")):
+        viewer.page.keyboard.press("f")
+        viewer.page.select_option("#steer-kind", "retarget")
+        viewer.page.select_option("#steer-thread", "site-00")
+        viewer.page.fill("#steer-sites", site)
+        viewer.page.click("dialog[open] button[value=steer]")
+        viewer.sees_text("#said" if site == "site-07" else "#notes", said, alive)
 
     viewer.page.click("#stop")
     viewer.page.click("dialog[open] button:not(.danger)")
@@ -277,7 +286,7 @@ def test_it_fits_its_window_in_both_themes(
             ".filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth).map((e) => e.textContent)"
         )
         assert cut == []
-        viewer.page.keyboard.press("f")
+        viewer.page.keyboard.press("v")
         viewer.sees(lambda v=viewer: v.page.is_visible("#panel-course.has-data"), "a time course")
         assert viewer.page.locator("#sites-rows tr").count() == 2
         assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size[0]

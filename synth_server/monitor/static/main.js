@@ -40,7 +40,13 @@ document.addEventListener("visibilitychange", () => {
   else if (source?.readyState === EventSource.CLOSED) connect();
 });
 
-function say(text, level = "") {
+let heldUntil = 0;
+
+// What a button was answered stays for a while; only something worse replaces it.
+function say(text, level = "", hold_ms = 0) {
+  const now = performance.now();
+  if (!hold_ms && now < heldUntil && level !== "bad") return;
+  heldUntil = hold_ms ? now + hold_ms : 0;
   const node = element("said");
   node.textContent = text;
   node.title = text;

@@ -11,12 +11,12 @@ from protocols.errors import DataError, SettingsError
 from protocols.spike_times import counts_in
 from simulated_neurons.spiking import latencies
 from synth_server.monitor.sites_view import SitesView
-from synth_server.readers.report.report import write_report
-from synth_server.readers.time_course import read_course, time_courses
-from synth_server.readers.windows.recounted import parsed_window, recounted
-from synth_server.readers.windows.site_table import read_sites
+from synth_server.readers.log.recounted import parsed_window, recounted
+from synth_server.readers.summary.sites import read_sites
+from synth_server.readers.time_courses.psth_and_latency import read_course, time_courses
 from synth_server.recordings.measured import Wanted
 from synth_server.recordings.reading import read_responses
+from synth_server.report.page import write_report
 from synth_server.session.log import SessionLog, verify_chain
 
 SITES = ("site-00", "site-01")

@@ -9,7 +9,8 @@ from encoders.backbones.one_thread import one_thread
 from encoders.checkpoint import read_checkpoint
 from protocols.errors import SettingsError
 from protocols.settings import PluginChoice
-from synth_server.readers.summary import read_record, summarize
+from synth_server.readers.log.session_record import read_record
+from synth_server.readers.summary.session_summary import summarize
 from synth_server.session import encoders
 from synth_server.session.build import new_session
 from synth_server.session.encoders import SessionFit, SessionSynthesis
