@@ -15,14 +15,7 @@ from pydantic import Field
 
 from protocols.fields import EstimateSettings, FieldMap, FieldShowings
 from protocols.settings import Frozen, PluginChoice
-from protocols.vocabulary import (
-    Block,
-    BlockResponses,
-    Codes,
-    Images,
-    Placement,
-    Rates,
-)
+from protocols.vocabulary import Block, BlockResponses, Codes, Images, Rates
 
 if TYPE_CHECKING:
     from protocols.image_changes import ImageParts, Perturbation
@@ -362,13 +355,4 @@ class SimulatedPopulation(Protocol):
 
     def rates(self, images: Images) -> Rates:
         """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s; a row depends on no other row."""
-        ...
-
-
-@runtime_checkable
-class PlacedPopulation(SimulatedPopulation, Protocol):
-    """Ground truth that sees the screen, and not just the image on it."""
-
-    def rates_on_screen(self, images: Images, places: Sequence[Placement]) -> Rates:
-        """`(n, h, w, 3) uint8`, each at its place on gray → `(n, n_sites)` spikes/s."""
         ...
