@@ -396,7 +396,7 @@ class Moody:
 
 @pytest.mark.parametrize("said", [[1.0], [1, 2, 3], [[1], [2, 3]], [1, float("nan")], "no", {}])
 def test_a_function_that_has_counted_and_then_says_nonsense_is_one_that_fails(said, monkeypatch):
-    monkeypatch.setattr(python_callable.PythonCallable, "_revive", lambda self, ask: None)  # noqa: ARG005
+    monkeypatch.setattr(python_callable.PythonCallable, "_revive", lambda self, ask: None)
     settings = python_callable.PythonCallable.Settings(
         function=f"{__name__}:Moody", options={}, sites=("a", "b")
     )
