@@ -197,7 +197,7 @@ def _dims_told(others: Mapping[str, Variable], n_axes: int) -> tuple[str, ...]:
 def _record_table(records: NDArray[np.generic]) -> Any:
     """Records as a table: each field a column, of words, numbers or vectors."""
     names = records.dtype.names or ()
-    flat = records.ravel()
+    flat: Any = records.ravel()
     return pandas().DataFrame({name: [_cell(each) for each in flat[name]] for name in names})
 
 

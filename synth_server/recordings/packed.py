@@ -11,10 +11,11 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from protocols.errors import DataError
 
-MAGIC = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+MAGIC: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 PACKED_ENDS = frozenset({".gz", ".bz2", ".xz"})
 READ_ENDS = frozenset(
     {".npy", ".mat", ".csv", ".tsv", ".txt", ".parquet", ".h5", ".hdf5", ".nc", ".nwb"}
@@ -56,9 +57,9 @@ def unpacked(path: Path) -> Iterator[Path]:
         yield inside
 
 
-def _copy(source: object, target: Path) -> None:
+def _copy(source: Any, target: Path) -> None:
     with target.open("wb") as out:
-        shutil.copyfileobj(source, out)  # type: ignore[misc]
+        shutil.copyfileobj(source, out)
 
 
 def _only_member(path: Path) -> str | None:
