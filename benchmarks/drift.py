@@ -21,7 +21,8 @@ from protocols.documents import SessionSettings, ThreadSettings
 from protocols.experiments.normalisation import NormalisationSettings, Normaliser
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Role
-from synth_server.session.build import Equipment, build_plans, resolved
+from synth_server.session.build import build_plans, resolved
+from synth_server.session.equipment import Equipment
 
 N_SITES, N_GENERATIONS, ENDS = 12, 60, 10
 WINDOW_S = 0.1

@@ -18,7 +18,8 @@ from protocols.documents import SessionSettings, ThreadSettings
 from protocols.interfaces import SessionInfo
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Counts, Role
-from synth_server.session.build import Equipment, build_plans, resolved
+from synth_server.session.build import build_plans, resolved
+from synth_server.session.equipment import Equipment
 
 POPULATION_SEEDS = (1, 2)
 N_SITES = 6

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.encoder_data import recording_or_leave
+from benchmarks.keeping import Kept
 from benchmarks.results import table, write_section
 from benchmarks.transfer import DEVELOPED, REPORTED
 from benchmarks.twins import IMAGE_PX, SESSION, Twin, TwinPopulation, data_folder, seen_by_twin
@@ -104,7 +104,7 @@ def main() -> None:
     torch.set_num_threads(1)
     units = REPORTED if chosen.neurons == "reported" else DEVELOPED
     subjects = _subjects(chosen.cache, units)
-    kept = _Kept(chosen.kept)
+    kept = Kept(chosen.kept)
     rows = {}
     for name, condition in conditions().items():
         names = [f"{name}|{unit}|{chosen.seed}" for unit in subjects]
@@ -112,7 +112,10 @@ def main() -> None:
             continue
         rows[name] = np.array(
             [
-                kept.or_made(f"{name}|{unit}|{chosen.seed}", condition, subject, unit, chosen.seed)
+                kept.or_made(
+                    f"{name}|{unit}|{chosen.seed}",
+                    partial(evolve, condition, subject, unit, chosen.seed),
+                )
                 for unit, subject in subjects.items()
             ]
         )
@@ -179,28 +182,6 @@ def _made(condition: Condition, unit: int, seed: int) -> tuple[ImageGenerator, O
         random_stream(seed, "optimizer", unit),
     )
     return generator, optimizer
-
-
-class _Kept:
-    """Results by name, in a file of JSON lines where one is given."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        lines = path.read_text().splitlines() if path and path.is_file() else []
-        self._known: dict[str, list[float]] = dict(json.loads(line) for line in lines)
-
-    def has(self, names: Sequence[str]) -> bool:
-        return all(name in self._known for name in names)
-
-    def or_made(
-        self, name: str, condition: Condition, subject: Subject, unit: int, seed: int
-    ) -> list[float]:
-        if name not in self._known:
-            self._known[name] = list(evolve(condition, subject, unit, seed))
-            if self._path:
-                with self._path.open("a") as file:
-                    file.write(json.dumps([name, self._known[name]]) + "\n")
-        return self._known[name]
 
 
 def _subjects(cache: Path, units: tuple[int, ...]) -> dict[int, Subject]:

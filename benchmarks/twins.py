@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from encoders.backbones import pixels_of
@@ -74,6 +75,13 @@ class TwinPopulation:
     def twin(self, number: int) -> Twin:
         """The n-th twin itself."""
         return self._twins[number]
+
+    @torch.no_grad()
+    def rates_of(self, number: int, images: Images) -> NDArray[np.float64]:
+        """`(n, 112, 112, 3) uint8` → `(n,)`: z-scores of the n-th twin alone."""
+        values = seen_by_twin(pixels_of(images, torch.device("cpu")))
+        rows = [self._twins[number](batch)[:, 0] for batch in torch.split(values, 16)]
+        return torch.cat(rows).numpy().astype(np.float64)
 
     @torch.no_grad()
     def rates(self, images: Images) -> Rates:

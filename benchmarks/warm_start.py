@@ -22,7 +22,8 @@ from protocols import plugins
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Role
-from synth_server.session.build import Equipment, build_plans, resolved
+from synth_server.session.build import build_plans, resolved
+from synth_server.session.equipment import Equipment
 from synth_server.session.products import Products
 from synth_server.synthesis.photographs import load_photographs
 

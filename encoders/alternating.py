@@ -9,6 +9,7 @@ mask is λ_s Σ V²: what is left are two plain ridge regressions.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -100,8 +101,9 @@ def _alternate(
     return v, mixing, bias
 
 
+@lru_cache(maxsize=8)
 def _whitening(height: int, width: int, smoothness: float) -> Tensor:
-    """P^-½ of a map's places, `(h·w, h·w)`, symmetric."""
+    """P^-½ of a map's places, `(h·w, h·w)`, symmetric; one for all fits to maps of this size."""
     places = height * width
     rough = laplacian(torch.eye(places, dtype=torch.float64).reshape(-1, height, width))
     penalty = torch.eye(places, dtype=torch.float64) + smoothness * (

@@ -12,7 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -28,12 +30,15 @@ from encoders.two_stage import Readout
 from encoders.units import UnitsEncoder, units_encoder
 from encoders.units_name import PREFIX, names_units
 from encoders.validation import Scores
-from protocols.digests import document_digest
+from protocols.digests import document_digest, image_id
 from protocols.errors import DataError
 from protocols.replacing import replace_file
 from protocols.settings import Frozen
+from protocols.vocabulary import Images
 
 CHECKPOINT_VERSION = 1
+MARK = 16
+"""Digits of an image's hash that tell it from others."""
 PACKAGES = ("stimloop", "torch", "torchvision", "numpy", "safetensors")
 
 
@@ -50,6 +55,11 @@ class Split(Frozen):
 
     train: tuple[int, ...] = ()
     held_out: tuple[int, ...] = ()
+
+
+def image_marks(images: Images) -> tuple[str, ...]:
+    """The first digits of each image's hash, whatever recording it is part of."""
+    return tuple(image_id(image)[:MARK] for image in images)
 
 
 class Provenance(Frozen):
@@ -69,7 +79,16 @@ class Provenance(Frozen):
     scores: Scores | None = Field(
         default=None, description="on held-out images, of the fit to `split.train` alone"
     )
+    trained_on: tuple[str, ...] = Field(
+        default=(), description="marks of the images behind the weights; none: not known"
+    )
     notes: str = ""
+
+    def has_seen(self, images: Images) -> NDArray[np.bool_] | None:
+        """Which of these images are behind the weights, `(n,)`; None if the file does not say."""
+        if not self.trained_on:
+            return None
+        return np.isin(image_marks(images), self.trained_on)
 
     @property
     def n_trained(self) -> int:

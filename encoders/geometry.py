@@ -17,7 +17,6 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from protocols.errors import DataError
 
@@ -122,6 +121,8 @@ def rsa(first: Floats, second: Floats, measure: Measure = "spearman") -> float:
     """
     _check_alike(first.shape, second.shape)
     if measure == "spearman":
+        from scipy.stats import rankdata  # importing scipy.stats takes a second: once it is needed
+
         first, second = rankdata(first), rankdata(second)
     elif measure != "pearson":
         raise DataError("no such comparison of RDMs", expected="spearman, pearson", got=measure)

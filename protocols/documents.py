@@ -29,6 +29,7 @@ class EventKind(StrEnum):
     RESPONSES_RECEIVED = "responses_received"
     RIG_ATTACHED = "rig_attached"
     CONTROL = "control"
+    AMENDED = "amended"
     SERVER_RESUMED = "server_resumed"
     SESSION_ENDED = "session_ended"
 

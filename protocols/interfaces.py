@@ -7,7 +7,7 @@ called with its own frozen `Settings` first, then with what its group is given; 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +15,17 @@ from pydantic import Field
 
 from protocols.fields import EstimateSettings, FieldMap, FieldShowings
 from protocols.settings import Frozen, PluginChoice
-from protocols.vocabulary import (
-    Block,
-    BlockResponses,
-    Codes,
-    Images,
-    Placement,
-    Rates,
-)
+from protocols.vocabulary import Block, BlockResponses, Codes, Images, Rates
+
+if TYPE_CHECKING:
+    from protocols.steering import Steering
 
 Plan: TypeAlias = Generator[Block, BlockResponses, None]
 """An experiment: yields blocks, is sent the responses to each.
 
-It must be a deterministic function of settings, seed and responses: a live session, a dry run, a
-replay and a recovery are the same plan, driven by a rig, by simulated neurons or by the log.
+It must be a deterministic function of settings, seed and responses, which bring what people told it: a
+live session, a dry run, a replay and a recovery are the same plan, driven by a rig, by simulated neurons
+or by the log.
 """
 
 
@@ -126,6 +123,18 @@ class Optimizer(Protocol):
 
 
 @runtime_checkable
+class AdoptingOptimizer(Optimizer, Protocol):
+    """An `Optimizer` that learns from codes that others proposed: ask, adopt, tell, ask …"""
+
+    def adopt(self, codes: Codes) -> None:
+        """`codes` `(population, code_dim) float32` are measured in place of those just asked for.
+
+        Some of the rows may be what `ask` returned; all of them are told then.
+        """
+        ...
+
+
+@runtime_checkable
 class Objective(Protocol):
     """Scores responses: measured counts in an evolution, predicted rates in gradient ascent."""
 
@@ -207,6 +216,23 @@ class Synthesis(Protocol):
         ...
 
 
+class Guidance(Protocol):
+    """Improves codes by an encoder; made before the first block, so that errors are told then."""
+
+    def __call__(
+        self, encoder: Encoder, objective: PluginChoice, codes: Codes, seeds: Sequence[int]
+    ) -> Codes:
+        """Codes `(n, code_dim) float32`, as long as before, that the encoder predicts to do better.
+
+        Args:
+            encoder: Predicts rates.
+            objective: What is maximised.
+            codes: `(n, code_dim) float32`, of the generator.
+            seeds: `(n,)`, all different: of what is random about a code's way.
+        """
+        ...
+
+
 class FieldEstimation(Protocol):
     """Estimates receptive fields; made before the first block, so that wrong settings are told then."""
 
@@ -258,8 +284,22 @@ class ImageParts(Protocol):
         ...
 
 
+class LoggedPopulation(NamedTuple):
+    """The last generation of an earlier evolution."""
+
+    thread: str
+    codes: Codes
+    """`(population, code_dim)`."""
+    generator_digest: str
+
+
 class Apparatus(Protocol):
     """What the server puts at a plan's disposal; one for each thread."""
+
+    @property
+    def steering(self) -> Steering:
+        """What people told the thread while it ran."""
+        ...
 
     def generator(self, choice: PluginChoice) -> ImageGenerator: ...
 
@@ -286,6 +326,10 @@ class Apparatus(Protocol):
         """The blocks of an earlier session's log, images included, in order."""
         ...
 
+    def logged_population(self, session: str, thread: str) -> LoggedPopulation:
+        """The last answered generation of an earlier session's evolution; "": the thread's namesake."""
+        ...
+
     def encoder(self, file: str) -> Encoder:
         """The encoder in a file of `synth-server fit`."""
         ...
@@ -294,8 +338,24 @@ class Apparatus(Protocol):
         """The chosen way to fit encoders."""
         ...
 
+    def encoder_of_sessions(
+        self,
+        choice: PluginChoice,
+        sessions: Sequence[str],
+        window_s: tuple[float, float] | None,
+    ) -> Encoder:
+        """An encoder fitted to the logs of earlier days, joined; see `synth-server fit`.
+
+        `window_s` is that in which spikes are counted today; None: days may differ.
+        """
+        ...
+
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """The chosen recipe, for images of the size of `natural`, and of their mean and contrast."""
+        ...
+
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """How an encoder improves codes; `SettingsError` if the generator cannot be climbed."""
         ...
 
     def fields(
@@ -312,6 +372,13 @@ class Apparatus(Protocol):
         """Parts of images by attribution."""
         ...
 
+    def publish(self, name: str, text: str) -> None:
+        """Leave a text among the session's products, for people and other programs.
+
+        The first thread's is called `name`; another's has its name in it: `check-THREAD.json`.
+        """
+        ...
+
     def random_stream(self, purpose: str) -> np.random.Generator:
         """The thread's own random stream for `purpose`."""
         ...
@@ -326,13 +393,4 @@ class SimulatedPopulation(Protocol):
 
     def rates(self, images: Images) -> Rates:
         """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s; a row depends on no other row."""
-        ...
-
-
-@runtime_checkable
-class PlacedPopulation(SimulatedPopulation, Protocol):
-    """Ground truth that sees the screen, and not just the image on it."""
-
-    def rates_on_screen(self, images: Images, places: Sequence[Placement]) -> Rates:
-        """`(n, h, w, 3) uint8`, each at its place on gray → `(n, n_sites)` spikes/s."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -32,7 +33,7 @@ def entry(group: str, name: str) -> EntryPoint:
     Raises:
         PluginError: If no installed distribution offers it; the message lists those that are.
     """
-    found = {point.name: point for point in entry_points(group=group)}
+    found = _installed(group)
     if name not in found:
         raise PluginError(
             f"no plug-in {name!r} in group {group}",
@@ -45,7 +46,18 @@ def entry(group: str, name: str) -> EntryPoint:
 
 def names(group: str) -> tuple[str, ...]:
     """Names of the installed plug-ins of `group`, sorted."""
-    return tuple(sorted({point.name for point in entry_points(group=group)}))
+    return tuple(sorted(_installed(group)))
+
+
+def _installed(group: str) -> dict[str, EntryPoint]:
+    return _all_installed().get(group, {})
+
+
+@cache
+def _all_installed() -> dict[str, dict[str, EntryPoint]]:
+    """Group → name → entry point, of all distributions; once a process, since it takes some 0.1 s."""
+    points = entry_points()
+    return {group: {point.name: point for point in points.select(group=group)} for group in GROUPS}
 
 
 def load(group: str, name: str) -> Any:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import (
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     SkipValidation,
     model_serializer,
@@ -20,6 +21,9 @@ from protocols.digests import array_digest, document_digest
 from protocols.errors import DataError
 from protocols.settings import Frozen
 from protocols.spike_times import PackedTimes, Ticks, packed_counts, unpacked
+
+if TYPE_CHECKING:
+    from protocols.amendments import Amendment
 
 Digest: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 StimulusId: TypeAlias = Digest
@@ -144,6 +148,18 @@ class BlockResponses(Frozen):
     arrays: SkipValidation[Mapping[str, NDArray[Any]]] = Field(
         default_factory=dict, exclude=True, repr=False
     )
+    _amendments: tuple[Amendment, ...] = PrivateAttr(default=())
+
+    @property
+    def amendments(self) -> tuple[Amendment, ...]:
+        """What people told the thread before these responses came; the conductor hands it on."""
+        return self._amendments
+
+    def with_amendments(self, amendments: Sequence[Amendment]) -> BlockResponses:
+        """The same, with what the thread is told; no part of the document."""
+        told = self.model_copy()
+        told._amendments = tuple(amendments)
+        return told
 
     @model_serializer(mode="wrap")
     def _without_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -34,8 +34,8 @@ def decoded(content: bytes) -> str:
     for mark, encoding in MARKS:
         if content.startswith(mark):
             return _lines(content.decode(encoding))
-    if (encoding := _unmarked(content)) is not None:
-        return _lines(content.decode(encoding))
+    if (guessed := _unmarked(content)) is not None:
+        return _lines(content.decode(guessed))
     try:
         return _lines(content.decode("utf-8"))
     except UnicodeDecodeError:

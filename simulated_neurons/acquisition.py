@@ -10,7 +10,8 @@ from pydantic import Field
 
 from protocols import plugins
 from protocols.errors import PluginError, RecorderGap, RigError
-from protocols.interfaces import PlacedPopulation, SessionInfo, SimulatedPopulation
+from protocols.interfaces import SessionInfo, SimulatedPopulation
+from protocols.placed_population import PlacedPopulation
 from protocols.rig_interfaces import Display, Measurement
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
@@ -36,8 +37,10 @@ class SimulatedAcquisitionSettings(Frozen):
     subject: PluginChoice = PluginChoice(name="v4_like")
     noise: Noise = "poisson"
     fano: float = Field(default=1.5, ge=1, le=20, description="variance / mean if overdispersed")
-    latency_ms: Latencies = Field(default=70, description="from onset to response, or [low, high]")
-    transient: float = Field(default=0, ge=0, le=1.5, description="first 40 ms above the mean")
+    latency_ms: Latencies = Field(
+        default=(50, 110), description="onset to response, of all; or range"
+    )
+    transient: float = Field(default=0.8, ge=0, le=1.5, description="first 40 ms above the mean")
     baseline_rate: float = Field(default=2, ge=0, le=1000, description="spikes/s without an image")
     drift: float = Field(default=0, ge=0, lt=1, description="slow gain change: 1 ± drift")
     drop_rate: float = Field(default=0, ge=0, le=1, description="presentations the recorder loses")
@@ -47,14 +50,24 @@ class SimulatedAcquisition:
     """Counts the spikes of a `stimloop.subjects` plug-in.
 
     Every count is seeded by the session and its cue: a restarted rig measures the same.
+
+    Args:
+        settings: Whose spikes.
+        session: Whose seed.
+        subject: Instead of the plug-in that `settings` name.
     """
 
     Settings = SimulatedAcquisitionSettings
 
-    def __init__(self, settings: SimulatedAcquisitionSettings, session: SessionInfo) -> None:
+    def __init__(
+        self,
+        settings: SimulatedAcquisitionSettings,
+        session: SessionInfo,
+        subject: SimulatedPopulation | None = None,
+    ) -> None:
         self._settings = settings
         self._session = session
-        self._subject = _subject(settings.subject)
+        self._subject = _subject(settings.subject) if subject is None else subject
         self._latency_s = _latency_s(settings.latency_ms, self._subject)
         self._block: Block | None = None
         self._known: dict[str, NDArray[np.float64]] = {}
@@ -112,16 +125,17 @@ class SimulatedAcquisition:
         """
         block = self._staged_block(cue)
         settings = self._settings
-        if self._stream("drop", cue).random() < settings.drop_rate:
+        if settings.drop_rate and self._stream("drop", cue).random() < settings.drop_rate:
             raise RecorderGap(
                 "the simulated recorder lost this presentation",
                 where=cue.in_words,
                 got=f"drop_rate = {settings.drop_rate}",
                 remedy="show it again",
             )
+        gain = self._gain(cue, block)
         drive = Drive(
-            rates=self._known[cue.stimulus_id] * self._gain(cue, block),
-            baseline=settings.baseline_rate * self._gain(cue, block),
+            rates=self._known[cue.stimulus_id] * gain,
+            baseline=settings.baseline_rate * gain,
             on_s=block.timing.on_ms / 1000,
             latency_s=self._latency_s,
             transient=settings.transient,

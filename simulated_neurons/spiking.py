@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -24,14 +23,6 @@ DRIFT_PERIODS = (61.0, 23.0, 7.0)
 """Blocks. About an hour, twenty and seven minutes at a minute a block."""
 
 
-class Piece(NamedTuple):
-    """`[start, stop)` s after the onset, and the rate there in spikes/s."""
-
-    start: float
-    stop: float
-    rate: float
-
-
 class Drive(NamedTuple):
     """What drives the sites around one onset: an answer that begins a latency after it.
 
@@ -50,39 +41,39 @@ class Drive(NamedTuple):
     latency_s: float | NDArray[np.float64]
     transient: float = 0.0
 
-    def pieces(self, span_s: tuple[float, float], site: int = 0) -> list[Piece]:
-        """The span cut where the site's drive changes."""
-        start, stop = span_s
-        begins = float(np.broadcast_to(self.latency_s, len(self.rates))[site])
-        ends = begins + self.on_s
-        cuts = [begins, ends]
-        if self.transient and self.on_s > TRANSIENT_S:
-            cuts.insert(1, begins + TRANSIENT_S)
-        edges = [start, *(edge for edge in cuts if start < edge < stop), stop]
-        rate = float(self.rates[site])
-        return [
-            Piece(a, b, self._factor(a - begins) * rate if begins <= a < ends else self.baseline)
-            for a, b in itertools.pairwise(edges)
-        ]
+    def levels(self) -> Floats:
+        """`(n_sites, 4)` spikes/s: before the response, in its transient, in the rest of it, after it."""
+        first, rest = 1.0, 1.0
+        if self._is_peaked:
+            first = 1 + self.transient
+            rest = max(0.0, 1 - self.transient * TRANSIENT_S / (self.on_s - TRANSIENT_S))
+        found = np.full((len(self.rates), 4), float(self.baseline))
+        found[:, 1], found[:, 2] = first * self.rates, rest * self.rates
+        return found
 
-    def _factor(self, after_s: float) -> float:
-        """The rate so long after the latency, as a part of its mean."""
-        if not self.transient or self.on_s <= TRANSIENT_S:
-            return 1.0
-        if after_s < TRANSIENT_S - 1e-12:
-            return 1 + self.transient
-        rest = self.on_s - TRANSIENT_S
-        return max(0.0, 1 - self.transient * TRANSIENT_S / rest)
+    def edges(self, spans_s: Floats) -> Floats:
+        """`(n_spans, n_sites, 5)` s: each span's two ends, and where the levels change within it.
+
+        Args:
+            spans_s: `(n_spans, 2)` s after the onset.
+        """
+        begins = np.broadcast_to(self.latency_s, len(self.rates))
+        peak = begins + TRANSIENT_S if self._is_peaked else begins
+        found = np.empty((len(spans_s), len(self.rates), 5))
+        start, stop = found[:, :, :1], found[:, :, 4:]
+        start[:], stop[:] = spans_s[:, None, :1], spans_s[:, None, 1:]
+        found[:, :, 1:4] = np.stack([begins, peak, begins + self.on_s], axis=1).clip(start, stop)
+        return found
+
+    @property
+    def _is_peaked(self) -> bool:
+        return bool(self.transient) and self.on_s > TRANSIENT_S
 
     def expected(self, span_s: tuple[float, float]) -> Counts:
         """`(n_sites,)` expected spikes: the integral of the rate over `[start, stop)` s."""
-        return np.array(
-            [
-                sum((stop - start) * rate for start, stop, rate in self.pieces(span_s, site))
-                for site in range(len(self.rates))
-            ],
-            np.float64,
-        )
+        edges = self.edges(np.array([span_s]))[0]
+        found: Counts = ((edges[:, 1:] - edges[:, :-1]) * self.levels()).sum(axis=1)
+        return found
 
 
 def drawn_ticks(
@@ -97,28 +88,43 @@ def drawn_ticks(
     Outside the window spikes are Poisson; inside, the known number is spread as the rate is.
     """
     start, stop = min(kept_s[0], window_s[0]), max(kept_s[1], window_s[1])
-    around = [span for span in ((start, window_s[0]), (window_s[1], stop)) if span[0] < span[1]]
-    drawn = [(span, random.poisson(drive.expected(span))) for span in around]
-    drawn.append((window_s, counts.astype(int)))
-    each: list[list[NDArray[np.int64]]] = [[] for _ in counts]
-    for span, numbers in drawn:
-        for site, number in enumerate(numbers):
-            each[site].append(_spread(drive, site, int(number), span, random))
-    return tuple(np.sort(np.concatenate(parts)) for parts in each)
+    spans_s = np.array([(start, window_s[0]), window_s, (window_s[1], stop)])
+    edges = drive.edges(spans_s)
+    weights = (edges[:, :, 1:] - edges[:, :, :-1]) * drive.levels()
+    numbers = random.poisson(weights.sum(axis=2))
+    numbers[1] = counts.astype(np.int64)
+    ticks = _spread(edges, weights, numbers, random)
+    limits = np.array([[ticks_after(edge, TICK_HZ) for edge in span] for span in spans_s.tolist()])
+    span, site = np.divmod(np.repeat(np.arange(numbers.size), numbers.ravel()), len(counts))
+    ticks = np.clip(ticks, limits[span, 0], limits[span, 1] - 1)
+    order = np.lexsort((ticks, site))
+    return tuple(np.split(ticks[order], np.cumsum(numbers.sum(axis=0))[:-1]))
 
 
 def _spread(
-    drive: Drive, site: int, number: int, span_s: tuple[float, float], random: np.random.Generator
-) -> NDArray[np.int64]:
-    """`(number,)` ticks in the span, as dense as the site's rate."""
-    pieces = drive.pieces(span_s, site)
-    weights = np.array([(piece.stop - piece.start) * piece.rate for piece in pieces])
-    if not weights.sum():
-        weights = np.array([piece.stop - piece.start for piece in pieces])
-    chosen = random.choice(len(pieces), size=number, p=weights / weights.sum())
-    edges = np.array([[ticks_after(edge, TICK_HZ) for edge in piece[:2]] for piece in pieces])
-    low, high = edges[chosen].reshape(-1, 2).T
-    return np.asarray(low + np.floor(random.random(number) * (high - low)), dtype=np.int64)
+    edges_s: Floats, weights: Floats, numbers: NDArray[np.int64], random: np.random.Generator
+) -> Ticks:
+    """`(numbers.sum(),)` ticks, span by span and site by site, as dense as the site's rate.
+
+    Where a rate is 0 and yet there are spikes, they are spread evenly.
+
+    Args:
+        edges_s: `(n_spans, n_sites, 5)` between which the rate stays.
+        weights: `(n_spans, n_sites, 4)` expected spikes between them.
+        numbers: `(n_spans, n_sites)` spikes to spread.
+    """
+    silent = weights.sum(axis=2, keepdims=True) <= 0
+    weights = np.where(silent, edges_s[:, :, 1:] - edges_s[:, :, :-1], weights).reshape(-1, 4)
+    row = np.repeat(np.arange(len(weights)), numbers.ravel())
+    until = weights.cumsum(axis=1)[row]
+    depth = random.random(len(row)) * until[:, 3]
+    piece = (depth[:, None] >= until[:, :3]).sum(axis=1)
+    # What is drawn lies within a piece of some weight: a cumulated sum is passed only where it grew.
+    left = (until[np.arange(len(row)), piece] - depth) / weights[row, piece]
+    edges = edges_s.reshape(-1, 5)
+    begin, end = edges[row, piece], edges[row, piece + 1]
+    ticks: Ticks = np.floor((end - left * (end - begin)) * TICK_HZ).astype(np.int64)
+    return ticks
 
 
 def drawn_counts(
@@ -151,6 +157,8 @@ def drift_gain(seed: int, *, block_index: int, place: float, amplitude: float) -
     A sum of slow sinusoids whose phases the session's `seed` draws: smooth, in 1 ± `amplitude`, and
     known without history, so that a restarted rig finds it as it was.
     """
+    if not amplitude:
+        return 1.0
     phases = random_stream(seed, "drift").uniform(0, 2 * np.pi, size=len(DRIFT_PERIODS))
     angles = 2 * np.pi * (block_index + place) / np.array(DRIFT_PERIODS) + phases
     return float(1 + amplitude * np.mean(np.sin(angles)))

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from encoders.backbones.network_file import load_network
+from encoders.backbones.network_file import Asked, load_network
 from encoders.backbones.one_thread import one_thread
 from encoders.backbones.preprocessing import pixels_of, resized
-from protocols.errors import DataError
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, Rates, check_images
 from simulated_neurons.sites import site_names
 
 DECIMALS = 3
 CPU = torch.device("cpu")
+REMEDY = "see the file's requirements at the top of simulated_neurons/torch_file.py"
 
 
 class TorchFileSettings(Frozen):
@@ -51,7 +51,7 @@ class TorchFilePopulation:
 
     def __init__(self, settings: TorchFileSettings) -> None:
         self._settings = settings
-        self._network = load_network(settings.path)
+        self._asked = Asked(load_network(settings.path), settings.path, "input", REMEDY)
         gray = np.full((settings.input_px, settings.input_px, 3), 128, dtype=np.uint8)
         with one_thread(), torch.no_grad():
             self._n_sites = self._outputs(gray).shape[0]
@@ -75,36 +75,19 @@ class TorchFilePopulation:
 
     def _outputs(self, image: NDArray[np.uint8]) -> NDArray[np.float64]:
         """`(h, h, 3)` → `(n_sites,)`, checked."""
-        outputs = self._answer(self._input(image))
+        outputs = self._asked.answer(self._input(image))
         if not isinstance(outputs, Tensor) or outputs.ndim not in (1, 2) or len(outputs) != 1:
             got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
-            raise self._wrong("returns no rates", "(1, n_sites) or (1,) for one image", got)
+            raise self._asked.wrong("returns no rates", "(1, n_sites) or (1,) for one image", got)
         values = outputs.reshape(-1).double().numpy()
         if not np.isfinite(values).all():
-            raise self._wrong("returns rates that are no numbers", "finite values", values[:8])
+            raise self._asked.wrong(
+                "returns rates that are no numbers", "finite values", values[:8]
+            )
         return np.asarray(values, dtype=np.float64)
-
-    def _answer(self, pixels: Tensor) -> object:
-        try:
-            return self._network(pixels)
-        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-            raise self._wrong(
-                "does not take its input",
-                f"a network of one float32 tensor {tuple(pixels.shape)}",
-                str(error).strip().splitlines()[-1],
-            ) from None
 
     def _input(self, image: NDArray[np.uint8]) -> Tensor:
         """`(h, h, 3) uint8` → `(1, 3, input_px, input_px)` as the network expects it."""
         pixels = resized(pixels_of(image[None], CPU), self._settings.input_px) * 255
         mean = torch.tensor(self._settings.mean).view(1, 3, 1, 1)
         return (pixels - mean) / self._settings.scale
-
-    def _wrong(self, what: str, expected: str, got: object) -> DataError:
-        return DataError(
-            f"the network {what}",
-            where=str(self._settings.path),
-            expected=expected,
-            got=got,
-            remedy="see the file's requirements at the top of simulated_neurons/torch_file.py",
-        )

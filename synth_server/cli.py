@@ -13,22 +13,23 @@ from rich.console import Console
 
 from protocols import command_line
 from protocols.command_line import check_not_ignored, progress_bar, stderr
-from synth_server import (
-    compare_command,
-    control_commands,
-    doctor_command,
-    encoder_commands,
-    explain_command,
-    export_command,
-    monitor_command,
-    report_command,
-    results_command,
-    sessions_command,
-    variants_command,
-    windows_command,
+from synth_server.commands import (
+    compare,
+    doctor,
+    encoders,
+    explain,
+    export,
+    host_encoders,
+    monitor,
+    report,
+    results,
+    running_server,
+    sessions,
+    steering,
+    variants,
+    windows,
 )
-from synth_server.control_commands import KeysFolder
-from synth_server.encoder_service import commands as encoder_service_commands
+from synth_server.commands.running_server import KeysFolder
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -145,7 +146,7 @@ def dry_run_command(
 
 
 def _tell(console: Console, summary: Any, out: Path) -> None:
-    from synth_server.readers.control_table import print_control, print_learning
+    from synth_server.readers.control.gains_table import print_control, print_learning
 
     _tell_gains(console, summary)
     for thread in summary.control:
@@ -368,19 +369,23 @@ def keys(
         stderr.print(f"for {name}: {make_client_keys(folder, name)}", highlight=False)
 
 
-control_commands.register(app)
-results_command.register(app)
-monitor_command.register(app)
-report_command.register(app)
-doctor_command.register(app)
-export_command.register(app)
-sessions_command.register(app)
-windows_command.register(app)
-encoder_commands.register(app)
-compare_command.register(app)
-explain_command.register(app)
-variants_command.register(app)
-encoder_service_commands.register(app)
+for command in (
+    running_server,
+    steering,
+    results,
+    monitor,
+    report,
+    doctor,
+    export,
+    sessions,
+    windows,
+    encoders,
+    compare,
+    explain,
+    variants,
+    host_encoders,
+):
+    command.register(app)
 
 
 def main() -> None:

@@ -219,7 +219,7 @@ def exports() -> Finding:
 
 def _serving(port: int | None) -> str:
     """The sessions of a server that answers there without keys; empty if none does."""
-    from synth_server.control import ask
+    from synth_server.control_socket import ask
 
     if port is None:
         return ""

@@ -34,19 +34,20 @@ from synth_server.dry_run_processes import (
     stop_after_generation,
 )
 from synth_server.interrupts import STOPPED_NOW, Interrupts
-from synth_server.readers.control_figure import draw_control
-from synth_server.readers.fields import fields_csv, mapped_fields
-from synth_server.readers.fields_figure import draw_fields
-from synth_server.readers.figure import draw_evolution, draw_responses
-from synth_server.readers.learning_figure import draw_learning
-from synth_server.readers.progress import LiveProgress
-from synth_server.readers.summary import Summary, read_record, summarize
+from synth_server.readers.fields.mapped_fields import fields_csv, mapped_fields
+from synth_server.readers.figures.control import draw_control
+from synth_server.readers.figures.dry_run import draw_evolution, draw_responses
+from synth_server.readers.figures.learning import draw_learning
+from synth_server.readers.figures.receptive_fields import draw_fields
+from synth_server.readers.log.session_record import read_record
+from synth_server.readers.summary.live_progress import LiveProgress
+from synth_server.readers.summary.session_summary import Summary, summarize
 from synth_server.session.log import SessionLog, fold
 from synth_server.synthesis.optimizers.genetic import PRESETS
+from synth_server.variants.writing import PROTOCOLS as VARIANTS
 from synth_server.variants.writing import write_variants
 
 CONTROL = ("stretch", "one_hot_population")
-VARIANTS = ("perturb", "reduction")
 REHEARSAL_TAPS = (
     ("efficientnet_lite0", "blocks.2"),
     ("efficientnet_lite0", "blocks.3"),
@@ -57,11 +58,13 @@ REHEARSAL_PX = 88
 REHEARSAL_LEARNING: dict[str, Any] = {
     "rounds": 3,
     "n_images": 6,
-    "from_scratch": {"name": "quick"},
+    "from_scratch": {"name": "quick", "options": {"n_steps": 60}},
     "from_best": {"name": "short"},
 }
 REHEARSAL_STEPS = {"n_steps": 70, "refinement": {"n_steps": 50}}
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
+UNPLACED = ("v4_like", "vone", "gabor_energy", "torch")
+"""Subjects of ours that see images without a place; known, so that none need be imported to ask it."""
 DISPLAYS: dict[str, dict[str, Any]] = {
     "headless": {"clock": "virtual"},
     "psychopy": {
@@ -271,7 +274,7 @@ def expected_blocks(thread: ThreadSettings, n_sites: int) -> int:
         n_targets = min(settings.targets.best, n_sites)
     n_natural = comparison.best_natural * (2 if comparison.contrast_gain > 1 else 1)
     n_images = n_targets * (settings.n_seeds + n_natural) + settings.n_seeds * comparison.noise
-    learning, is_taught = settings.learning, settings.encoder is None
+    learning, is_taught = settings.learning, not settings.has_encoder
     n_made = n_targets * learning.n_images
     a_round = learning.repetitions * ceil(n_made / learning.images_per_block)
     return (
@@ -304,7 +307,7 @@ def rig_settings(settings: DryRunSettings, server: str = "") -> dict[str, Any]:
     if settings.subject.startswith("torch:"):
         path = str(Path(settings.subject.removeprefix("torch:")).resolve())
         subject = {"name": "torch", "options": {"path": path}}
-    if settings.plan == "map_fields" and settings.subject != "placed":
+    if settings.plan == "map_fields" and not _sees_the_screen(settings.subject):
         subject = {"name": "placed", "options": {"population": subject}}
     return {
         "server": server or "tcp://127.0.0.1:0",
@@ -321,6 +324,13 @@ def rig_settings(settings: DryRunSettings, server: str = "") -> dict[str, Any]:
         },
         "fixation": {"name": "simulated", "options": {"break_rate": settings.fixation_break_rate}},
     }
+
+
+def _sees_the_screen(subject: str) -> bool:
+    """Whether a subject knows of places by itself; one that does not is put behind `placed`."""
+    if subject.startswith("torch:") or subject in UNPLACED:
+        return False
+    return hasattr(plugins.load("stimloop.subjects", subject), "rates_on_screen")
 
 
 def write_settings(settings: DryRunSettings, folder: Path) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from protocols.errors import LinkLost, Refusal, StimloopError
 from protocols.parent_process import environment_of_child
 from protocols.wire.channels import connect
-from synth_server.control import ask
+from synth_server.control_socket import ask
 
 LOG = "session.sqlite"
 STARTUP_S = 120.0

@@ -242,12 +242,18 @@ class Endpoint:
         """Let the worker propose what it can; nobody waits for an answer."""
         self._worker.submit(Job(session, None, _to_nobody))
 
-    def _on_control(self, asker: Asker) -> Answer:
+    def _on_control(self, asker: Asker) -> Answer | None:
         name, request = asker.request.header.session, asker.request.body
         if isinstance(request, msg.Status) and not name:
             return _report(*self._sessions.values())
         session = self._session(name)
-        if not isinstance(request, msg.Status):
+        if isinstance(request, msg.AddThread):
+            reply = partial(self._reply_later, asker)
+            self._worker.submit(Job(session, None, reply, request.thread))
+            return None
+        if isinstance(request, msg.Finish | msg.DropSite | msg.Retarget | msg.Place):
+            session.steer(request)
+        elif not isinstance(request, msg.Status):
             session.control(request.kind, getattr(request, "text", ""))
             self._try_again(session)
         return _report(session)

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from protocols.documents import ThreadSettings
 from protocols.errors import LogError, Refusal, StimloopError
 from protocols.vocabulary import BlockResponses
 from protocols.wire.codec import refusal
-from protocols.wire.messages import Body, RefusalReason, Refused
+from protocols.wire.messages import Body, RefusalReason, Refused, StatusReport
 from synth_server.session.session import Session
 
 logger = logging.getLogger(__name__)
@@ -19,11 +20,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """Responses to take in (None: just try to propose again), and whom to tell."""
+    """Responses to take in, or a thread to add (neither: just propose again), and whom to tell."""
 
     session: Session
     responses: BlockResponses | None
     reply: Callable[[Body], None]
+    thread: ThreadSettings | None = None
 
 
 class Worker(threading.Thread):
@@ -65,6 +67,9 @@ class Worker(threading.Thread):
                 job.reply(accepted)
                 if not accepted.duplicate:
                     session.learn(job.responses)
+            if job.thread is not None:
+                session.add_thread(job.thread)
+                job.reply(StatusReport(sessions=(session.status,)))
             session.advance()
             session.log_problem = None
         except Refusal as error:

@@ -20,6 +20,8 @@ FIT = {
     "max_sweeps": 2,
 }
 """Options of a fit within a session: to such a network, and soon over."""
+CLIMB = {"n_steps": 3, "n_candidates": 2, "refinement": {"n_steps": 1}}
+"""Options of a synthesis by the default recipe: all of its parts, and soon over."""
 
 
 def small_encoder(site_ids: tuple[str, ...] = SITES, seed: int = 0) -> TwoStageEncoder:

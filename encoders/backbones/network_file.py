@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor
 
-from protocols.errors import SettingsError
+from protocols.errors import DataError, SettingsError
 
 Network: TypeAlias = Callable[[Tensor], object]
 
@@ -52,3 +53,45 @@ def load_network(path: Path, device: torch.device | None = None) -> Network:
             got=f"{type(error).__name__}: {error}"[:300],
             remedy="a state dict or a pickled module is not enough: script or export the network",
         ) from None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A network of a file that is asked one thing at a time, and whose faults are told to its owner.
+
+    Attributes:
+        network: As `load_network` gave it.
+        path: The file.
+        asks: What it is given, for errors: "input", "code".
+        remedy: Where its owner reads what it must take and return.
+    """
+
+    network: Network
+    path: Path
+    asks: str
+    remedy: str
+
+    def answer(self, given: Tensor) -> object:
+        """What the network returns.
+
+        Raises:
+            DataError: If it does not take it.
+        """
+        try:
+            return self.network(given)
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            raise self.wrong(
+                f"does not take its {self.asks}",
+                f"a network of one float32 tensor {tuple(given.shape)}",
+                str(error).strip().splitlines()[-1],
+            ) from None
+
+    def wrong(self, what: str, expected: str, got: object) -> DataError:
+        """An error about it, to be raised."""
+        return DataError(
+            f"the network {what}",
+            where=str(self.path),
+            expected=expected,
+            got=got,
+            remedy=self.remedy,
+        )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from encoders.backbones.checkpoint_layouts import WRAPPED_AS, Convention, plain, unwrapped
@@ -60,6 +61,8 @@ def _described(state: Any) -> str:
 
 
 def _safely_loaded(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return _of_safetensors(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -70,6 +73,18 @@ def _safely_loaded(path: Path) -> Any:
             expected="a file written by torch.save(network.state_dict(), ...)",
             got=f"{type(error).__name__}: {error}"[:200],
             remedy=_WITH_OBJECTS if holds_objects else "",
+        ) from None
+
+
+def _of_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise SettingsError(
+            "the weights file cannot be read",
+            where=str(path),
+            expected="a whole .safetensors file",
+            got=str(error)[:200],
         ) from None
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from protocols.experiments.continued import ContinuedSettings, continued
 from protocols.experiments.experiment import experiment
 from protocols.experiments.final_test import (
     Candidates,
@@ -16,11 +16,12 @@ from protocols.experiments.final_test import (
     final_block,
 )
 from protocols.experiments.generation import Company, shown
+from protocols.experiments.guide import Guide, GuideSettings, adopting
 from protocols.experiments.normalisation import NormalisationSettings, Normaliser, check_sites
 from protocols.experiments.warm_start import Evolution, Start, StartSettings, warm_start
-from protocols.interfaces import Apparatus, ImageGenerator, Objective, PhotographSet, Plan
+from protocols.interfaces import Apparatus, ImageGenerator, Optimizer, PhotographSet, Plan
 from protocols.settings import Frozen, GeneratorChoice, ObjectiveChoice, OptimizerChoice
-from protocols.vocabulary import Block, BlockResponses, Timing
+from protocols.vocabulary import Timing
 
 
 class EvolveSettings(Frozen):
@@ -43,6 +44,13 @@ class EvolveSettings(Frozen):
     max_reshows: int = Field(default=3, ge=0, le=100, description="blocks of missing images")
     start: StartSettings | None = Field(
         default=None, description="natural images to start from; without, the generator's prior"
+    )
+    guide: GuideSettings | None = Field(
+        default=None, description="an encoder proposes part of each generation; without, none does"
+    )
+    continued: ContinuedSettings | None = Field(
+        default=None,
+        description="an earlier session's population to go on from, instead of a start",
     )
     normalisation: NormalisationSettings = NormalisationSettings()
     test_repetitions: int = Field(
@@ -74,49 +82,85 @@ class EvolveSettings(Frozen):
             raise ValueError(f"this normalisation needs n_references of at least {least}")
         if self.test_repetitions and not self.n_references and self.start is None:
             raise ValueError("a test needs natural images: n_references above 0, or a start")
+        if self.start is not None and self.continued is not None:
+            raise ValueError("start and continued are two ways to begin: choose one")
         return self
 
 
-@experiment(EvolveSettings)
+@experiment(EvolveSettings, steers=("finish", "drop_site", "retarget", "place"))
 def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
     """Each block: the generation's images and the natural references, in seeded random order.
 
-    Before the first come natural images to start from, if asked for, and after the last a test.
+    Before the first come natural images to start from, if asked for, and after the last a test. Told
+    to finish, the generation that was shown is the last; told of other targets, the optimizer goes on
+    from where it is, and what is tested is chosen by what it drew at the new ones.
     """
+    steering = apparatus.steering
     generator = apparatus.generator(settings.generator)
     objective = apparatus.objective(settings.objective)
     references = apparatus.photographs(
         settings.references, settings.n_references, generator.image_size_px
     )
     check_sites(settings.normalisation, apparatus)
-    start = yield from _start(settings, apparatus, generator, objective)
-    first_codes = start.sample_codes if start else None
+    start, first_codes = None, None
+    if settings.continued is not None:
+        first_codes = continued(settings.continued, generator, apparatus)
+    elif settings.start is not None:
+        evolution = Evolution(generator, objective, settings.normalisation, settings.timing)
+        start = yield from warm_start(settings.start, evolution, apparatus)
+        first_codes = start.sample_codes
     optimizer = apparatus.optimizer(_scheduled(settings), generator, first_codes)
+    guide = _guide(settings, apparatus, generator, optimizer)
     company = _company(settings, references, apparatus)
     on_scale = Normaliser(settings.normalisation)
     candidates = Candidates()
 
+    n_aims = steering.n_aims
+    if steering.objective is not None:
+        objective = apparatus.objective(steering.objective)
+        if guide:
+            guide.aim(steering.objective, objective)
     for number in range(settings.n_generations):
-        codes = optimizer.ask()
+        if steering.finishing:
+            break
+        codes, guided = optimizer.ask(), None
+        if guide:
+            codes, guided = guide.proposed(optimizer, codes)
         images = generator(codes)
-        counted = yield from shown(number, codes, images, company)
+        counted = yield from shown(number, codes, images, company, guided)
         on_scale.learn(counted.site_ids, counted.references, counted.blank)
-        fitness = objective(on_scale(counted.evolved), counted.site_ids)
+        if steering.n_aims != n_aims and steering.objective is not None:
+            n_aims, objective = steering.n_aims, apparatus.objective(steering.objective)
+            candidates.score_again(objective, counted.site_ids)
+            start = start.scored_again(objective, counted.site_ids) if start else None
+            if guide:
+                guide.aim(steering.objective, objective)
+        evolved, of_references = on_scale(counted.evolved), on_scale(counted.references)
+        fitness = objective(evolved, counted.site_ids)
         optimizer.tell(codes, fitness)
-        of_references = objective(on_scale(counted.references), counted.site_ids)
-        candidates.add(Generation(number, codes, images, fitness, of_references))
+        if guide and guided is not None:
+            drawn = [(images, evolved), (references.images, of_references)]
+            guide.learn(drawn, counted.site_ids, fitness, guided)
+        reference_scores = objective(of_references, counted.site_ids)
+        candidates.add(
+            Generation(number, codes, images, fitness, reference_scores, evolved, of_references)
+        )
 
-    yield from _test(settings, apparatus, candidates, references, start)
+    if candidates:
+        yield from _test(settings, apparatus, candidates, references, start)
 
 
-def _start(
-    settings: EvolveSettings, apparatus: Apparatus, generator: ImageGenerator, objective: Objective
-) -> Generator[Block, BlockResponses, Start | None]:
-    """Natural images to start from, if asked for."""
-    if settings.start is None:
+def _guide(
+    settings: EvolveSettings,
+    apparatus: Apparatus,
+    generator: ImageGenerator,
+    optimizer: Optimizer,
+) -> Guide | None:
+    """An encoder that proposes codes, if asked for."""
+    if settings.guide is None:
         return None
-    evolution = Evolution(generator, objective, settings.normalisation, settings.timing)
-    return (yield from warm_start(settings.start, evolution, apparatus))
+    adopting(optimizer)
+    return Guide.of(settings.guide, apparatus, generator, settings.objective)
 
 
 def _company(settings: EvolveSettings, references: PhotographSet, apparatus: Apparatus) -> Company:

@@ -8,6 +8,7 @@ All were chosen by earlier counts, and are judged by new ones: luck in the choic
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from protocols.digests import image_id
 from protocols.experiments.comparison import Stimuli, best_natural
 from protocols.experiments.normalisation import Floats, mean_of_measured
 from protocols.experiments.passes import LABEL_LENGTH, StimulusSet
-from protocols.interfaces import PhotographSet
+from protocols.interfaces import Objective, PhotographSet
 from protocols.vocabulary import Block, Codes, Images, Role, Timing
 
 LABEL = "test"
@@ -34,6 +35,10 @@ class Generation(NamedTuple):
     """`(population,)`"""
     reference_scores: Floats
     """`(n_references,)`"""
+    evolved: Floats
+    """`(population, n_sites)`: counts on the evolution's scale."""
+    references: Floats
+    """`(n_references, n_sites)`: the same of the references."""
 
 
 class Evolved(NamedTuple):
@@ -61,11 +66,29 @@ class Candidates:
     def __init__(self) -> None:
         self._last: deque[Generation] = deque(maxlen=LAST_GENERATIONS)
         self._reference_scores: list[Floats] = []
+        self._references: list[Floats] = []
+
+    def __bool__(self) -> bool:
+        """Whether there was a generation."""
+        return bool(self._last)
 
     def add(self, generation: Generation) -> None:
         """Take note of a generation that was measured."""
         self._last.append(generation)
         self._reference_scores.append(generation.reference_scores)
+        self._references.append(generation.references)
+
+    def score_again(self, objective: Objective, site_ids: Sequence[str]) -> None:
+        """Go by another objective, as if it had been the evolution's from the beginning."""
+        again = [
+            each._replace(
+                fitness=objective(each.evolved, site_ids),
+                reference_scores=objective(each.references, site_ids),
+            )
+            for each in self._last
+        ]
+        self._last = deque(again, maxlen=LAST_GENERATIONS)
+        self._reference_scores = [objective(each, site_ids) for each in self._references]
 
     def reference_scores(self) -> Floats:
         """`(n_references,)`: means over the generations."""

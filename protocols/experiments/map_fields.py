@@ -24,6 +24,7 @@ from protocols.fields import (
 )
 from protocols.interfaces import Apparatus, FieldEstimation, Plan
 from protocols.settings import Frozen
+from protocols.steering import Steering
 from protocols.vocabulary import (
     Block,
     BlockResponses,
@@ -101,20 +102,24 @@ class Patches(NamedTuple):
     """`(n_textures + 1, h, w, 3)`: the textures, then gray."""
 
 
-@experiment(MapFieldsSettings)
+@experiment(MapFieldsSettings, steers=("finish",))
 def map_fields(settings: MapFieldsSettings, apparatus: Apparatus) -> Plan:
-    """Coarse grid, fine grid, both together in `fields.json`."""
+    """Coarse grid, fine grid, both together in `fields.json`.
+
+    Told to finish, it shows no further block, and the fields are those of what was shown.
+    """
     estimation = apparatus.fields(
         settings.estimate, settings.timing.count_window_s, settings.soft_edge_deg
     )
     order = apparatus.random_stream("presentation order")
     shown: list[FieldShowings] = []
     coarse = _patches("coarse", settings, settings.coarse, settings.centre_deg)
-    found = yield from _grid(settings, settings.coarse, coarse, shown, estimation, order)
+    told = apparatus.steering
+    found = yield from _grid(settings, settings.coarse, coarse, shown, estimation, order, told)
     centre = found.centre_deg(settings.sites or ())
-    if settings.fine.showings and centre is not None:
+    if settings.fine.showings and centre is not None and not told.finishing:
         fine = _patches("fine", settings, settings.fine, _within(settings, centre))
-        yield from _grid(settings, settings.fine, fine, shown, estimation, order)
+        yield from _grid(settings, settings.fine, fine, shown, estimation, order, told)
     estimation.publish(estimation(FieldShowings.all_of(shown), intervals=True))
 
 
@@ -125,18 +130,24 @@ def _grid(
     shown: list[FieldShowings],
     estimation: FieldEstimation,
     order: np.random.Generator,
+    told: Steering,
 ) -> Generator[Block, BlockResponses, FieldMap]:
     """Showings of every place; more, if too few sites have a field. What came goes into `shown`."""
     phase = order.permutation(len(patches.places))
     own: list[FieldShowings] = []
     for number in range(grid.showings):
         yield from _pass(number, settings, patches, phase, own, order)
+        if told.finishing:
+            break
     shown += own
     found = estimation(FieldShowings.all_of(shown), intervals=False)
-    if grid.most_showings > grid.showings and not _enough(settings, found):
+    wants_more = grid.most_showings > grid.showings and not _enough(settings, found)
+    if wants_more and not told.finishing:
         more: list[FieldShowings] = []
         for number in range(grid.showings, grid.most_showings):
             yield from _pass(number, settings, patches, phase, more, order)
+            if told.finishing:
+                break
         shown += more
         found = estimation(FieldShowings.all_of(shown), intervals=False)
     return found

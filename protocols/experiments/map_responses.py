@@ -26,9 +26,9 @@ class MapResponsesSettings(Frozen):
     timing: Timing = Timing()
 
 
-@experiment(MapResponsesSettings)
+@experiment(MapResponsesSettings, steers=("finish", "place"))
 def map_responses(settings: MapResponsesSettings, apparatus: Apparatus) -> Plan:
-    """Pass after pass over the whole set, cut into blocks."""
+    """Pass after pass over the whole set, cut into blocks; told to finish, no further block."""
     natural = apparatus.photographs(settings.images, settings.n_images, settings.image_size_px)
     yield from passes(
         StimulusSet.of(natural.images, Role.NATURAL, natural.names),
@@ -36,4 +36,5 @@ def map_responses(settings: MapResponsesSettings, apparatus: Apparatus) -> Plan:
         settings.images_per_block,
         apparatus.random_stream("presentation order"),
         settings.timing,
+        enough=lambda _: apparatus.steering.finishing,
     )

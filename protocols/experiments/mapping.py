@@ -20,9 +20,18 @@ class MappingSettings(Frozen):
 
 
 def mapped(
-    photographs: PhotographSet, settings: MappingSettings, timing: Timing, apparatus: Apparatus
+    photographs: PhotographSet,
+    settings: MappingSettings,
+    timing: Timing,
+    apparatus: Apparatus,
+    least_passes: int = 1,
 ) -> Generator[Block, BlockResponses, Measured]:
-    """Counts of all photographs, shown pass after pass."""
+    """Counts of all photographs, shown pass after pass.
+
+    A thread that is to finish maps no more once `least_passes` are whole: a fit needs all images, a
+    reliability two passes.
+    """
+    steering = apparatus.steering
     return (
         yield from passes(
             StimulusSet.of(photographs.images, Role.NATURAL, photographs.names),
@@ -31,6 +40,7 @@ def mapped(
             apparatus.random_stream("mapping order"),
             timing,
             label="mapping, repetition",
+            enough=lambda n_passes: steering.finishing and n_passes >= least_passes,
         )
     )
 

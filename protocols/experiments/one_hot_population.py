@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pydantic import Field
 
-from protocols.experiments.control import Aim, ControlSettings, Scale, control
+from protocols.experiments.control import CONTROL_STEERS, Aim, ControlSettings, Scale, control
 from protocols.experiments.experiment import experiment
 from protocols.interfaces import Apparatus, Plan
 from protocols.settings import ObjectiveChoice
@@ -21,7 +21,7 @@ class OneHotPopulationSettings(ControlSettings):
     )
 
 
-@experiment(OneHotPopulationSettings)
+@experiment(OneHotPopulationSettings, steers=CONTROL_STEERS)
 def one_hot_population(settings: OneHotPopulationSettings, apparatus: Apparatus) -> Plan:
     """Map, fit, make one-hot images, test.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -51,6 +51,16 @@ Passes: TypeAlias = Generator[Block, BlockResponses, Measured]
 """Yields blocks, is sent the responses, returns what was measured in all of them."""
 
 
+def never(_n_passes: int) -> bool:
+    """Show all passes."""
+    return False
+
+
+def anybody(_targets: Sequence[str]) -> bool:
+    """Show all images, whoever they were made for."""
+    return True
+
+
 def passes(
     stimuli: StimulusSet,
     repetitions: int,
@@ -60,17 +70,33 @@ def passes(
     *,
     label: str = "repetition",
     numbered: bool = True,
+    enough: Callable[[int], bool] = never,
+    wanted: Callable[[Sequence[str]], bool] = anybody,
 ) -> Passes:
     """Show every image once before any is shown again.
 
     A session that is cut short has still seen all images about equally often. Blocks are called
     `label`, with the pass and the images where they are `numbered`.
+
+    Args:
+        stimuli: What is shown.
+        repetitions: Passes.
+        images_per_block: At most.
+        shuffle: Draws the orders.
+        timing: Of the blocks.
+        label: Of the blocks.
+        numbered: Whether blocks are told apart by their labels.
+        enough: Asked after each block with the number of whole passes: whether to show no more.
+        wanted: Asked before each pass with an image's targets: whether it is still shown.
     """
     ids = [image_id(image) for image in stimuli.images]
     found: list[list[tuple[NDArray[np.int64], BlockResponses]]] = []
     for repetition in range(repetitions):
-        found.append([])
         order = shuffle.permutation(len(ids))
+        order = order[[wanted(stimuli.targets[i]) for i in order]]
+        if not len(order) and found:
+            break
+        found.append([])
         for start in range(0, len(order), images_per_block):
             chosen = order[start : start + images_per_block]
             place = f" {repetition}, images {start}–{start + len(chosen) - 1}"
@@ -83,6 +109,8 @@ def passes(
                 timing=timing,
             )
             found[-1].append((chosen, responses))
+            if enough(repetition + (start + images_per_block >= len(order))):
+                return _measured(ids, found)
     return _measured(ids, found)
 
 

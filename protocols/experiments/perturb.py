@@ -46,7 +46,7 @@ class PerturbSettings(VariantSettings):
         return radii
 
 
-@experiment(PerturbSettings)
+@experiment(PerturbSettings, steers=("finish", "place"))
 def perturb(settings: PerturbSettings, apparatus: Apparatus) -> Plan:
     """Map and fit, or take the given encoder; perturb; show pairs pass after pass."""
     natural = distinct(

@@ -33,7 +33,7 @@ class ReductionSettings(VariantSettings):
         return shares
 
 
-@experiment(ReductionSettings)
+@experiment(ReductionSettings, steers=("finish", "place"))
 def reduction(settings: ReductionSettings, apparatus: Apparatus) -> Plan:
     """Map and fit, or take the given encoder; reduce; show all parts pass after pass."""
     natural = distinct(

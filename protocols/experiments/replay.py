@@ -14,7 +14,7 @@ class ReplaySettings(Frozen):
     session: str
 
 
-@experiment(ReplaySettings)
+@experiment(ReplaySettings, steers=())
 def replay(settings: ReplaySettings, apparatus: Apparatus) -> Plan:
     """Every logged block, in the order of the log, images and timing unchanged."""
     for logged in apparatus.logged_blocks(settings.session):

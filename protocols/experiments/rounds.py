@@ -10,8 +10,8 @@ Which did best is not told by noisy counts alone: the best of many is good by lu
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import NamedTuple, Self
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from protocols.interfaces import (
     SyntheticImages,
 )
 from protocols.settings import Frozen, ObjectiveChoice, PluginChoice
+from protocols.steering import Steering
 from protocols.vocabulary import Block, BlockResponses, Images, Role, Timing
 
 LABEL = "round"
@@ -57,6 +58,10 @@ class LearningSettings(Frozen):
         default=1.0, gt=0, le=1000, description="weight of a target's own images in the fit"
     )
     images_per_block: int = Field(default=50, ge=1, le=1000)
+    test: Literal["measured", "new"] = Field(
+        default="measured",
+        description="the test's images: a target's best of all rounds, or new ones that climb from them",
+    )
     from_scratch: PluginChoice = Field(
         default=PluginChoice(name="quick"), description="synthesis of images that explore"
     )
@@ -80,6 +85,7 @@ class Equipment(NamedTuple):
     from_best: Synthesis
     seeds: np.random.Generator
     order: np.random.Generator
+    steering: Steering
 
     @classmethod
     def of(
@@ -92,6 +98,7 @@ class Equipment(NamedTuple):
             apparatus.synthesis(settings.from_best, natural),
             apparatus.random_stream("round seeds"),
             apparatus.random_stream("round order"),
+            apparatus.steering,
         )
 
 
@@ -145,6 +152,15 @@ class Known:
         """`(len(sites), n)`: whether an image was made for a site."""
         return np.array([[site in targets for targets in self._made_for] for site in sites])
 
+    def best(self, encoder: Encoder, goals: Mapping[str, Goal], *, made: bool) -> dict[str, Images]:
+        """Target → all images, best first by its goal's score of `shrunk`; `made`: those made for it."""
+        guesses, images, own = self.shrunk(encoder), self.images, self.made_for(list(goals))
+        found = {}
+        for row, (target, goal) in enumerate(goals.items()):
+            order = np.argsort(-goal.score(guesses, encoder.site_ids), kind="stable")
+            found[target] = images[order[own[row, order]] if made else order]
+        return found
+
     def shrunk(self, encoder: Encoder) -> NDArray[np.float64]:
         """`(n, n_predicted)` spikes/s at the encoder's sites: the best guess from both; see `shrunk`."""
         predicted = np.asarray(encoder.predict(self.images), np.float64) * self.window_s
@@ -190,14 +206,21 @@ def shrunk(
 def learn(
     known: Known,
     encoder: Encoder,
-    goals: Mapping[str, Goal],
+    goals_now: Callable[[], Mapping[str, Goal]],
     settings: LearningSettings,
     equipment: Equipment,
     role: Role,
     timing: Timing,
 ) -> Generator[Block, BlockResponses, Encoder]:
-    """All rounds; what they showed is put into `known`, what they learned is returned."""
+    """All rounds; what they showed is put into `known`, what they learned is returned.
+
+    They end early when the thread is told to finish, or when nobody is left to make images for.
+    """
+    steering = equipment.steering
     for number in range(1, settings.rounds + 1):
+        goals = goals_now()
+        if steering.finishing or not goals:
+            break
         stimuli = _made(known, encoder, goals, settings, equipment, role, number)
         measured = yield from passes(
             stimuli,
@@ -206,10 +229,14 @@ def learn(
             equipment.order,
             timing,
             label=f"{LABEL} {number}, repetition",
+            enough=lambda _: steering.finishing,
+            wanted=steering.is_wanted,
         )
         known.add(stimuli, measured)
-        emphasis = known.emphasis(settings.emphasis)
-        encoder = equipment.fit(known.images, known.rates, known.site_ids, emphasis)
+        kept = [n for n, site in enumerate(known.site_ids) if site not in steering.dropped]
+        emphasis = known.emphasis(settings.emphasis)[kept]
+        names = tuple(known.site_ids[n] for n in kept)
+        encoder = equipment.fit(known.images, known.rates[kept], names, emphasis)
     return encoder
 
 
@@ -229,14 +256,36 @@ def from_best(
     n_best: int,
 ) -> SyntheticImages:
     """An image for each target and seed, from the target's `n_best` best images in turn."""
-    guesses, images = known.shrunk(encoder), known.images
     starts = {}
-    for target, goal in goals.items():
-        scores = goal.score(guesses, encoder.site_ids)
-        best = np.argsort(-scores, kind="stable")[:n_best]
-        starts[target] = images[best[np.arange(len(seeds)) % len(best)]]
+    for target, images in known.best(encoder, goals, made=False).items():
+        best = images[:n_best]
+        starts[target] = best[np.arange(len(seeds)) % len(best)]
     choices = {target: goal.choice for target, goal in goals.items()}
     return synthesis.improved(encoder, choices, starts, seeds)
+
+
+def for_test(
+    known: Known,
+    encoder: Encoder,
+    goals: Mapping[str, Goal],
+    settings: LearningSettings,
+    synthesis: Synthesis,
+    seeds: Sequence[int],
+) -> SyntheticImages:
+    """An image for each target and seed: the best that were made in the rounds, or new ones.
+
+    Counts chose them; the test's own will judge them. For a target that too few were made for, all
+    are new.
+    """
+    chosen, n = known.best(encoder, goals, made=True), len(seeds)
+    lacking = [name for name in goals if settings.test == "new" or len(chosen[name]) < n]
+    if lacking:
+        some = {name: goals[name] for name in lacking}
+        new = from_best(known, encoder, some, synthesis, seeds, settings.n_best)
+        chosen |= zip(lacking, np.split(new.images, len(lacking)), strict=True)
+    images = np.concatenate([chosen[name][:n] for name in goals])
+    targets = tuple(target for target in goals for _ in seeds)
+    return SyntheticImages(images, targets, tuple(seeds) * len(goals), encoder.predict(images))
 
 
 def _made(

@@ -12,6 +12,8 @@ from protocols.errors import DataError
 from protocols.settings import Frozen
 
 N_SPLITS = 50
+LEAST_FOR_RELIABILITY = 2
+"""Passes."""
 
 
 class BestTargets(Frozen):
@@ -35,14 +37,14 @@ def reliabilities(counts: NDArray[np.float64], random: np.random.Generator) -> N
         random: Draws the halves.
     """
     n_sites, _, n_passes = counts.shape
-    if n_passes < 2:
+    if n_passes < LEAST_FOR_RELIABILITY:
         return np.full(n_sites, np.nan)
     total = np.zeros((N_SPLITS, n_sites))
     for split in range(N_SPLITS):
         order = random.permutation(n_passes)
         halves = order[: n_passes // 2], order[n_passes // 2 :]
         means = [_mean(counts[:, :, half]) for half in halves]
-        total[split] = [_correlation(a, b) for a, b in zip(*means, strict=True)]
+        total[split] = [correlation(a, b) for a, b in zip(*means, strict=True)]
     r = total.mean(axis=0)
     corrected: NDArray[np.float64] = 2 * r / (1 + np.maximum(r, -0.99))
     return corrected
@@ -84,7 +86,8 @@ def _mean(counts: NDArray[np.float64]) -> NDArray[np.float64]:
     return means
 
 
-def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Pearson's, over what both have `(n,)`; NaN where it cannot be said."""
     both = np.isfinite(one) & np.isfinite(other)
     if both.sum() < 3:
         return float("nan")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from protocols.experiments.control import Aim, ControlSettings, control
+from protocols.experiments.control import CONTROL_STEERS, Aim, ControlSettings, control
 from protocols.experiments.experiment import experiment
 from protocols.interfaces import Apparatus, Plan
 from protocols.settings import ObjectiveChoice
@@ -13,7 +13,7 @@ class StretchSettings(ControlSettings):
     """Settings of a stretch experiment."""
 
 
-@experiment(StretchSettings)
+@experiment(StretchSettings, steers=CONTROL_STEERS)
 def stretch(settings: StretchSettings, apparatus: Apparatus) -> Plan:
     """Map, fit, stretch, test."""
     aim = Aim(

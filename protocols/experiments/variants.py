@@ -80,7 +80,9 @@ def base_number(label: str) -> int | None:
 class VariantStimuli:
     """Collects bases and variants; of images that come out equal, the first stands for all.
 
-    A variant that equals its base, or another one, is not shown twice: nothing could differ.
+    A variant that equals its base, or another one, is not shown twice: nothing could differ. If it is the
+    same variant of the same base, made for another site (discs at one place), it is of both; predictions in
+    its label are the first site's.
     """
 
     def __init__(self) -> None:
@@ -108,6 +110,16 @@ class VariantStimuli:
         key = image_id(image)
         if key in self._images:
             self.n_equal += 1
+            known_role, known, sites = self._about[key]
+            if role is known_role and _is_same(known, label):
+                more = tuple(site for site in targets if site not in sites)
+                self._about[key] = (role, known, (*sites, *more))
             return
         self._images[key] = image
         self._about[key] = (role, label, targets)
+
+
+def _is_same(label: str, other: str) -> bool:
+    """Whether both are of the same variant, but for the site."""
+    one, two = Variant.of_label(label), Variant.of_label(other)
+    return one is not None and two is not None and one[:3] == two[:3]

@@ -12,7 +12,7 @@ which leaves codes as long as the prior's where the prior is normal.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +50,12 @@ class Start(NamedTuple):
     """`(n_images,)`: the objective's, NaN where not measured."""
     sample_codes: CodeSampler
     """Draws the first population."""
+    responses: NDArray[np.float64]
+    """`(n_images, n_sites)`: counts on the evolution's scale."""
+
+    def scored_again(self, objective: Objective, site_ids: Sequence[str]) -> Start:
+        """By another objective."""
+        return self._replace(scores=objective(self.responses, site_ids))
 
 
 class Evolution(NamedTuple):
@@ -82,14 +88,18 @@ def warm_start(
         evolution.timing,
         label=LABEL,
         numbered=False,
+        enough=lambda _: apparatus.steering.finishing,
     )
     responses = _on_scale(measured, evolution.normalisation)
-    scores = evolution.objective(responses, measured.site_ids)
+    steering, objective = apparatus.steering, evolution.objective
+    if steering.objective is not None:
+        objective = apparatus.objective(steering.objective)
+    scores = objective(responses, measured.site_ids)
     best = best_natural({"": scores}, settings.best)[""]
-    if not best:
-        return Start(natural, scores, generator.sample_codes)
+    if not best or steering.finishing:
+        return Start(natural, scores, generator.sample_codes, responses)
     codes = invert(natural.images[list(best)])
-    return Start(natural, scores, among(codes, generator.sample_codes, settings.spread))
+    return Start(natural, scores, among(codes, generator.sample_codes, settings.spread), responses)
 
 
 def _on_scale(measured: Measured, settings: NormalisationSettings) -> NDArray[np.float64]:

@@ -10,9 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Field
 
+from protocols.documents import ThreadSettings
+from protocols.fields import FieldPlace
 from protocols.rig_description import RigDescription
 from protocols.settings import Frozen
-from protocols.vocabulary import BlockResponses, Digest, SiteId
+from protocols.vocabulary import BlockResponses, Digest, Placement, SiteId
 
 WIRE_VERSION = 4
 """Raised with every change of a message: unknown fields are refused."""
@@ -161,6 +163,8 @@ class RefusalReason(StrEnum):
     UNKNOWN_KIND = "unknown_kind"
     UNKNOWN_SESSION = "unknown_session"
     UNKNOWN_SITE = "unknown_site"
+    UNKNOWN_THREAD = "unknown_thread"
+    NOT_STEERED = "not_steered"
     OTHER_RIG = "other_rig"
     OTHER_DISPLAY = "other_display"
     PLACE_OFF_SCREEN = "place_off_screen"
@@ -229,6 +233,44 @@ class Annotate(Body):
     text: Text = Field(min_length=1)
 
 
+class Finish(Body):
+    """Have a thread's test next, or what comes last in it; empty: all threads that can."""
+
+    kind: ClassVar[str] = "finish"
+    thread: Name = ""
+
+
+class DropSite(Body):
+    """Make no more images for a site; without a thread: in all that do."""
+
+    kind: ClassVar[str] = "drop_site"
+    site: SiteId
+    thread: Name = ""
+
+
+class Retarget(Body):
+    """Make images for other sites; without a thread: in the only one that can."""
+
+    kind: ClassVar[str] = "retarget"
+    sites: tuple[SiteId, ...] = Field(min_length=1, max_length=10_000)
+    thread: Name = ""
+
+
+class Place(Body):
+    """Show a thread's images elsewhere; without a thread: of the only one that can."""
+
+    kind: ClassVar[str] = "place"
+    place: Placement | FieldPlace
+    thread: Name = ""
+
+
+class AddThread(Body):
+    """Have another thread in the session, as `[[threads]]` of a session.toml says it."""
+
+    kind: ClassVar[str] = "add_thread"
+    thread: ThreadSettings
+
+
 class SessionStatus(Frozen):
     """One line of a status report."""
 
@@ -271,7 +313,16 @@ WORK_REQUESTS: tuple[type[Body], ...] = (
     SubmitResponses,
     Goodbye,
 )
-CONTROL_REQUESTS: tuple[type[Body], ...] = (Status, Pause, Resume, Stop, Abort, Annotate)
+STEERING: tuple[type[Body], ...] = (Finish, DropSite, Retarget, Place, AddThread)
+CONTROL_REQUESTS: tuple[type[Body], ...] = (
+    Status,
+    Pause,
+    Resume,
+    Stop,
+    Abort,
+    Annotate,
+    *STEERING,
+)
 REPLIES: tuple[type[Body], ...] = (
     Welcome,
     Attached,

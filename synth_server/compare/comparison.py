@@ -33,6 +33,8 @@ from synth_server.compare.networks import (
 
 N_HALVINGS = 20
 """Of the trials, for the ceilings."""
+LEAST_FOR_RSA = 5
+"""Sites: over two of them every correlation of two patterns is 1 or −1."""
 LEAST_IMAGES = 20
 """Ten for the choice of a layer, ten for its score."""
 
@@ -120,7 +122,7 @@ def _sites(recording: Recording, settings: CompareSettings) -> Sites:
     return Sites(
         recording,
         gram(z),
-        dissimilarities(z),
+        dissimilarities(z) if z.shape[1] >= LEAST_FOR_RSA else None,
         reliability_of(recording, random_stream(settings.seed, "reliability")),
         (np.sort(first), np.sort(second)),
     )
@@ -138,10 +140,11 @@ def _ceilings(recording: Recording, seed: int) -> dict[str, Band]:
         if np.count_nonzero(whole) < LEAST_IMAGES:
             return {}
         a, b = standardised(first[whole]), standardised(second[whole])
-        rdms = dissimilarities(a), dissimilarities(b)
         found["cka"].append(debiased_cka(gram(a), gram(b)))
-        found["rsa"].append(rsa(*rdms))
-        found["rsa_pearson"].append(rsa(*rdms, "pearson"))
+        if a.shape[1] >= LEAST_FOR_RSA:
+            rdms = dissimilarities(a), dissimilarities(b)
+            found["rsa"].append(rsa(*rdms))
+            found["rsa_pearson"].append(rsa(*rdms, "pearson"))
     bands = {name: Band.of(values) for name, values in found.items()}
     return {name: band for name, band in bands.items() if band is not None}
 

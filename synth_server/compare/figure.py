@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 
 from synth_server.compare.documents import Comparison, NetworkScore
-from synth_server.readers.figure import INK, save
+from synth_server.readers.figures.style import INK, save
 
 PANELS = (
     ("r_noise_corrected", "predictivity\n(noise-corrected r, median site)"),

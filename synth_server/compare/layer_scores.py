@@ -50,8 +50,8 @@ class Sites(NamedTuple):
     recording: Recording
     products: Floats
     """`(n, n)`, of z-scored responses."""
-    triangle: Floats
-    """Their RDM."""
+    triangle: Floats | None
+    """Their RDM; None of so few sites that its entries would say nothing."""
     reliability: Floats | None
     halves: tuple[Indices, Indices]
     """Images by which layers are chosen, and those that the chosen ones are scored on."""
@@ -99,30 +99,26 @@ def _geometry(
         random_stream(seed, "compare", "shuffle", number).permutation(n)
         for number in range(N_SHUFFLES)
     ]
+    first, second = (np.ix_(half, half) for half in sites.halves)
     shuffled = {
-        "cka": Band.of([debiased_cka(products[np.ix_(o, o)], sites.products) for o in orders]),
-        "rsa": Band.of([rsa(of_images(triangle, o, n), sites.triangle) for o in orders]),
+        "cka": Band.of([debiased_cka(products[np.ix_(o, o)], sites.products) for o in orders])
     }
-    values = {
-        "cka": _known(debiased_cka(products, sites.products)),
-        "rsa": _known(rsa(triangle, sites.triangle)),
-        "rsa_pearson": _known(rsa(triangle, sites.triangle, "pearson")),
-    }
-    both = [_on(half, products, triangle, sites) for half in sites.halves]
+    values = {"cka": _known(debiased_cka(products, sites.products))}
     on_halves = {
-        "cka": (both[0][0], both[1][0]),
-        "rsa": (both[0][1], both[1][1]),
+        "cka": (
+            debiased_cka(products[first], sites.products[first]),
+            debiased_cka(products[second], sites.products[second]),
+        )
     }
+    if (own := sites.triangle) is not None:
+        shuffled["rsa"] = Band.of([rsa(of_images(triangle, o, n), own) for o in orders])
+        values["rsa"] = _known(rsa(triangle, own))
+        values["rsa_pearson"] = _known(rsa(triangle, own, "pearson"))
+        one, other = (
+            rsa(of_images(triangle, half, n), of_images(own, half, n)) for half in sites.halves
+        )
+        on_halves["rsa"] = one, other
     return values, shuffled, on_halves
-
-
-def _on(half: Indices, products: Floats, triangle: Floats, sites: Sites) -> tuple[float, float]:
-    """CKA and RSA of some images."""
-    within, n = np.ix_(half, half), len(products)
-    return (
-        debiased_cka(products[within], sites.products[within]),
-        rsa(of_images(triangle, half, n), of_images(sites.triangle, half, n)),
-    )
 
 
 class _Predicted(NamedTuple):

@@ -8,11 +8,15 @@ mean measured and predicted responses; images of a session are points.
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy.spatial.distance import cdist
+from torch import Tensor
+from torch.nn import functional
 
 from encoders.features import FeatureStore, Tap
 from encoders.progress import Progress, silent
@@ -34,6 +38,7 @@ LEAST_IMAGES = 40
 IMAGES_A_CELL = 8
 MOST_CELLS = 20
 """A side."""
+IMAGES_AT_ONCE = 256
 
 
 class Cell(Frozen):
@@ -93,11 +98,13 @@ class _Layout(NamedTuple):
     def place(self, features: Floats) -> Floats:
         """New images among their nearest neighbours, `(m, 2)`."""
         z = (features - self.mean) / self.scale
-        distance = (
-            ((z[:, None] - self.looks[None]) ** 2).sum(axis=2) if len(z) else np.empty((0, 1))
-        )
-        nearest = np.argsort(distance, axis=1, kind="stable")[:, :N_NEIGHBOURS]
-        found: Floats = np.median(self.positions[nearest], axis=1)
+        found = np.empty((len(z), 2))
+        # a few at a time: all distances of a large map at once would not fit into memory
+        for start in range(0, len(z), IMAGES_AT_ONCE):
+            some = slice(start, start + IMAGES_AT_ONCE)
+            distance = cdist(z[some], self.looks, "sqeuclidean")
+            nearest = np.argsort(distance, axis=1, kind="stable")[:, :N_NEIGHBOURS]
+            found[some] = np.median(self.positions[nearest], axis=1)
         return found
 
 
@@ -124,11 +131,9 @@ def atlas_of(
         InstallationError: If scikit-learn is not installed.
     """
     n = len(photographs)
-    if n < LEAST_IMAGES:
-        raise DataError(
-            "too few photographs for a map", where="--atlas", expected=f"≥ {LEAST_IMAGES}", got=n
-        )
-    features = _looks(photographs, progress)
+    check_enough(n)
+    maps = _maps(photographs, progress)
+    features = _looks(maps)
     order = random_stream(0, "atlas", "held out").permutation(n)
     held_out, known = np.sort(order[: n // 10]), np.sort(order[n // 10 :])
     layout = _laid_out(features[known])
@@ -138,8 +143,8 @@ def atlas_of(
     places[held_out] = layout.place(features[held_out])
     cells = np.minimum((places * side).astype(int), side - 1)
     generator = learned_prior()
-    progress(0, 2, "codes")
-    codes = generator.invert(photographs).astype(np.float64)
+    progress(0, 2, "cells")
+    codes = generator.codes_of(maps).astype(np.float64)
     length = np.sqrt((codes**2).mean())
     drawn: dict[tuple[int, int], NDArray[np.uint8]] = {}
     rows = []
@@ -158,7 +163,7 @@ def atlas_of(
     points = [
         Point(site=site, kind=kind, x=float(x), y=float(y))
         for site, (images, kinds) in (made or {}).items()
-        for kind, (x, y) in zip(kinds, layout.place(_looks(images, silent)), strict=True)
+        for kind, (x, y) in zip(kinds, layout.place(_looks(_maps(images))), strict=True)
     ]
     atlas = Atlas(
         n_images=n,
@@ -173,24 +178,38 @@ def atlas_of(
     return Drawn(atlas, drawn)
 
 
-def _looks(images: Images, progress: Progress) -> Floats:
-    """`(n, d)`: features, averaged to a few places."""
-    import torch
+def check_enough(n: int) -> None:
+    """Raise `DataError` if a map needs more photographs, `InstallationError` if it needs scikit-learn."""
+    if n < LEAST_IMAGES:
+        raise DataError(
+            "too few photographs for a map",
+            where="--atlas",
+            expected=f"at least {LEAST_IMAGES}",
+            got=n,
+            remedy="add some: --atlas-images FOLDER",
+        )
+    if importlib.util.find_spec("sklearn") is None:
+        raise InstallationError(
+            "a map needs scikit-learn", got="it is not installed", remedy="pip install scikit-learn"
+        )
 
-    maps = FeatureStore().features(TAP, images, progress=progress)
-    pooled = torch.nn.functional.adaptive_avg_pool2d(maps, POOLED)
+
+def _maps(images: Images, progress: Progress = silent) -> Tensor:
+    """`(n, c, h, w)`: features as the generator inverts them."""
+    return FeatureStore().features(TAP, images, progress=progress)
+
+
+def _looks(maps: Tensor) -> Floats:
+    """`(n, d)`: features, averaged to a few places."""
+    pooled = functional.adaptive_avg_pool2d(maps, POOLED)
     found: Floats = pooled.flatten(1).double().numpy()
     return found
 
 
 def _laid_out(features: Floats) -> _Layout:
-    try:
-        from sklearn.decomposition import PCA
-        from sklearn.manifold import TSNE
-    except ImportError as error:
-        raise InstallationError(
-            "a map needs scikit-learn", got=error, remedy="pip install scikit-learn"
-        ) from None
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
     mean, scale = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-9)
     z = (features - mean) / scale
     reduced: Any = PCA(min(N_COMPONENTS, len(z) - 1), svd_solver="full").fit_transform(z)
@@ -234,7 +253,7 @@ def _landing(
 ) -> tuple[float, float]:
     """How often a held-out photograph's own cell looks most like it; its mean rank in 0..1."""
     keys = list(drawn)
-    looks = (_looks(np.stack(list(drawn.values())), silent) - layout.mean) / layout.scale
+    looks = (_looks(_maps(np.stack(list(drawn.values())))) - layout.mean) / layout.scale
     z = (features - layout.mean) / layout.scale
     hits, ranks = [], []
     for image in held_out.tolist():

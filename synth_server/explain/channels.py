@@ -58,8 +58,9 @@ def _best_member(subject: Subject, column: int) -> TwoStageEncoder | None:
     measured = subject.recording.means[:, column : column + 1]
     rated = [
         (float(correlations(predicted[:, column : column + 1], measured)[0]), number, member)
-        for number, member in enumerate(subject.members)
-        for predicted in (member.predict(subject.recording.images, subject.store),)
+        for number, (member, predicted) in enumerate(
+            zip(subject.members, subject.by_member, strict=True)
+        )
     ]
     known = [each for each in rated if np.isfinite(each[0])]
     return max(known, key=lambda each: (each[0], -each[1]))[2] if known else None

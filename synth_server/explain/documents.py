@@ -24,7 +24,10 @@ class MadeImage(Frozen):
 
     kind: str = Field(description="suppress, stretch or diverse; of a session: its role")
     predicted: float
-    measured: float | None = Field(default=None, description="mean rate, if it was shown")
+    measured: float | None = Field(
+        default=None,
+        description="mean rate of the showings that did not choose it, if it was shown",
+    )
 
 
 class Patch(Frozen):
@@ -88,4 +91,5 @@ class Explanation(Frozen):
     scored_on: str = Field(description="which images the scores are of")
     values_are_of: str = Field(description="how images were chosen and valued")
     n_steps: int = Field(description="of integrated gradients")
+    simulated: bool = Field(default=False, description="a part of the session's rig was not real")
     sites: tuple[SiteExplanation, ...]

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from encoders.attribution import N_STEPS, integrated_gradients
+from encoders.backbones import pixels_of
 from encoders.checkpoint import Loaded
 from encoders.progress import Progress, silent
 from encoders.recording import Recording
 from encoders.validation import SiteScore, correlations
-from protocols.vocabulary import Images
-from synth_server.explain.atlas import atlas_of
+from protocols.digests import image_id
+from protocols.names import file_names
+from protocols.vocabulary import Images, Rates
+from synth_server.explain.atlas import atlas_of, check_enough
 from synth_server.explain.atlas_figure import draw_atlas
 from synth_server.explain.channels import heaviest_channels
 from synth_server.explain.documents import (
@@ -28,11 +31,18 @@ from synth_server.explain.documents import (
     SiteExplanation,
 )
 from synth_server.explain.figure import draw_site
-from synth_server.explain.made import Made, of_session, synthesised
-from synth_server.explain.page import write_page
-from synth_server.explain.subject import Subject, chosen_sites, subject_of
+from synth_server.explain.made import (
+    Made,
+    is_simulated,
+    of_session,
+    photographs_of,
+    synthesised,
+)
+from synth_server.explain.page import ATLAS, write_page
+from synth_server.explain.subject import LEAST_SCORED, Subject, chosen_sites, subject_of
 
 N_DRIVEN, N_ALIKE = 3, 3
+IMAGES_AT_ONCE = 8
 WEAK = 0.3
 """A noise-corrected r (or r, where trials are not known) below this is drawn gray."""
 
@@ -72,6 +82,13 @@ def explain(
         DataError: If encoder, recording and sites do not fit together.
     """
     settings = settings or ExplainSettings()
+    simulated = False
+    if settings.session is not None:
+        simulated = is_simulated(settings.session)
+        recorded = _photographs_alone(recorded, settings.session)
+    if settings.atlas:
+        more = settings.atlas_photographs
+        check_enough(recorded.n_images + (0 if more is None else len(more)))
     subject = subject_of(loaded, recorded, settings.seed)
     sites = chosen_sites(settings.sites, subject.site_ids)
     made: Mapping[str, Made] = {}
@@ -82,9 +99,10 @@ def explain(
         made = {**made, **synthesised(subject, missing, natural, progress)}
     (folder / "sites").mkdir(parents=True, exist_ok=True)
     found = []
-    for number, site in enumerate(sites):
+    for number, (site, name) in enumerate(file_names(sites).items()):
         progress(number, len(sites), f"site {site}")
-        found.append(_explained(subject, site, made.get(site), settings, folder))
+        file = folder / "sites" / f"{name}.png"
+        found.append(_explained(subject, site, made.get(site), settings, file, simulated))
     document = Explanation(
         encoder=encoder_digest,
         recording=recorded.digest,
@@ -96,12 +114,13 @@ def explain(
             else "chosen and valued on the same means: extremes are too extreme"
         ),
         n_steps=settings.n_steps,
+        simulated=simulated,
         sites=tuple(found),
     )
     (folder / "explain.json").write_text(document.model_dump_json(indent=2) + "\n", "utf-8")
     if settings.atlas:
-        _write_atlas(subject, made, settings, folder, progress)
-    write_page(document, folder)
+        _write_atlas(subject, made, settings, folder, progress, simulated)
+    write_page(document, folder, with_atlas=settings.atlas)
     return document
 
 
@@ -111,12 +130,13 @@ def _write_atlas(
     settings: ExplainSettings,
     folder: Path,
     progress: Progress,
+    simulated: bool,
 ) -> None:
     photographs, measured = subject.recording.images, subject.recording.means
     predicted = subject.predicted
     if settings.atlas_photographs is not None:
         more = settings.atlas_photographs
-        predicted = np.concatenate([predicted, subject.encoder.predict(more)])
+        predicted = np.concatenate([predicted, _predicted(subject, more, progress)])
         measured = np.concatenate([measured, np.full((len(more), measured.shape[1]), np.nan)])
         photographs = np.concatenate([photographs, more])
     points = {
@@ -124,11 +144,34 @@ def _write_atlas(
     }
     drawn = atlas_of(photographs, measured, predicted, subject.site_ids, points, progress)
     (folder / "atlas.json").write_text(drawn.atlas.model_dump_json(indent=2) + "\n", "utf-8")
-    draw_atlas(drawn, subject.site_ids, folder / "atlas.png")
+    draw_atlas(drawn, subject.site_ids, folder / ATLAS, simulated=simulated)
+
+
+def _photographs_alone(recorded: Recording, session: Path) -> Recording:
+    """Without what the session made: an evolved image is no photograph, however well it drives a site."""
+    natural = photographs_of(session)
+    rows = np.flatnonzero([image_id(image) in natural for image in recorded.images])
+    return recorded if len(rows) < LEAST_SCORED else recorded.of_images(rows)
+
+
+def _predicted(subject: Subject, images: Images, progress: Progress) -> Rates:
+    """`(n, n_sites)`, each network asked once for all its layers: there may be thousands of images."""
+    encoder, found = subject.encoder, []
+    with torch.no_grad():
+        for start in range(0, len(images), IMAGES_AT_ONCE):
+            pixels = pixels_of(images[start : start + IMAGES_AT_ONCE], encoder.device)
+            found.append(encoder.rates(pixels).double().cpu().numpy())
+            progress(start, len(images), "predicting")
+    return np.concatenate(found)
 
 
 def _explained(
-    subject: Subject, site: str, made: Made | None, settings: ExplainSettings, folder: Path
+    subject: Subject,
+    site: str,
+    made: Made | None,
+    settings: ExplainSettings,
+    file: Path,
+    simulated: bool,
 ) -> SiteExplanation:
     column = subject.site_ids.index(site)
     score, field = subject.scores.sites[column], subject.fields[column]
@@ -137,7 +180,6 @@ def _explained(
     maps = integrated_gradients(
         subject.encoder, images, [site] * len(driven), n_steps=settings.n_steps
     )
-    name = re.sub(r"[^\w.-]", "_", site)
     found = SiteExplanation(
         site=site,
         r=score.r,
@@ -152,9 +194,9 @@ def _explained(
         made=() if made is None else made.about,
         channels=heaviest_channels(subject, site),
         alike=_alike(subject, column),
-        figure=f"sites/{name}.png",
+        figure=f"{file.parent.name}/{file.name}",
     )
-    draw_site(found, subject, maps, made, folder / found.figure)
+    draw_site(found, subject, maps, made, file, simulated=simulated)
     return found
 
 

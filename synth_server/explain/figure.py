@@ -14,7 +14,7 @@ from encoders.parts import SMOOTHING, best_part
 from synth_server.explain.documents import ChannelUse, SiteExplanation
 from synth_server.explain.made import Made
 from synth_server.explain.subject import Subject
-from synth_server.readers.figure import EVOLVED, INK, REFERENCE
+from synth_server.readers.figures.style import EVOLVED, INK, REFERENCE, mark_simulated
 
 N_COLUMNS = 13
 """Pictures side by side: five ranked, three driven, three made, and a gap before each group."""
@@ -30,6 +30,8 @@ def draw_site(
     maps: NDArray[np.float64],
     made: Made | None,
     file: Path,
+    *,
+    simulated: bool = False,
 ) -> None:
     """Draw `file` (PNG); gray if the site is predicted too badly for its pictures to explain it."""
     mpl.use("Agg")
@@ -59,6 +61,7 @@ def draw_site(
         _draw_made(draw, made)
         _draw_channels(draw, site.channels, images)
         _heads(figure, site)
+        mark_simulated(figure, simulated)
         figure.savefig(file, dpi=100, metadata={"Software": None})
     finally:
         plt.close(figure)

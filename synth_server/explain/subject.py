@@ -21,6 +21,8 @@ from protocols.seeds import random_stream
 from protocols.vocabulary import Rates
 
 FITTED = "all images, which the encoder was fitted to: too good"
+LEAST_SCORED = 10
+"""Images: a correlation over fewer says nothing."""
 
 
 class Subject(NamedTuple):
@@ -39,6 +41,8 @@ class Subject(NamedTuple):
     """The same of the other half."""
     fields: tuple[ReceptiveField, ...]
     store: FeatureStore
+    by_member: tuple[Rates, ...]
+    """What each member predicts, `(n_images, n_sites)`."""
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -48,9 +52,13 @@ class Subject(NamedTuple):
     @property
     def members(self) -> tuple[TwoStageEncoder, ...]:
         """The two-stage encoders that predict together."""
-        if isinstance(self.encoder, TwoStageEncoder):
-            return (self.encoder,)
-        return tuple(each for each in self.encoder.members if isinstance(each, TwoStageEncoder))
+        return _members(self.encoder)
+
+
+def _members(encoder: FittedEncoder) -> tuple[TwoStageEncoder, ...]:
+    if isinstance(encoder, TwoStageEncoder):
+        return (encoder,)
+    return tuple(each for each in encoder.members if isinstance(each, TwoStageEncoder))
 
 
 def subject_of(loaded: Loaded, recorded: Recording, seed: int) -> Subject:
@@ -85,6 +93,7 @@ def subject_of(loaded: Loaded, recorded: Recording, seed: int) -> Subject:
         valued,
         estimated_fields(encoder, (shape[0], shape[1])),
         store,
+        tuple(member.predict(recording.images, store) for member in _members(encoder)),
     )
 
 
@@ -92,9 +101,16 @@ def _scored_rows(loaded: Loaded, recorded: Recording) -> tuple[NDArray[np.int64]
     """Images that the weights never saw, if there are such."""
     about = loaded.about.provenance
     every = np.arange(recorded.n_images)
+    if (seen := about.has_seen(recorded.images)) is not None:
+        unseen = np.flatnonzero(~seen)
+        if len(unseen) == recorded.n_images:
+            return every, "all images; the encoder was fitted to other ones"
+        if len(unseen) < LEAST_SCORED:
+            return every, FITTED
+        return unseen, f"the {len(unseen)} images that the encoder was not fitted to"
     if about.data_digest != recorded.digest:
-        return every, "all images; the encoder was fitted to another recording"
-    if about.refit_on_all or len(about.split.held_out) < 3:
+        return every, "all images; whether the encoder was fitted to them, its file does not say"
+    if about.refit_on_all or len(about.split.held_out) < LEAST_SCORED:
         return every, FITTED
     held_out = np.array(about.split.held_out, np.int64)
     return held_out, f"the {len(held_out)} images that the fit held out"

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from protocols.errors import InstallationError, LogError, StimloopError
 from synth_server.monitor.link import BUTTONS, ServerLink
 from synth_server.monitor.pictures import png
+from synth_server.monitor.steering import Steered, wish_of
 from synth_server.monitor.watcher import Watcher
 
 STATIC = Path(__file__).with_name("static")
@@ -78,6 +79,10 @@ def monitor_app(watcher: Watcher, link: ServerLink) -> FastAPI:
             return JSONResponse({"what": "there is no such button"}, 404)
         return _document(link.send(command, pressed.text))
 
+    @app.post("/steer")
+    def steer(said: Steered) -> Response:
+        return _document(link.steer(wish_of(said)))
+
     return app
 
 
@@ -119,6 +124,14 @@ def _add_documents(app: FastAPI, watcher: Watcher) -> None:
     @app.get("/blocks/{index}/gaze")
     def gaze(index: int) -> Response:
         return _document(watcher.gaze(index))
+
+    @app.get("/sites")
+    def sites() -> Response:
+        return _document(watcher.sites().document)
+
+    @app.get("/sites/{name:path}")
+    def course(name: str) -> Response:
+        return _document(watcher.sites().course(name))
 
     @app.get("/images/{digest}.png")
     def image(digest: str) -> Response:

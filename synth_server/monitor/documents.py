@@ -14,10 +14,10 @@ from protocols.rig_description import Edges
 from protocols.settings import Frozen
 from protocols.vocabulary import Placement, RecorderClock
 from protocols.wire.messages import SessionState
-from synth_server.readers.gains import ControlSummary
-from synth_server.readers.rig_record import AtRig
-from synth_server.readers.stability import SiteStability
-from synth_server.readers.summary import Scores
+from synth_server.readers.control.gains import ControlSummary
+from synth_server.readers.evolution.stability import SiteStability
+from synth_server.readers.log.rig_record import AtRig
+from synth_server.readers.statistics.scores import Scores
 from synth_server.session.products import Progress
 
 Phase = Literal["evolution", "control", "other"]
@@ -210,7 +210,7 @@ class ThreadDocument(Frozen):
         unit: Of the scores: `spikes`, or `score`.
         count_window_ms: `[start, stop)` after onset.
         best_reference: Score of the reference image that is highest over all its showings so far.
-        stability: See `synth_server.readers.stability`.
+        stability: See `synth_server.readers.evolution.stability`.
     """
 
     name: str
@@ -248,7 +248,7 @@ class DistributionsDocument(Frozen):
     """Responses to images that an encoder made and to their controls, so far.
 
     Attributes:
-        summary: Gains with confidence intervals, see `synth_server.readers.gains`.
+        summary: Gains with confidence intervals, see `synth_server.readers.control.gains`.
     """
 
     thread: str

@@ -9,7 +9,7 @@ from pathlib import Path
 from protocols.documents import EventKind, SessionStarted
 from protocols.errors import LogCorrupted, SettingsError
 from protocols.wire.messages import SessionStatus
-from synth_server.control import ask
+from synth_server.control_socket import ask
 from synth_server.session.log import SessionLog
 
 ANNOUNCEMENT = "server.json"

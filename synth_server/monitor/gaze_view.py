@@ -11,7 +11,7 @@ from protocols.documents import EventKind
 from protocols.vocabulary import BlockResponses, Placement, Timing
 from synth_server.monitor.documents import GazeDocument, PlacedImage
 from synth_server.monitor.record import LoggedBlock, MonitorRecord
-from synth_server.readers.timeline import on_one_clock
+from synth_server.readers.log.timeline import on_one_clock
 from synth_server.session.log import SessionLog, image_of
 
 MAX_POINTS = 1500

@@ -11,7 +11,7 @@ import numpy as np
 from protocols.documents import Event, EventKind
 from protocols.vocabulary import BlockResponses, Outcome, RecorderClock, Timing
 from synth_server.monitor.documents import Health
-from synth_server.readers.tally import Tally
+from synth_server.readers.log.tally import Tally
 
 NS = 1e9
 PATIENCE = 2.0

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from protocols.errors import LinkLost, StimloopError
-from protocols.wire.messages import SessionStatus
-from synth_server.control import ask
+from protocols.wire.messages import Body, SessionStatus
+from synth_server.control_socket import ask, request
 from synth_server.monitor.documents import Link
 
 BUTTONS = ("pause", "resume", "stop", "annotate")
@@ -58,6 +58,15 @@ class ServerLink:
             StimloopError: If the server does not answer, or refuses.
         """
         (status,) = ask(command, self.address, self._session, self._keys, text)
+        return status
+
+    def steer(self, wish: Body) -> SessionStatus:
+        """Change the session's course; see `session.steering`.
+
+        Raises:
+            StimloopError: If the server does not answer, or refuses.
+        """
+        (status,) = request(wish, self.address, self._session, self._keys)
         return status
 
     def stop(self) -> None:

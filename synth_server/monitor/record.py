@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.amendments import Amended, in_words
 from protocols.documents import Control, Event, EventKind
 from protocols.errors import DataError
 from protocols.experiments.normalisation import mean_of_measured
@@ -26,14 +27,14 @@ from synth_server.monitor.documents import (
     ThreadLine,
 )
 from synth_server.monitor.health import NS, HealthRecord
-from synth_server.readers.control import AIMS
-from synth_server.readers.evolution import EvolutionRecord
-from synth_server.readers.evolved_thread import EvolvedThread
-from synth_server.readers.rig_record import COUNTED, stamp
-from synth_server.readers.stability import warnings
-from synth_server.readers.summary import scores
+from synth_server.readers.evolution.stability import warnings
+from synth_server.readers.log.evolved_thread import EvolvedThread
+from synth_server.readers.log.rig_record import COUNTED, stamp
+from synth_server.readers.log.session_record import EvolutionRecord
+from synth_server.readers.log.synthesised_images import AIMS
+from synth_server.readers.statistics.scores import scores
 from synth_server.session.products import Progress
-from synth_server.session.session import TRANSITIONS
+from synth_server.session.states import TRANSITIONS
 
 N_NOTES = 50
 
@@ -46,7 +47,7 @@ class LoggedBlock:
         counts: Mean `(n_sites,)` over the evolved images or, where there are none, over all;
             None until answered, NaN where nothing was counted.
         reference_counts: The same over the references.
-        display: See `readers.rig_record.RigRecord.shown_on`.
+        display: See `readers.log.rig_record.RigRecord.shown_on`.
     """
 
     line: BlockLine
@@ -93,6 +94,8 @@ class MonitorRecord:
                 self._answer(event, BlockResponses.model_validate(event.document))
             case EventKind.CONTROL:
                 self._obey(event, Control.model_validate(event.document))
+            case EventKind.AMENDED:
+                self._amend(event, Amended.model_validate(event.document))
             case EventKind.SESSION_ENDED:
                 self._state = event.document["state"]
 
@@ -129,6 +132,12 @@ class MonitorRecord:
         self._state = TRANSITIONS.get((self._state, control.command), self._state)
         note = Note(unix_s=event.t_wall_ns / NS, command=control.command, text=control.text)
         self._notes.append(note)
+
+    def _amend(self, event: Event, found: Amended) -> None:
+        text = f"{in_words(found.amendment)} (from block {found.from_block})"
+        self._notes.append(Note(unix_s=event.t_wall_ns / NS, command="amended", text=text))
+        self.revisions.setdefault(found.amendment.thread, 0)
+        self._changed(found.amendment.thread)
 
     def _changed(self, thread: str) -> None:
         self.revisions[thread] += 1

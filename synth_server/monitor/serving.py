@@ -17,7 +17,7 @@ from types import FrameType
 import uvicorn
 
 from protocols.errors import WireError
-from synth_server.control import PATIENCE_S
+from synth_server.control_socket import PATIENCE_S
 from synth_server.monitor.app import monitor_app
 from synth_server.monitor.finding import Found
 from synth_server.monitor.link import ServerLink

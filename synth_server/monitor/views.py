@@ -23,11 +23,11 @@ from synth_server.monitor.documents import (
     ThreadDocument,
 )
 from synth_server.monitor.record import LoggedBlock, MonitorRecord
-from synth_server.readers.control import ControlThread, ShownImage
-from synth_server.readers.evolved_thread import EvolvedThread
-from synth_server.readers.gains import summary_of
-from synth_server.readers.stability import stabilities
-from synth_server.readers.summary import scores
+from synth_server.readers.control.gains import summary_of
+from synth_server.readers.evolution.stability import stabilities
+from synth_server.readers.log.evolved_thread import EvolvedThread
+from synth_server.readers.log.synthesised_images import ControlThread, ShownImage
+from synth_server.readers.statistics.scores import scores
 from synth_server.session.log import SessionLog, image_of
 
 SPIKES = ("site", "mean_of_sites")
@@ -71,9 +71,8 @@ def _best_reference(thread: EvolvedThread) -> float | None:
 
 
 def _objective(record: MonitorRecord, name: str) -> str:
-    start = record.evolution.start
-    settings = {each.name: each.settings for each in start.settings.threads} if start else {}
-    choice: dict[str, Any] = settings.get(name, {}).get("objective", {})
+    thread = record.evolution.course.threads.get(name)
+    choice: dict[str, Any] = thread.settings.get("objective", {}) if thread else {}
     return str(choice.get("name", ""))
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from protocols.fields import EstimateSettings, FieldMap, FieldShowings, Interval, SiteField
 from protocols.seeds import random_stream
-from synth_server.receptive_fields.fitting import Conditions, Fitted, fitted
+from synth_server.receptive_fields.conditions import Conditions
+from synth_server.receptive_fields.fitting import Fields, fitted
 from synth_server.receptive_fields.places import Floats, Places
 from synth_server.receptive_fields.significance import (
     Templates,
@@ -21,6 +23,8 @@ from synth_server.receptive_fields.significance import (
 EDGE = 0.25
 """Part of a step within which of the outermost places a centre counts as at the edge."""
 DECIMALS = 3
+AT_ONCE = 50
+"""Resamples in memory together."""
 Tell = Callable[[int, int, str], None]
 
 
@@ -59,82 +63,97 @@ def estimate_fields(
     )
     reliability = map_reliability(left, places, random_stream(0, "fields", "halves"))
     found = scores(left, places, templates)
-    known = Conditions.of(shown, places)
-    resamples = _resamples(shown, places, chosen.n_bootstrap if intervals else 0)
+    tell(0, len(shown.site_ids), "fitting fields")
+    sites = np.flatnonzero(p < chosen.alpha)
+    best = _best(Conditions.of(shown, places), sites, templates, found[:, sites])
+    again = _resampled(shown, places, best, sites, chosen.n_bootstrap if intervals else 0, tell)
+    row_of = {site: row for row, site in enumerate(sites.tolist())}
     fields = []
     for site, name in enumerate(shown.site_ids):
-        tell(site, len(shown.site_ids), "fitting fields")
-        tested = {
+        known: dict[str, object] = {
             "site": name,
             "n": n,
             "p": round(float(p[site]), 6),
             "reliability": _rounded(float(reliability[site])),
         }
-        if p[site] >= chosen.alpha:
-            fields.append(SiteField.model_validate(tested))
-            continue
-        best = _best(known, site, templates, found[:, site].astype(np.float64))
-        estimate = _described(best, places, window_s[1] - window_s[0])
-        spread = _intervals(best, resamples, site)
-        fields.append(SiteField.model_validate({**tested, **estimate, **spread}))
+        if (row := row_of.get(site)) is not None:
+            known |= _described(best, row, places, window_s[1] - window_s[0])
+            known |= _intervals(again[row]) if len(again) else {}
+        fields.append(SiteField.model_validate(known))
     return FieldMap(**common, fields=tuple(fields))
 
 
-def _best(known: Conditions, site: int, templates: Templates, score: Floats) -> Fitted:
+def _best(
+    known: Conditions, sites: NDArray[np.int64], templates: Templates, score: NDArray[np.float32]
+) -> Fields:
     """Climbing from the best template, and from the best one that lies elsewhere."""
-    size = np.abs(score)
-    first = int(size.argmax())
+    size = np.abs(score.astype(np.float64))
+    first = size.argmax(axis=0)
     centres = templates.fields[:, :2]
-    away = np.hypot(*(centres - centres[first]).T) > known.places.step_deg
-    starts = [first]
-    if away.any():
-        starts.append(int(np.where(away, size, -1).argmax()))
-    tried = [fitted(known, site, _start(templates, each)) for each in starts]
-    return min(tried, key=lambda each: each.loss)
+    apart = np.hypot(*(centres[:, None] - centres[first]).transpose(2, 0, 1))
+    second = np.where(apart > known.places.step_deg, size, -1).argmax(axis=0)
+    zeros = np.zeros(len(sites), np.int64)
+    tried = [fitted(known, zeros, sites, templates.fields[each]) for each in (first, second)]
+    other = tried[1].loss < tried[0].loss
+    return Fields(
+        *(
+            np.where(other.reshape(-1, *[1] * (one.ndim - 1)), two, one)
+            for one, two in zip(*tried, strict=True)
+        )
+    )
 
 
-def _start(templates: Templates, number: int) -> tuple[float, float, float]:
-    x, y, log_sigma = templates.fields[number].tolist()
-    return x, y, log_sigma
-
-
-def _described(best: Fitted, places: Places, window_s: float) -> dict[str, object]:
+def _described(best: Fields, row: int, places: Places, window_s: float) -> dict[str, object]:
     left, bottom, right, top = places.bounds_deg
     margin = EDGE * places.step_deg
-    inside = left + margin < best.x_deg < right - margin
-    inside = inside and bottom + margin < best.y_deg < top - margin
+    x, y = float(best.x_deg[row]), float(best.y_deg[row])
+    inside = left + margin < x < right - margin and bottom + margin < y < top - margin
     return {
-        "x_deg": _rounded(best.x_deg),
-        "y_deg": _rounded(best.y_deg),
-        "sigma_deg": _rounded(best.sigma_deg),
-        "amplitude": _rounded(best.amplitude / window_s),
-        "baseline": _rounded(best.baseline / window_s),
-        "gains": tuple(_rounded(gain) for gain in best.gains),
+        "x_deg": _rounded(x),
+        "y_deg": _rounded(y),
+        "sigma_deg": _rounded(float(best.sigma_deg[row])),
+        "amplitude": _rounded(float(best.amplitude[row]) / window_s),
+        "baseline": _rounded(float(best.baseline[row]) / window_s),
+        "gains": tuple(_rounded(float(gain)) for gain in best.gains[row]),
         "at_edge": not inside,
     }
 
 
-def _resamples(shown: FieldShowings, places: Places, n: int) -> list[Conditions]:
-    """Showings drawn anew within each place, and gray ones among themselves."""
+def _resampled(
+    shown: FieldShowings,
+    places: Places,
+    best: Fields,
+    sites: NDArray[np.int64],
+    n: int,
+    tell: Tell,
+) -> Floats:
+    """`(n_sites, n, 3)` x, y and σ fitted to showings drawn anew within each place, gray among itself."""
+    if not n:
+        return np.zeros((0, n, 3))
     random = random_stream(0, "fields", "bootstrap")
     patches, blanks = np.flatnonzero(~shown.is_blank), np.flatnonzero(shown.is_blank)
     pools = [patches[places.of_row == place] for place in range(len(places))]
     pools += [blanks] if len(blanks) else []
-    made = []
-    for _ in range(n):
-        drawn = np.concatenate([random.choice(pool, len(pool)) for pool in pools])
-        weights = np.bincount(drawn, minlength=len(shown.texture)).astype(np.float64)
-        made.append(Conditions.of(shown, places, weights))
-    return made
+    found = np.empty((len(sites), n, 3))
+    starts = np.stack([best.x_deg, best.y_deg, np.log(best.sigma_deg)], axis=1)
+    for first in range(0, n, AT_ONCE):
+        some = range(first, min(n, first + AT_ONCE))
+        drawn = [np.concatenate([random.choice(pool, len(pool)) for pool in pools]) for _ in some]
+        weights = np.stack([np.bincount(rows, minlength=len(shown.texture)) for rows in drawn])
+        known = Conditions.of(shown, places, weights.astype(np.float64))
+        for row, site in enumerate(sites):
+            resample = np.arange(len(some))
+            again = fitted(
+                known, resample, np.full(len(some), site), np.tile(starts[row], (len(some), 1))
+            )
+            found[row, first : some.stop] = np.stack(again[:3], axis=1)
+            tell(first * len(sites) + row * len(some), n * len(sites), "intervals of fields")
+    return found
 
 
-def _intervals(best: Fitted, resamples: list[Conditions], site: int) -> dict[str, Interval]:
-    if not resamples:
-        return {}
-    start = (best.x_deg, best.y_deg, float(np.log(best.sigma_deg)))
-    again = [fitted(known, site, start) for known in resamples]
-    values = np.array([(each.x_deg, each.y_deg, each.sigma_deg) for each in again])
-    low, high = np.percentile(values, (2.5, 97.5), axis=0)
+def _intervals(again: Floats) -> dict[str, Interval]:
+    """95 % intervals of `(n, 3)` x, y and σ."""
+    low, high = np.percentile(again, (2.5, 97.5), axis=0)
     names = ("x_interval", "y_interval", "sigma_interval")
     return {
         name: (_rounded(float(a)) or 0.0, _rounded(float(b)) or 0.0)

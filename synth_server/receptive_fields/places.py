@@ -50,6 +50,12 @@ class Places:
         return len(self.x_deg)
 
     @property
+    def smaller(self) -> NDArray[np.bool_]:
+        """`(n_sizes - 1, n_places)`: which places have a patch of each size but the largest."""
+        sizes = np.unique(self.patch_deg)[:-1]
+        return np.asarray(self.patch_deg == sizes[:, None])
+
+    @property
     def bounds_deg(self) -> tuple[float, float, float, float]:
         """Left, bottom, right, top of the outermost centres."""
         x, y = self.x_deg, self.y_deg
@@ -63,14 +69,18 @@ class Places:
         return float(steps.max()) if len(steps) else float(self.patch_deg.max())
 
     def covered(
-        self, x_deg: float, y_deg: float, log_sigma: float
+        self, x_deg: Floats, y_deg: Floats, log_sigma: Floats
     ) -> tuple[Floats, tuple[Floats, Floats, Floats]]:
-        """`(n_places,)` covered part of a field there, and its derivatives by x, y and log σ."""
-        dx, dy = x_deg - self.x_deg, y_deg - self.y_deg
+        """`(n_fields, n_places)` covered part of fields, and its derivatives by x, y and log σ.
+
+        Args:
+            x_deg: `(n_fields,)` centres; likewise `y_deg` and `log_sigma`.
+        """
+        dx, dy = x_deg[:, None] - self.x_deg, y_deg[:, None] - self.y_deg
         distance = np.maximum(np.hypot(dx, dy), 1e-6)
-        part, by_d, by_s = np.zeros((3, len(self)))
+        part, by_d, by_s = np.zeros((3, len(x_deg), len(self)))
         for diameter in np.unique(self.patch_deg):
             rows = self.patch_deg == diameter
-            found = coverage(float(diameter), self.edge_deg)(distance[rows], log_sigma)
-            part[rows], by_d[rows], by_s[rows] = found
+            found = coverage(float(diameter), self.edge_deg)(distance[:, rows], log_sigma)
+            part[:, rows], by_d[:, rows], by_s[:, rows] = found
         return part, (by_d * dx / distance, by_d * dy / distance, by_s)

@@ -36,7 +36,7 @@ class Templates(NamedTuple):
         fields = np.array(
             [(x, y, s) for s in np.log(TEMPLATE_SIGMAS_DEG) for y in ys for x in xs], np.float64
         )
-        covered = np.stack([places.covered(*field)[0] for field in fields])
+        covered = places.covered(*fields.T)[0]
         rows = covered[:, places.of_row]
         total = np.zeros(len(fields))
         for group in np.unique(places.group):

@@ -53,6 +53,8 @@ class Measured:
         images: The images, with the names that `image_names` uses, if the file holds them.
         unit: What the values are: spikes/s, or "" if the file does not say.
         notes: What else was understood, in words.
+        conditions: What must be alike for days to be joined, in words: the count window, where images
+            were shown, their size.
     """
 
     values: NDArray[np.float64]
@@ -61,6 +63,7 @@ class Measured:
     images: PhotographSet | None = None
     unit: str = ""
     notes: tuple[str, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
     def named(self, names: Sequence[str]) -> Measured:
         """With other names of the sites.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from protocols.errors import DataError
 from protocols.vocabulary import Placement, Timing
-from synth_server.readers.export_libraries import nwb
+from synth_server.readers.export.libraries import nwb
 from synth_server.recordings.csv_files import pandas
 from synth_server.recordings.matching import match
 from synth_server.recordings.measured import UNITS, Measured, Wanted

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.rig_description import DisplayDescription
 from protocols.vocabulary import Placement
 
 
@@ -31,3 +32,12 @@ def at_main_place(columns: Mapping[str, NDArray[Any]]) -> tuple[NDArray[np.bool_
     return kept, f"{n_left} presentations left out: shown at {len(sizes) - 1} other places" * (
         n_left > 0
     )
+
+
+def place_in_words(columns: Mapping[str, NDArray[Any]], display: DisplayDescription | None) -> str:
+    """Where presentations that are all at one place were; empty if nothing says so."""
+    found = [np.asarray(columns[n], np.float64) for n in Placement.model_fields if n in columns]
+    if len(found) == len(Placement.model_fields) and np.isfinite(found[-1]).all():
+        x_deg, y_deg, size_deg = (float(values[0]) for values in found)
+        return str(Placement(x_deg=x_deg, y_deg=y_deg, size_deg=size_deg))
+    return str(display.place) if display else ""

@@ -72,9 +72,11 @@ def _read(path: Path, wanted: Wanted) -> Measured:
 
             return measured_nwb(path, wanted)
         case "session":
+            from synth_server.readers.log.recounted import recounted
             from synth_server.recordings.session_log import measured_session
 
-            return measured_session(path).named(wanted.site_names)
+            with recounted(path, wanted.window_s) as log:
+                return measured_session(log).named(wanted.site_names)
         case "parquet":
             return measured_table(read_parquet(path), str(path), wanted)
         case _:

@@ -6,8 +6,9 @@ computed while the rig shows another's; the order of blocks depends on settings 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from protocols.amendments import AddThread, Amendment, Place
 from protocols.errors import ResponsesRefused
 from protocols.interfaces import Plan
 from protocols.vocabulary import Block, BlockResponses, Placement
@@ -32,6 +33,8 @@ class Conductor:
         self._in_turn = 0
         self._waiting: dict[str, Block] = {}
         self._outstanding: dict[int, Block] = {}
+        self._prepared: dict[str, tuple[Plan, Block | None, Placement | None]] = {}
+        self._amendments: dict[str, list[Amendment]] = {}
         self.n_proposed = 0
         for name, plan in plans.items():
             self._keep(name, next(plan, None))
@@ -40,6 +43,11 @@ class Conductor:
     def exhausted(self) -> bool:
         """Whether no plan will propose anything any more."""
         return not self._rotation
+
+    @property
+    def live(self) -> tuple[str, ...]:
+        """Threads that will propose more, as far as is known."""
+        return tuple(self._rotation)
 
     @property
     def outstanding(self) -> Mapping[int, Block]:
@@ -61,10 +69,21 @@ class Conductor:
         self._in_turn = (self._in_turn + 1) % len(self._rotation)
         return block
 
-    def accept(self, responses: BlockResponses) -> None:
+    def prepare(self, name: str, plan: Plan, place: Placement | None = None) -> Block | None:
+        """Compute the first block of a thread that is to be added; an `AddThread` adds it."""
+        first = next(plan, None)
+        self._prepared[name] = (plan, first, place)
+        return first
+
+    def accept(self, responses: BlockResponses, amendments: Sequence[Amendment] = ()) -> None:
         """Send responses into the plan that asked for them; it computes its next block.
 
-        The plan hears of its stimuli by the ids that it gave them, without its thread's place.
+        The plan hears of its stimuli by the ids that it gave them, without its thread's place, and
+        with the responses of what people told it.
+
+        Args:
+            responses: To a block that was proposed.
+            amendments: Of any thread, in the order in which they came since the last responses.
 
         Raises:
             ResponsesRefused: If no block of that index awaits responses.
@@ -75,12 +94,32 @@ class Conductor:
                 expected=sorted(self._outstanding),
                 got=responses.block_index,
             )
+        for each in amendments:
+            self._amend(each)
         name = self._outstanding.pop(responses.block_index).thread
-        known = responses.renamed(self._names.pop(responses.block_index))
+        told = self._amendments.pop(name, [])
+        for each in told:
+            if isinstance(each, Place):
+                self._places[name] = each.place
+        known = responses.renamed(self._names.pop(responses.block_index)).with_amendments(told)
         try:
             self._keep(name, self._plans[name].send(known))
         except StopIteration:
             self._keep(name, None)
+
+    def _amend(self, amendment: Amendment) -> None:
+        if not isinstance(amendment, AddThread):
+            self._amendments.setdefault(amendment.thread, []).append(amendment)
+            return
+        name = amendment.thread
+        plan, first, place = self._prepared.pop(name)
+        if first is None:
+            return
+        self._plans[name] = plan
+        self._rotation.append(name)
+        self._waiting[name] = first
+        if place is not None:
+            self._places[name] = place
 
     def _keep(self, name: str, block: Block | None) -> None:
         if block is not None:

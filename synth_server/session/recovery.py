@@ -6,12 +6,13 @@ they propose must be what was logged, or the session is not the one that the log
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from protocols.amendments import AddThread, Amended
 from protocols.digests import array_digest
 from protocols.documents import (
     Event,
@@ -21,17 +22,18 @@ from protocols.documents import (
     SessionStarted,
 )
 from protocols.errors import LogCorrupted, LogError, ReplayMismatch
-from protocols.interfaces import ImageGenerator, Inversion
+from protocols.interfaces import Guidance, ImageGenerator, Inversion
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import Block, Codes, Images
 from synth_server.session.build import (
-    Equipment,
+    Workshop,
     build_plans,
     installed_versions,
-    places_of,
 )
 from synth_server.session.conductor import Conductor
+from synth_server.session.equipment import Equipment
 from synth_server.session.log import SessionLog, check_log_version, image_of, verify_chain
+from synth_server.session.placing import places_of
 from synth_server.session.products import Products, products_folder
 from synth_server.session.session import Session
 
@@ -98,11 +100,17 @@ class LoggedEquipment(Equipment):
             self._logged[id(drawn)] = LoggedImages(drawn, self._log)
         return self._logged[id(drawn)]
 
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """Of the generator behind the log."""
+        return super().guidance(_behind(generator), n_steps)
+
     def inversion(self, generator: ImageGenerator) -> Inversion:
         """Of the generator behind the log."""
-        return super().inversion(
-            generator.drawn if isinstance(generator, LoggedImages) else generator
-        )
+        return super().inversion(_behind(generator))
+
+
+def _behind(generator: ImageGenerator) -> ImageGenerator:
+    return generator.drawn if isinstance(generator, LoggedImages) else generator
 
 
 def read_start(log: SessionLog) -> SessionStarted:
@@ -152,18 +160,20 @@ def _refilled(log: SessionLog) -> Session:
     equipment = LoggedEquipment(log)
     conductor = Conductor(build_plans(start.settings, equipment), places_of(start.settings))
     _check_equipment(start, equipment, log.path)
-    session = Session(start.settings, log, conductor, equipment.objectives)
+    workshop = Workshop(start.settings.seed, equipment)
+    session = Session(start.settings, log, conductor, equipment.objectives, workshop)
     equipment.products.interrupted = session.is_told_to_end
     last_block = _last_block(log)
     unanswered = []
     for event in log.events(after=0):
+        session.restore(event)
+        _check_added(event, equipment, log.path)
         if event.seq > last_block and event.kind is EventKind.RESPONSES_RECEIVED:
             unanswered.append(log.responses(event))
-        else:
-            for logged, proposed in driven(conductor, event, log):
-                if proposed.digest != logged.digest:
-                    raise _mismatch(event, "the block", logged.digest, proposed.digest)
-        session.restore(event)
+            continue
+        for logged, proposed in driven(session, event):
+            if proposed.digest != logged.digest:
+                raise _mismatch(event, "the block", logged.digest, proposed.digest)
     if not session.has_ended and not session.is_told_to_end():
         for responses in unanswered:
             session.learn_later(responses)
@@ -175,19 +185,23 @@ def _last_block(log: SessionLog) -> int:
     return max((event.seq for event in log.events(EventKind.BLOCK_PROPOSED)), default=-1)
 
 
-def driven(conductor: Conductor, event: Event, log: SessionLog) -> Iterator[tuple[Block, Block]]:
-    """Drive the plans by one logged event; yields (logged, proposed) where it is a block.
+def driven(session: Session, event: Event) -> Iterator[tuple[Block, Block]]:
+    """Drive the plans by one restored event; yields (logged, proposed) where it is a block.
+
+    Responses bring the amendments that were logged before them, as they did live.
 
     Raises:
         ReplayMismatch: If the plans propose nothing where a block was logged.
     """
     if event.kind is EventKind.RESPONSES_RECEIVED:
-        conductor.accept(log.responses(event))
+        responses = session.log.responses(event)
+        told = session.amendments_with(responses.block_index)
+        session.conductor.accept(responses, told)
     elif event.kind is EventKind.BLOCK_PROPOSED:
-        proposed = conductor.propose()
+        proposed = session.conductor.propose()
         if proposed is None:
             raise _mismatch(event, "a block", event.document["label"], "nothing")
-        yield log.block(event), proposed
+        yield session.log.block(event), proposed
 
 
 @dataclass
@@ -235,14 +249,16 @@ def verify_replay(
         equipment = Equipment(kept)
         conductor = Conductor(build_plans(start.settings, equipment), places_of(start.settings))
         _check_equipment(start, equipment, path)
-        session = Session(start.settings, log, conductor)
+        workshop = Workshop(start.settings.seed, equipment)
+        session = Session(start.settings, log, conductor, maker=workshop)
         last_block = _last_block(log)
         for event in log.events(after=0):
             step(event.seq, log.last_seq)
-            if event.seq < last_block or event.kind is not EventKind.RESPONSES_RECEIVED:
-                for logged, proposed in driven(conductor, event, log):
-                    _compare(event, logged, proposed, tolerance, report)
             session.restore(event)
+            _check_added(event, equipment, path)
+            if event.seq < last_block or event.kind is not EventKind.RESPONSES_RECEIVED:
+                for logged, proposed in driven(session, event):
+                    _compare(event, logged, proposed, tolerance, report)
             if event.kind is EventKind.SESSION_ENDED:
                 _check_end(event, session, report)
         report.notes += [f"{name} was taken from {products_folder(path)}" for name in kept.found]
@@ -280,16 +296,31 @@ def _check_end(event: Event, session: Session, report: Verification) -> None:
     report.end = ended.state
 
 
+def _check_added(event: Event, equipment: Equipment, path: Path) -> None:
+    """If the event added a thread: what it uses."""
+    if event.kind is not EventKind.AMENDED:
+        return
+    amendment = Amended.model_validate(event.document).amendment
+    if isinstance(amendment, AddThread):
+        _check_digests(amendment.equipment, equipment, f"{path}, event {event.seq}", "")
+
+
 def _check_equipment(start: SessionStarted, equipment: Equipment, path: Path) -> None:
-    for name, digest in start.equipment.items():
+    versions = ", ".join(f"{name} {number}" for name, number in start.versions.items())
+    _check_digests(start.equipment, equipment, f"{path}, event 0", f"; versions then: {versions}")
+
+
+def _check_digests(
+    logged: Mapping[str, str], equipment: Equipment, where: str, versions: str
+) -> None:
+    for name, digest in logged.items():
         if equipment.digests.get(name) != digest:
             raise ReplayMismatch(
                 f"{name} is not what the session was made with",
-                where=f"{path}, event 0",
+                where=where,
                 expected=digest,
                 got=equipment.digests.get(name, "nothing of that name"),
-                remedy="bring back the same weights, images and versions; versions then: "
-                + ", ".join(f"{name} {number}" for name, number in start.versions.items()),
+                remedy=f"bring back the same weights, images and versions{versions}",
             )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from protocols.amendments import AddThread, Amended, Amendment
 from protocols.digests import combined_digest, document_digest
 from protocols.documents import (
     Control,
@@ -17,31 +18,36 @@ from protocols.documents import (
     RigAttached,
     SessionEnded,
     SessionSettings,
+    ThreadSettings,
 )
 from protocols.errors import LogError, Refusal, ResponsesRefused
 from protocols.interfaces import Objective
 from protocols.vocabulary import Block, BlockResponses
 from protocols.wire.messages import Accepted, Attach, RefusalReason, SessionState, SessionStatus
+from synth_server.session.amending import Amending, ThreadMaker
 from synth_server.session.attachment import check_can_show, check_same_rig, check_sites
 from synth_server.session.conductor import Conductor
-from synth_server.session.expected import said
+from synth_server.session.expected import tell_length
 from synth_server.session.log import SessionLog
 from synth_server.session.products import Interrupted
+from synth_server.session.states import TRANSITIONS
+from synth_server.session.steering import Wish, amendments_for
 from synth_server.session.validation import check_responses
 
 logger = logging.getLogger(__name__)
-COMMANDS = ("pause", "resume", "stop", "abort", "annotate")
 
 
 class Session:
-    """One session, live. `record`, `learn` and `advance` belong to the worker thread; the rest may
-    be called from any.
+    """One session, live. `record`, `learn`, `advance` and `add_thread` belong to the worker thread;
+    the rest may be called from any.
 
     Args:
         settings: What the session does.
         log: Open for writing.
         conductor: Fresh, or refilled from the log.
         objectives: The plans' objectives; a rig that lacks their sites is refused.
+        maker: Makes plans of threads that are added; without one, none can be.
+
     """
 
     def __init__(
@@ -50,9 +56,11 @@ class Session:
         log: SessionLog,
         conductor: Conductor,
         objectives: Sequence[Objective] = (),
+        maker: ThreadMaker | None = None,
     ) -> None:
         self._objectives = objectives
         self.settings = settings
+        self._amending = Amending(settings.threads, conductor, objectives, maker)
         self.log = log
         self.conductor = conductor
         self.rig: RigAttached | None = None
@@ -60,15 +68,15 @@ class Session:
         self.state: SessionState = "running"
         self.failure = ""
         self.log_problem: LogError | None = None
-        self.publish: Callable[[Event], None] = _to_nobody
+        self.publish: Callable[[Event], None] = lambda _event: None
         self._guard = threading.RLock()
         self._block_events: list[Event] = []
         self._block_digests: list[str] = []
         self._response_digests: dict[int, str] = {}
         self._undurable: Block | None = None
         self._unlearned: list[BlockResponses] = []
-        self._halted = False
-        self._ended = False
+        self._last_block: dict[str, int] = {}
+        self._halted = self._ended = False
 
     # --- the worker's -------------------------------------------------------------------------
 
@@ -129,8 +137,9 @@ class Session:
         except ResponsesRefused as error:
             told = f"{error.where}: {error.got}"
             raise Refusal.of(RefusalReason.RESPONSES_DO_NOT_FIT, error, got=told) from None
-        self._append(EventKind.RESPONSES_RECEIVED, responses, responses.arrays)
-        self._response_digests[index] = responses.digest
+        with self._guard:
+            self._append(EventKind.RESPONSES_RECEIVED, responses, responses.arrays)
+            self._note_responses(responses)
         return Accepted(block_index=index, responses_digest=responses.digest, duplicate=False)
 
     def learn(self, responses: BlockResponses) -> None:
@@ -139,9 +148,30 @@ class Session:
         A plan that computes at length is broken off when the session is told to end.
         """
         try:
-            self.conductor.accept(responses)
+            self.conductor.accept(responses, self.amendments_with(responses.block_index))
         except Interrupted as interrupted:
             logger.info("session %s: %s", self.session_id, interrupted)
+
+    def amendments_with(self, block_index: int) -> tuple[Amendment, ...]:
+        """What came in before the responses to that block, and after those before them; asked once."""
+        return self._amending.with_responses(block_index)
+
+    def add_thread(self, wish: ThreadSettings) -> None:
+        """Have another thread from the next responses on; its first block is computed now.
+
+        Raises:
+            Refusal: If the session is over, has a thread of that name, or the thread cannot run.
+        """
+        with self._guard:
+            self._check_running("add_thread")
+        thread = self._amending.new_thread(wish)
+        if thread is None:
+            return
+        with self._amending.built(thread, self.rig) as equipment, self._guard:
+            self._check_running("add_thread")
+            self._amend(AddThread(settings=thread, equipment=equipment))
+        if self.rig is not None:
+            tell_length(self.session_id, (thread,), len(self.rig.site_ids))
 
     def end(self) -> None:
         """Write the last event, once."""
@@ -171,8 +201,13 @@ class Session:
         return self._halted or self.state in ("stopping", "aborted")
 
     def halt(self) -> None:
-        """The server ends: break off what is computed. The log goes on from here another time."""
+        """The server ends: break off what is computed."""
         self._halted = True
+
+    @property
+    def threads(self) -> Mapping[str, ThreadSettings]:
+        """Name → settings of all threads, by all that was wished so far."""
+        return self._amending.threads
 
     @property
     def session_id(self) -> str:
@@ -248,28 +283,15 @@ class Session:
             if self.rig is not None:
                 check_same_rig(self.rig, rig)
             check_sites(self._objectives, rig)
-            check_can_show(rig, self.settings.threads, self.conductor.outstanding.values())
+            check_can_show(rig, self.threads.values(), self.conductor.outstanding.values())
             if self.rig is None and not self._ended:
-                self._tell_length(len(rig.site_ids))
+                tell_length(self.session_id, self.threads.values(), len(rig.site_ids))
             if rig != self.rig and not self._ended:
                 self._append(EventKind.RIG_ATTACHED, rig)
             self.rig = rig
 
-    def _tell_length(self, n_sites: int) -> None:
-        """How much will be shown, before the first image is."""
-        text, is_long = said(self.settings.threads, n_sites)
-        if is_long:
-            logger.warning(
-                "session %s: %s. Fewer targets (targets = { best = 12 }), seeds or repetitions make "
-                "it shorter",
-                self.session_id,
-                text,
-            )
-        elif text:
-            logger.info("session %s: %s", self.session_id, text)
-
     def control(self, command: str, text: str = "") -> None:
-        """Carry out one of `COMMANDS`, durably; repeating one changes nothing.
+        """Carry out one of `states.COMMANDS`, durably; repeating one changes nothing.
 
         Raises:
             Refusal: If the session is over.
@@ -285,6 +307,37 @@ class Session:
             )
             self.state = following or self.state
 
+    def steer(self, wish: Wish) -> None:
+        """Change a thread's course from its next responses on, durably; repeating it changes nothing.
+
+        Raises:
+            Refusal: If the session is over, or a thread or site is unknown or cannot do it.
+        """
+        with self._guard:
+            self._check_running(wish.kind)
+            for amendment in amendments_for(wish, self._amending.situation(self.rig)):
+                self._amend(amendment)
+
+    def _check_running(self, asked: str) -> None:
+        if self._ended or self.state not in ("running", "paused"):
+            raise Refusal(
+                RefusalReason.SESSION_OVER,
+                "nothing further is proposed in this session",
+                expected="a session that runs or is paused",
+                got=f"{asked}: the session is {self.state}",
+            )
+
+    def _amend(self, amendment: Amendment) -> None:
+        last = self._last_block.get(amendment.thread)
+        is_decided = last in self._response_digests if last is not None else True
+        first = self.n_proposed + (is_decided and not isinstance(amendment, AddThread))
+        self._append(EventKind.AMENDED, Amended(from_block=first, amendment=amendment))
+        self._amending.note(amendment)
+
+    def _note_responses(self, responses: BlockResponses) -> None:
+        self._response_digests[responses.block_index] = responses.digest
+        self._amending.note_responses(responses.block_index)
+
     # --- refilling, see `recovery` ------------------------------------------------------------
 
     def restore(self, event: Event) -> None:
@@ -294,8 +347,12 @@ class Session:
             case EventKind.BLOCK_PROPOSED:
                 self._note_block(event)
             case EventKind.RESPONSES_RECEIVED:
-                responses = BlockResponses.model_validate(document)
-                self._response_digests[responses.block_index] = responses.digest
+                self._note_responses(BlockResponses.model_validate(document))
+            case EventKind.AMENDED:
+                amendment = Amended.model_validate(document).amendment
+                if isinstance(amendment, AddThread):
+                    self._amending.prepare(amendment.settings)
+                self._amending.note(amendment)
             case EventKind.RIG_ATTACHED:
                 self.rig = RigAttached.model_validate(document)
             case EventKind.CONTROL:
@@ -316,6 +373,7 @@ class Session:
         self._note_block(self._append(EventKind.BLOCK_PROPOSED, block.document(), arrays))
 
     def _note_block(self, event: Event) -> None:
+        self._last_block[event.document["thread"]] = event.document["index"]
         self._block_digests.append(document_digest(event.document))
         self._block_events.append(event)
 
@@ -340,19 +398,3 @@ class Session:
                 remedy="the first ones stand; these stay in the rig's spool folder",
             )
         return Accepted(block_index=responses.block_index, responses_digest=known, duplicate=True)
-
-
-TRANSITIONS: dict[tuple[SessionState, str], SessionState] = {
-    ("running", "pause"): "paused",
-    ("paused", "resume"): "running",
-    ("running", "stop"): "stopping",
-    ("paused", "stop"): "stopping",
-    ("running", "abort"): "aborted",
-    ("paused", "abort"): "aborted",
-    ("stopping", "abort"): "aborted",
-}
-"""(state, command) → the state that follows; a command that is not here changes nothing."""
-
-
-def _to_nobody(_event: Event) -> None:
-    """Until the endpoint listens."""

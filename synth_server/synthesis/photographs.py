@@ -254,7 +254,8 @@ def _image_names(names: list[str], where: str) -> list[str]:
     """Those that are images, sorted; what is left unread is named in the program's output."""
     seen = sorted((name for name in names if not _is_hidden(name)), key=_natural_order)
     wanted = [name for name in seen if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-    if left := [name for name in seen if name not in set(wanted)]:
+    images = set(wanted)
+    if left := [name for name in seen if name not in images]:
         said = ", ".join(left[:NAMED]) + (f" and {len(left) - NAMED} more" * (len(left) > NAMED))
         logger.warning("%s: %d files are no images that can be read: %s", where, len(left), said)
     return wanted

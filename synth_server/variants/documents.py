@@ -47,7 +47,7 @@ class SiteVariants(Frozen):
     """One site."""
 
     site: str
-    sd: float | None = Field(description="of its responses to photographs, spikes/s")
+    sd: float | None = Field(description="of its responses to photographs, without noise, spikes/s")
     sd_is: str = Field(description="measured or predicted")
     sensitivity: tuple[Sensitivity, ...] = ()
     parts: tuple[PartLeft, ...] = ()

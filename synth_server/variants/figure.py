@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
-from synth_server.readers.figure import EVOLVED, INK, REFERENCE, save
+from synth_server.readers.figures.style import EVOLVED, INK, REFERENCE, save
 from synth_server.session.log import SessionLog
 from synth_server.variants.documents import Sensitivity, Variants
 from synth_server.variants.reading import Shown, VariantRecord
@@ -36,14 +36,14 @@ def draw_variants(
         figure = plt.figure(figsize=(11, 4.2), layout="constrained", facecolor="white")
         try:
             draw(figure, found)
-            save(figure, folder / name, formats)
+            save(figure, folder / name, formats, simulated=record.simulated)
             drawn.append(folder / f"{name}.png")
         finally:
             plt.close(figure)
     figure = plt.figure(figsize=(12, 1.75 * min(MAX_ROWS, len(found.sites)) + 0.3))
     try:
         _draw_pairs(figure, found, record)
-        save(figure, folder / "pairs", ("png",))
+        save(figure, folder / "pairs", ("png",), simulated=record.simulated)
         drawn.append(folder / "pairs.png")
     finally:
         plt.close(figure)
@@ -132,21 +132,16 @@ def _draw_pairs(figure: Any, found: Variants, record: VariantRecord) -> None:
                                wspace=0.08, hspace=0.35)  # fmt: skip
     try:
         for number, site in enumerate(rows):
-            own = [e for e in record.variants if e.sites == (site.site,)]
+            own = [each for each in record.variants if site.site in each.sites]
             shown = _strongest(own)
             if not shown:
                 continue
-            base = log.array(record.bases[shown[0].variant.base])
-            first = record.bases[shown[0].variant.base]
-            _picture(
-                figure,
-                grid[number, 0],
-                base,
-                f"{site.site}\nbase {record.mean(first, site.site):.3g}",
-            )
+            base = record.bases[shown[0].base]
+            title = f"{site.site}\nbase {record.mean(base.id, site.site):.3g}"
+            _picture(figure, grid[number, 0], log.array(base.pixels), title)
             for place, each in enumerate(shown[: 2 * N_PAIRS]):
-                image = log.array(each.image)
-                drew = record.mean(each.image, site.site)
+                image = log.array(each.pixels)
+                drew = record.mean(each.id, site.site)
                 title = f"{each.variant.kind} {each.variant.amount:g}\n{drew:.3g}"
                 if each.variant.predicted is not None:
                     title += f" ({each.variant.predicted:.3g})"
@@ -162,8 +157,8 @@ def _strongest(own: Sequence[Shown]) -> list[Shown]:
     """The variants of the first base, largest amounts first, kinds together."""
     if not own:
         return []
-    base = min(each.variant.base for each in own)
-    of_base = [each for each in own if each.variant.base == base]
+    base = min(each.base for each in own)
+    of_base = [each for each in own if each.base == base]
     kinds = ("drive", "suppress", "random", *(kind for kind, _ in PARTS))
     return sorted(of_base, key=lambda e: (-e.variant.amount, kinds.index(e.variant.kind)))
 

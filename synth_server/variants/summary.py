@@ -70,9 +70,9 @@ def _site(record: VariantRecord, site: str) -> SiteVariants:
 
 
 def _sensitivity(record: VariantRecord, site: str, radius: float, sd: float) -> Sensitivity:
-    def at(kind: str, own: bool) -> dict[tuple[int, str], Shown]:
+    def at(kind: str, own: bool) -> dict[tuple[tuple[str, int], str], Shown]:
         return {
-            (each.variant.base, target): each
+            (each.base, target): each
             for each in record.variants
             if each.variant.kind == kind and each.variant.amount == radius
             for target in each.sites
@@ -83,16 +83,16 @@ def _sensitivity(record: VariantRecord, site: str, radius: float, sd: float) -> 
     pairs = [(drive[key], suppress[key]) for key in drive if key in suppress]
     signed = [_difference(record, site, *pair) / 2 for pair in pairs]
     away = [
-        abs(record.mean(each.image, site) - _base(record, each, site))
+        abs(record.mean(each.id, site) - _base(record, each, site))
         for pair in pairs
         for each in pair
     ]
     random = [
-        record.mean(each.image, site) - _base(record, each, site)
+        record.mean(each.id, site) - _base(record, each, site)
         for each in at("random", True).values()
     ]
     other_drive, other_suppress = at("drive", False), at("suppress", False)
-    by_base: dict[int, list[float]] = {}
+    by_base: dict[tuple[str, int], list[float]] = {}
     for key, each in other_drive.items():
         if key in other_suppress:
             value = _difference(record, site, each, other_suppress[key]) / 2
@@ -121,7 +121,7 @@ def _part(record: VariantRecord, site: str, share: float, kind: str) -> PartLeft
     ]
     # the share of the summed response: a ratio for each base would blow up where a base draws little
     whole = np.array([_base(record, each, site) for each in chosen])
-    left = np.array([record.mean(each.image, site) for each in chosen])
+    left = np.array([record.mean(each.id, site) for each in chosen])
     predicted = [each.variant.predicted for each in chosen if each.variant.predicted is not None]
     before = [each.variant.before for each in chosen if each.variant.before is not None]
     return PartLeft(
@@ -193,12 +193,12 @@ def _means(intervals: Sequence[Interval]) -> list[float]:
 
 
 def _difference(record: VariantRecord, site: str, up: Shown, down: Shown) -> float:
-    return record.mean(up.image, site) - record.mean(down.image, site)
+    return record.mean(up.id, site) - record.mean(down.id, site)
 
 
 def _base(record: VariantRecord, each: Shown, site: str) -> float:
-    image = record.bases.get(each.variant.base)
-    return float("nan") if image is None else record.mean(image, site)
+    base = record.bases.get(each.base)
+    return float("nan") if base is None else record.mean(base.id, site)
 
 
 def _known(value: float) -> float | None:

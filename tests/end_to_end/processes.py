@@ -12,7 +12,7 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -30,6 +30,7 @@ from synth_server.endpoint import Endpoint
 from synth_server.session.build import new_session
 from synth_server.session.log import SessionLog, verify_chain
 from synth_server.session.recovery import verify_replay
+from tests.end_to_end import forked
 
 DEADLINE_S = 150.0
 PLACE = {"x_deg": -2.5, "y_deg": 1.0, "size_deg": 3.0}
@@ -67,67 +68,80 @@ class Process:
     def __init__(self, name: str, module: str, arguments: Sequence[str | Path], folder: Path):
         self.name = name
         self._output = folder / f"{name}.out"
-        with self._output.open("ab") as file:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", module, *map(str, arguments)],
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
-            )
+        self._process = forked.start(
+            module,
+            arguments,
+            folder=folder,
+            stdout=self._output,
+            stderr=self._output,
+            environment=_environment(),
+        )
 
     @property
     def pid(self) -> int:
-        return self._popen.pid
+        assert self._process.pid is not None
+        return self._process.pid
 
     @property
     def returncode(self) -> int | None:
-        """None while it runs."""
-        return self._popen.poll()
+        """None while it runs; the negative signal that ended it."""
+        return self._process.exitcode
 
     @property
     def output(self) -> str:
         """Everything that it, and those before it in this place, have said."""
+        if not self._output.exists():
+            return ""
         return self._output.read_text("utf-8", errors="replace")
 
     def kill9(self) -> None:
-        self._popen.kill()
-        self._popen.wait()
+        self._process.kill()
+        self._process.join()
 
     def stop(self) -> int:
         """SIGTERM; the exit status."""
-        self._popen.send_signal(signal.SIGTERM)
+        os.kill(self.pid, signal.SIGTERM)
         return self.ended()
 
     def interrupt(self) -> None:
         """Ctrl-C."""
-        self._popen.send_signal(signal.SIGINT)
+        os.kill(self.pid, signal.SIGINT)
 
     def ended(self) -> int:
         """Wait for its end; the exit status."""
-        try:
-            return self._popen.wait(DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} does not end:\n{self.output}") from None
+        self._process.join(DEADLINE_S)
+        if self.returncode is None:
+            raise AssertionError(f"{self.name} does not end:\n{self.output}")
+        return self.returncode
 
     def clean_up(self) -> None:
         if self.returncode is None:
             self.kill9()
 
 
+def _environment() -> dict[str, str]:
+    return {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
+
+
 def run(module: str, *arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
     """A command that ends by itself, its stdout and stderr apart."""
-    return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        env={**os.environ, "NO_COLOR": "1", "COLUMNS": "200"},
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as place:
+        stdout, stderr = Path(place) / "stdout", Path(place) / "stderr"
+        process = forked.start(
+            module,
+            arguments,
+            folder=folder,
+            stdout=stdout,
+            stderr=stderr,
+            environment=_environment(),
+        )
+        process.join(DEADLINE_S)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+        said = [file.read_text("utf-8", errors="replace") for file in (stdout, stderr)]
+    assert process.exitcode not in {None, -signal.SIGKILL}, said
+    return subprocess.CompletedProcess([module, *map(str, arguments)], process.exitcode, *said)
 
 
 def synth_server(*arguments: str | Path, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -261,12 +275,15 @@ class Lab:
     def launch_server(self) -> Process:
         """Start the server as a person would: a new session, or `--resume` if there is a log."""
         self.announcement.unlink(missing_ok=True)
-        what = ["--resume", self.log] if self.log.exists() else ["session.toml", "--log", self.log]
-        options = ["--announce", self.announcement, *self.server_options]
+        options: list[str | Path]
+        options = (
+            ["--resume", self.log] if self.log.exists() else ["session.toml", "--log", self.log]
+        )
+        options += ["--announce", self.announcement, *self.server_options]
         for name in ("work", "control", "events"):
             port = self.addresses.get(name, ":0").rpartition(":")[2]
             options += [f"--{name}-port", port]
-        process = Process("server", "synth_server.cli", ["serve", *what, *options], self.folder)
+        process = Process("server", "synth_server.cli", ["serve", *options], self.folder)
         self.processes.append(process)
         return process
 

@@ -12,7 +12,7 @@ import pytest
 from protocols.documents import Control, EventKind, SessionEnded
 from protocols.errors import Refusal
 from protocols.vocabulary import BlockResponses
-from synth_server.control import ask
+from synth_server.control_socket import ask
 from synth_server.session.recovery import verify_replay
 from tests.end_to_end.processes import (
     DEADLINE_S,

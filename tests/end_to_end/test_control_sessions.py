@@ -12,9 +12,9 @@ import pytest
 
 from protocols.documents import EventKind
 from protocols.vocabulary import Role
-from synth_server.readers.summary import Summary
+from synth_server.readers.summary.session_summary import Summary
 from synth_server.session.products import products_folder, read_progress
-from tests.encoder_files import FIT
+from tests.encoder_files import CLIMB, FIT
 from tests.end_to_end.processes import (
     Lab,
     Process,
@@ -33,7 +33,7 @@ SMALL = (
     "mapping.repetitions=2",
     "comparison.repetitions=2",
     "comparison.best_natural=1",
-    "synthesis.options.n_steps=3",
+    "synthesis.options={ n_steps = 3, n_candidates = 2, refinement = { n_steps = 1 } }",
     "learning.rounds=2",
     "learning.n_images=2",
     "learning.from_scratch.options.n_steps=3",
@@ -149,7 +149,7 @@ class StretchRecipe(Recipe):
             "n_seeds": 2,
             "mapping": {"repetitions": 2, "images_per_block": 10},
             "fit": {"name": "two_stage", "options": FIT},
-            "synthesis": {"name": "stimloop", "options": {"n_steps": self.n_steps}},
+            "synthesis": {"name": "stimloop", "options": {**CLIMB, "n_steps": self.n_steps}},
             "learning": {
                 "rounds": self.n_rounds,
                 "n_images": 2,

@@ -17,7 +17,7 @@ import pytest
 from protocols.documents import EventKind
 from protocols.errors import LogCorrupted, LogError
 from protocols.vocabulary import BlockResponses
-from synth_server.readers.summary import Summary
+from synth_server.readers.summary.session_summary import Summary
 from synth_server.session.recovery import verify_replay
 from tests.end_to_end.processes import (
     Lab,

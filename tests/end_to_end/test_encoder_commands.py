@@ -20,6 +20,9 @@ from synth_server import cli
 from synth_server.synthesis.photographs import load_photographs
 from tests.end_to_end.processes import synth_server
 
+SETTINGS = ("n_steps=6", "n_candidates=4", "refinement={ n_steps = 2 }")
+QUICKLY = [part for setting in SETTINGS for part in ("--set", setting)]
+
 
 class Done(NamedTuple):
     """How a command ended, and what it said."""
@@ -138,7 +141,7 @@ def test_other_objectives_and_settings(encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     made = ["synthesize", encoder, "--out", out, "--seeds", "1", "--size-px", "64", "--json"]
     made.append("--overwrite")
-    asked = ["--set", "n_steps=12", "--set", "constraints.grayscale=true"]
+    asked = [*QUICKLY, "--set", "constraints.grayscale=true"]
     rates = {}
     for objective in ("stretch", "suppress"):
         done = command(*made, *asked, "--sites", "1", "--objective", objective)
@@ -170,7 +173,7 @@ def test_one_hot_scores_compare_sites_by_what_is_natural_to_them(encoder: Path) 
 
 def test_images_for_every_site_and_seed(encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    asked = ["--seeds", "2", "--size-px", "64", "--set", "n_steps=12"]
+    asked = ["--seeds", "2", "--size-px", "64", *QUICKLY]
     done = command("synthesize", encoder, "--out", out, *asked, "--json")
     assert done.returncode == 0, done.stderr
     index = json.loads(done.stdout)
@@ -281,7 +284,7 @@ def test_outputs_are_checked_before_the_work(encoder: Path, recorded: Path, tmp_
 
 
 def test_images_of_two_syntheses_are_never_mixed(encoder: Path, tmp_path: Path) -> None:
-    few = ["--set", "n_steps=2", "--set", "refinement={n_steps=1}", "--size-px", "64"]
+    few = [*QUICKLY, "--size-px", "64"]
     assert command("synthesize", encoder, "--seeds", 2, *few, "--out", tmp_path).returncode == 0
     (tmp_path / "notes.txt").write_text("mine")
     refused = command("synthesize", encoder, "--seeds", 1, *few, "--out", tmp_path)

@@ -156,12 +156,14 @@ def test_a_session_is_the_same_while_encoders_are_asked(
 def test_images_are_made_as_here(serving: tuple[Lab, Process], encoder: Path) -> None:
     """The client's images are those of the command, seed by seed."""
     lab, _ = serving
-    wanted = {"targets": ["A-002"], "seeds": [0, 1], "size_px": SIZE_PX, "recipe": "fourier"}
+    wanted: dict[str, Any] = {"targets": ["A-002"], "seeds": [0, 1], "size_px": SIZE_PX}
+    wanted |= {"recipe": "fourier", "settings": {"n_steps": 40}}
     with EncoderClient(lab.addresses["encoders"]) as client:
         made = client.synthesize("v4", **wanted)
         assert np.array_equal(client.predict("v4", made.images), made.predicted)
     # A deep generator amplifies what other numbers of threads round otherwise; this recipe has none.
     options = ["--sites", "A-002", "--seeds", "2", "--size-px", str(SIZE_PX), "--recipe", "fourier"]
+    options += ["--set", "n_steps=40"]
     done = synth_server("synthesize", encoder, "--out", "here", *options, folder=lab.folder)
     assert done.returncode == 0, done.stderr
     here = np.load(lab.folder / "here" / "images.npy")

@@ -9,7 +9,7 @@ from typing import Any
 
 from protocols.documents import EventKind
 from protocols.vocabulary import Role
-from synth_server.readers.summary import Summary
+from synth_server.readers.summary.session_summary import Summary
 from synth_server.session.products import products_folder
 from tests.end_to_end.processes import (
     Lab,

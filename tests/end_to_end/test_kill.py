@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from protocols.documents import EventKind
+from synth_server.session.recovery import verify_replay
 from tests.end_to_end.processes import (
     PROGRESS,
     Lab,
@@ -20,6 +21,7 @@ from tests.end_to_end.processes import (
     busy,
     check_finished,
     eventually,
+    opened,
 )
 
 N_KILLS = 20
@@ -180,3 +182,29 @@ def test_rig_killed_once_the_session_has_ended(
     assert rig.ended() == 0, rig.output
     assert server.stop() == 0, server.output
     check_finished(lab, undisturbed(SHORT))
+
+
+def test_a_server_killed_when_it_has_answered_goes_on_with_the_amendment(
+    new_lab: Callable[..., Lab],
+) -> None:
+    """The command's answer says that it is on the disk: whatever happens then, it holds."""
+    lab = new_lab(Recipe(seed=7, generations=60))
+    server = lab.serve()
+    rig = lab.rig()
+    eventually(lambda: progress(lab) >= 5, "blocks are answered", alive=[server, rig])
+    refused = lab.control("drop-site", "site-07")
+    assert refused.returncode != 0
+    assert "records no such site" in refused.stderr
+    for command in (["retarget", "site-00", "--thread", "site-01"], ["finish"]):
+        done = lab.control(*command)
+        assert done.returncode == 0, done.stderr
+        server.kill9()
+        server = lab.serve()
+    assert rig.ended() == 0, rig.output
+    assert server.ended() == 0, server.output
+    with opened(lab.log) as log:
+        amended = [event.document["amendment"]["kind"] for event in log.events(EventKind.AMENDED)]
+        n_blocks = len(list(log.events(EventKind.BLOCK_PROPOSED)))
+    assert amended == ["retarget", "finish", "finish"]
+    assert n_blocks < 2 * 60
+    assert verify_replay(lab.log).end == "finished"

@@ -142,7 +142,7 @@ def test_one_key_pauses_and_it_takes_two_to_quit(
         for n_pauses, then in enumerate(("p", "q"), start=1):
             person.press("Escape")
             eventually(
-                lambda n=n_pauses: rig.output.count("paused at the rig: P goes on, Q quits") == n,
+                lambda n=n_pauses: rig.output.count("paused at the rig: ") == n,
                 "the pause",
                 alive=[server, rig],
             )

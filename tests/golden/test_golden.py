@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from synth_server.readers.summary import read_record, summarize
+from synth_server.readers.log.session_record import read_record
+from synth_server.readers.summary.session_summary import summarize
 from synth_server.session.build import new_session
 from synth_server.session.recovery import resumed_session, verify_replay
 from tests.golden.record import FOLDER, GENERATORS, settings

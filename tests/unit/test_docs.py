@@ -23,11 +23,15 @@ from protocols import conformance, plugins
 from protocols.digests import array_digest, image_id
 from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError
+from protocols.experiments.check import CheckSettings
+from protocols.experiments.continued import ContinuedSettings
 from protocols.experiments.control import ComparisonSettings
+from protocols.experiments.guide import GuideSettings
 from protocols.experiments.mapping import MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
 from protocols.experiments.rounds import LearningSettings
 from protocols.experiments.warm_start import StartSettings
+from protocols.fields import FieldPlace
 from protocols.rig_description import RigDescription
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import (
@@ -43,11 +47,15 @@ from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
-from synth_server.readers import gains, learning, stability, summary
-from synth_server.readers.bootstrap import N_RESAMPLES, Estimate
-from synth_server.readers.nwb_subject import SubjectSettings
-from synth_server.session.build import Equipment, ThreadApparatus, new_session, resolved
+from synth_server.readers.control import gains, learning
+from synth_server.readers.evolution import stability
+from synth_server.readers.export.nwb_subject import SubjectSettings
+from synth_server.readers.statistics.bootstrap import N_RESAMPLES, Estimate
+from synth_server.readers.summary import session_summary as summary
+from synth_server.session.apparatus import ThreadApparatus
+from synth_server.session.build import new_session, resolved
 from synth_server.session.conductor import Conductor
+from synth_server.session.equipment import Equipment
 from synth_server.session.log import SessionLog
 from synth_server.session.recovery import verify_replay
 
@@ -262,6 +270,9 @@ def test_every_field_of_the_summary_is_named(model):
         ("threads", 3, ThreadSettings),
         ("timing", 3, Timing),
         ("start", 3, StartSettings),
+        ("guide", 3, GuideSettings),
+        ("continued", 3, ContinuedSettings),
+        ("check", 3, CheckSettings),
         ("normalisation", 3, NormalisationSettings),
         ("mapping", 3, MappingSettings),
         ("comparison", 3, ComparisonSettings),
@@ -360,6 +371,11 @@ def test_toml_examples_are_valid(example):
     values = tomllib.loads(example)
     match kind:
         case "# session.toml":
+            for thread in values["threads"]:
+                if "fields" in thread.get(
+                    "place", {}
+                ):  # its file is made by the reader's own session
+                    validated(FieldPlace, thread.pop("place"), where="docs")
             settings = resolved(validated(SessionSettings, values, where="docs"))
             for thread in settings.threads:
                 for name in ("generator", "optimizer", "objective"):

@@ -14,7 +14,7 @@ WELL = SessionStatus(
 
 
 def told(monkeypatch: pytest.MonkeyPatch, status: SessionStatus) -> str:
-    monkeypatch.setattr("synth_server.control.ask", lambda *_: (status,))
+    monkeypatch.setattr("synth_server.control_socket.ask", lambda *_: (status,))
     done = CliRunner().invoke(app, ["status"])
     assert done.exit_code == 0, done.output
     return " ".join(done.output.split())

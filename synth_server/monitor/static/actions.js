@@ -1,17 +1,21 @@
 // Buttons, dialogs, keys.
 
 const element = (id) => document.getElementById(id);
+const HOLD_MS = 12000;
 let said;
 
-async function press(command, text = "") {
+const press = (command, text = "") => post(`/control/${command}`, { text });
+
+async function post(path, body) {
   try {
-    const response = await fetch(`/control/${command}`, {
+    const response = await fetch(path, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ text }),
+      body: JSON.stringify(body),
     });
     const answer = await response.json();
-    if (!response.ok) said(`${answer.what}${answer.remedy ? ` (${answer.remedy})` : ""}`, "bad");
+    const more = [answer.got, answer.expected && `expected: ${answer.expected}`, answer.remedy].filter(Boolean);
+    if (!response.ok) said(`${answer.what}${more.length ? ` (${more.join("; ")})` : ""}`, "bad", HOLD_MS);
   } catch {
     said("the monitor does not answer", "bad");
   }
@@ -36,6 +40,28 @@ async function annotate() {
   if (answer === "write" && note.value.trim()) press("annotate", note.value.trim());
 }
 
+function showFields() {
+  const kind = element("steer-kind").value;
+  for (const label of element("form-steer").querySelectorAll("[data-for]"))
+    label.hidden = !label.dataset.for.split(" ").includes(kind);
+}
+
+async function steer() {
+  const kind = element("steer-kind"), threads = element("steer-thread");
+  const names = [...document.querySelectorAll("#threads [role=tab]")].map((tab) => tab.dataset.name);
+  const chosen = threads.value;
+  threads.replaceChildren(new Option("all that can, or the only one", ""), ...names.map((name) => new Option(name, name)));
+  threads.value = names.includes(chosen) ? chosen : "";
+  showFields();
+  if ((await ask(element("dialog-steer"))) !== "steer") return;
+  const degrees = (id) => (element(id).value === "" ? null : Number(element(id).value));
+  post("/steer", {
+    kind: kind.value, thread: threads.value, sites: element("steer-sites").value,
+    x_deg: degrees("steer-x"), y_deg: degrees("steer-y"), size_deg: degrees("steer-size"),
+    fields: element("steer-fields").value.trim(), toml: element("steer-toml").value,
+  });
+}
+
 const pause = () => press(element("pause").dataset.command);
 
 export function showButtons(overview) {
@@ -47,6 +73,7 @@ export function showButtons(overview) {
   button.firstChild.textContent = paused ? "Resume" : "Pause";
   button.disabled = !may || !["running", "paused"].includes(overview.state);
   element("stop").disabled = button.disabled;
+  element("steer").disabled = button.disabled;
   element("annotate").disabled = !may;
 }
 
@@ -56,16 +83,21 @@ export function listen(page) {
   click("pause", pause);
   click("stop", stop);
   click("annotate", annotate);
+  click("steer", steer);
+  element("steer-kind").addEventListener("change", showFields);
   click("theme", () => window.toggleTheme());
   click("help", () => ask(element("dialog-help")));
   click("live", () => page.follow());
+  click("view", () => page.turn());
   element("slider").addEventListener("input", (event) => page.goTo(Number(event.target.value)));
   const keys = {
     p: () => element("pause").click(),
     s: () => element("stop").click(),
+    f: () => element("steer").click(),
     a: () => element("annotate").click(),
     t: () => element("theme").click(),
     l: () => page.follow(),
+    v: () => page.turn(),
     "?": () => element("help").click(),
     ArrowLeft: () => page.step(-1),
     ArrowRight: () => page.step(1),
@@ -73,7 +105,7 @@ export function listen(page) {
   for (let n = 1; n <= 9; n += 1) keys[n] = () => page.choose(n - 1);
   document.addEventListener("keydown", (event) => {
     const busy = document.querySelector("dialog[open]") || event.ctrlKey || event.metaKey || event.altKey;
-    const typing = event.target.closest("input[type=text], select, textarea");
+    const typing = event.target.closest("input[type=text], input[type=number], select, textarea");
     const own = event.key.startsWith("Arrow") && event.target.closest("[role=tab], input, #strip");
     const act = keys[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (busy || typing || own || !act) return;

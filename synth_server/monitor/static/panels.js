@@ -45,7 +45,7 @@ export function showHead(overview) {
 }
 
 const EVENTS = { session_started: "started", block_proposed: "block", responses_received: "responses",
-  rig_attached: "rig attached", control: "button", server_resumed: "resumed", session_ended: "ended" };
+  rig_attached: "rig attached", control: "button", amended: "steered", server_resumed: "resumed", session_ended: "ended" };
 
 export function showTimes(overview, now_s) {
   const end = overview.ended_unix_s ?? now_s;
@@ -107,7 +107,7 @@ export function showThreads(overview, chosen, choose) {
   const list = element("threads");
   if (list.children.length !== overview.threads.length) {
     list.replaceChildren(...overview.threads.map((thread, i) =>
-      make("button", { type: "button", role: "tab", onclick: () => choose(i) },
+      make("button", { type: "button", role: "tab", "data-name": thread.name, onclick: () => choose(i) },
         make("span", {}, thread.name), make("span", { class: "gain" }))));
     list.onkeydown = (event) => {
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -131,7 +131,7 @@ export function showThreads(overview, chosen, choose) {
   });
 }
 
-const noted = (note) => note.command === "annotate" ? note.text
+const noted = (note) => ["annotate", "amended"].includes(note.command) ? note.text
   : note.at_rig ? [note.command.replaceAll("_", " "), note.text].filter(Boolean).join(": ") : note.command;
 
 export function showNotes(overview) {

@@ -152,6 +152,16 @@ class DeepGenerator:
             ]
         return np.asarray(torch.cat(codes).cpu().numpy(), np.float32)
 
+    def codes_of(self, features: Tensor) -> Codes:
+        """What `invert` finds, of features that are there already.
+
+        Args:
+            features: `(n, 80, 8, 8)`: of whole images at 128 px, by the decoder's backbone and layer.
+        """
+        with one_thread(), torch.no_grad():
+            codes = self._basis.codes(features.to(self._basis.mean.device))
+        return np.asarray(codes.cpu().numpy(), np.float32)
+
     def _tiled(self, images: Tensor) -> Tensor:
         """Each shrunk and laid side by side, one whole tile in the middle, at the size that it had."""
         n_tiles = self._settings.tiles

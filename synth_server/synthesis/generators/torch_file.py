@@ -24,14 +24,19 @@ from torch import Tensor
 
 from encoders.backbones import resized
 from encoders.backbones.device import device_named
-from encoders.backbones.network_file import load_network
+from encoders.backbones.network_file import Asked, load_network
 from encoders.backbones.one_thread import one_thread
 from protocols.digests import array_digest, document_digest
-from protocols.errors import DataError, SettingsError
+from protocols.errors import SettingsError
 from protocols.seeds import random_stream
 from protocols.settings import Frozen
 from protocols.vocabulary import Codes, Images
 from synth_server.synthesis.generators.pixels import check_codes
+
+REMEDY = (
+    "see code_shape, output_min and output_max of the generator torch in the reference of settings; "
+    "wrap the network if it takes or returns something else"
+)
 
 
 class TorchFileSettings(Frozen):
@@ -80,7 +85,8 @@ class TorchFileGenerator:
         self._settings = settings
         exported = settings.path.suffix == ".pt2"
         self._device = torch.device("cpu") if exported else device_named(settings.device)
-        self._network = load_network(settings.path, self._device)
+        network = load_network(settings.path, self._device)
+        self._asked = Asked(network, settings.path, "code", REMEDY)
         self._examples = _examples(settings, self.code_dim)
         first = torch.from_numpy(self.sample_codes(1, random_stream(0, "first look")))
         with one_thread(), torch.no_grad():
@@ -138,38 +144,20 @@ class TorchFileGenerator:
     def _drawn(self, code: Tensor) -> Tensor:
         """`(code_dim,)` → `(1, 3, size, size)` in 0..1."""
         settings = self._settings
-        drawn = self._answer(code.to(self._device).reshape(1, *settings.code_shape))
+        drawn = self._asked.answer(code.to(self._device).reshape(1, *settings.code_shape))
         is_image = isinstance(drawn, Tensor) and drawn.ndim == 4 and drawn.shape[:2] == (1, 3)
         if not isinstance(drawn, Tensor) or not is_image or drawn.shape[2] != drawn.shape[3]:
             got = tuple(drawn.shape) if isinstance(drawn, Tensor) else type(drawn).__name__
-            raise self._wrong("draws no square colour image", "(1, 3, side, side)", got)
+            raise self._asked.wrong("draws no square colour image", "(1, 3, side, side)", got)
         if not bool(drawn.isfinite().all()):
-            raise self._wrong("draws NaN or infinity", "finite values", f"for code {code[:4]} …")
+            raise self._asked.wrong(
+                "draws NaN or infinity", "finite values", f"for code {code[:4]} …"
+            )
         values = (drawn.float() - settings.output_min) / (settings.output_max - settings.output_min)
         values = values.clamp(0, 1)
         if settings.size_px is None or values.shape[-1] == settings.size_px:
             return values
         return resized(values, settings.size_px)
-
-    def _answer(self, code: Tensor) -> object:
-        try:
-            return self._network(code)
-        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
-            raise self._wrong(
-                "does not take its code",
-                f"a network of one float32 tensor {tuple(code.shape)}",
-                str(error).strip().splitlines()[-1],
-            ) from None
-
-    def _wrong(self, what: str, expected: str, got: object) -> DataError:
-        return DataError(
-            f"the network {what}",
-            where=str(self._settings.path),
-            expected=expected,
-            got=got,
-            remedy="see code_shape, output_min and output_max of the generator torch in the "
-            "reference of settings; wrap the network if it takes or returns something else",
-        )
 
 
 def _examples(settings: TorchFileSettings, code_dim: int) -> NDArray[np.float32] | None:

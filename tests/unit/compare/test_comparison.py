@@ -7,12 +7,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from encoders.backbones.choice import NetworkChoice, network_choice
 from encoders.backbones.one_thread import one_thread
 from encoders.features import FeatureStore, Tap
 from encoders.recording import Recording
 from protocols.errors import DataError, SettingsError
+from synth_server.cli import app
 from synth_server.compare.comparison import compare
 from synth_server.compare.documents import Comparison
 from synth_server.compare.figure import draw_comparison
@@ -131,6 +133,17 @@ def test_patterns_are_z_scored_channels_without_the_mean_image(recording):
     np.testing.assert_allclose(units, expected - expected.mean(axis=0), atol=1e-4)
 
 
+def test_few_sites_have_no_rsa(recording):
+    """Over two sites every correlation is 1 or −1, and would look like a figure."""
+    few = recording.of_sites(recording.site_ids[:2])
+    found = compare(few, [LITE], CompareSettings(n_splits=1), layers=("blocks.3",))
+    (layer,) = found.networks[0].layers
+    assert layer.rsa is None
+    assert layer.cka is not None
+    assert set(found.ceilings) == {"cka"}
+    assert set(found.networks[0].best) == {"r_noise_corrected", "cka"}
+
+
 def test_sites_and_images_that_cannot_take_part_are_named(recording):
     trials = np.array(recording.trials).transpose(1, 0, 2).copy()
     trials[3] = 7.0
@@ -144,6 +157,30 @@ def test_sites_and_images_that_cannot_take_part_are_named(recording):
         compare(Recording.of(recording.images, trials), [LITE])
     with pytest.raises(DataError, match="too few sites"):
         compare(recording.of_sites(["s1"]), [LITE])
+
+
+def test_the_command(recording, tmp_path):
+    """Arrays in, a table and a figure out; nothing of an earlier comparison is lost by accident."""
+    np.save(tmp_path / "images.npy", recording.images)
+    np.save(tmp_path / "responses.npy", np.transpose(recording.trials, (1, 0, 2)))
+    asked = ["compare", "--images", tmp_path / "images.npy", "--responses",
+             tmp_path / "responses.npy", "--axes", "sites,images,repeats", "--network",
+             "efficientnet_lite0:random", "--layers", "blocks.1,blocks.5", "--splits", "2",
+             "--out", tmp_path / "out"]  # fmt: skip
+    done = CliRunner().invoke(app, [*map(str, asked), "--json"])
+    assert done.exit_code == 0, done.output
+    written = (tmp_path / "out" / "comparison.json").read_text("utf-8")
+    assert done.stdout == written
+    (network,) = Comparison.model_validate_json(written).networks
+    assert {choice.layer for choice in network.best.values()} == {"blocks.1"}
+    assert (tmp_path / "out" / "comparison.png").is_file()
+    again = CliRunner().invoke(app, list(map(str, asked)))
+    assert again.exit_code != 0
+    assert (tmp_path / "out" / "comparison.json").read_text("utf-8") == written
+    table = CliRunner().invoke(app, [*map(str, asked), "--overwrite"])
+    assert table.exit_code == 0, table.output
+    assert "blocks.1 *" in table.stdout
+    assert "Chosen on one half of the images, scored on the other" in table.stdout
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+from safetensors.torch import save_file
 from torch import nn
 
 from encoders.backbones import load_backbone
@@ -64,6 +65,22 @@ def parallel(model):
     return {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
 
 
+def parallel_features(model):
+    """pytorch/examples, imagenet/main.py: of AlexNet and VGG the features alone are parallel."""
+    state = model.state_dict()
+    return {k.replace("features.", "features.module.", 1): v for k, v in state.items()}
+
+
+def averaged(model):
+    """torch.optim.swa_utils.AveragedModel: `module.` and a counter."""
+    return torch.optim.swa_utils.AveragedModel(model).state_dict()
+
+
+def smoothing(model):
+    """locuslab/smoothing: `Sequential(normalisation without buffers, DataParallel(network))`."""
+    return {f"1.{name}": tensor for name, tensor in parallel(model).items()}
+
+
 LAYOUTS = {
     "plain": lambda net: net.state_dict(),
     "data parallel, training script": lambda net: {"state_dict": parallel(net), "epoch": 90},
@@ -72,6 +89,22 @@ LAYOUTS = {
     "robustness, not parallel": lambda net: {"model": AttackerModel(net).state_dict()},
     "robustbench": lambda net: {"state_dict": robustbench(net).state_dict()},
     "wrapped twice": lambda net: {"model": {"state_dict": parallel(net)}},
+    "parallel features": lambda net: {"state_dict": parallel_features(net), "arch": "alexnet"},
+    "smoothing": lambda net: {"state_dict": smoothing(net), "arch": "resnet50"},
+    "a sequence with the normalisation": lambda net: nn.Sequential(
+        RobustBenchNormalization(), net
+    ).state_dict(),
+    "net": lambda net: {"net": parallel(net), "acc": 93.1, "epoch": 199},
+    "another name": lambda net: {"ema_weights": net.state_dict(), "step": torch.tensor(3)},
+    "averaged": lambda net: {"state_dict": averaged(net)},
+    "compiled": lambda net: {
+        "model": {f"_orig_mod.module.{k}": v for k, v in net.state_dict().items()}
+    },
+    "weights and their average": lambda net: {
+        "model": net.state_dict(),
+        "model_ema": {k: torch.zeros_like(v) for k, v in net.state_dict().items()},
+        "optimizer": {"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": []},
+    },
 }
 
 
@@ -87,6 +120,15 @@ def test_the_same_network_comes_out_of_every_layout(tmp_path, layout):
     assert set(read_state_dict(path)) == set(network().state_dict())
 
 
+def test_safetensors_are_read(tmp_path):
+    path = tmp_path / "robust.safetensors"
+    save_file({f"module.{k}": v for k, v in network().state_dict().items()}, path)
+    assert set(read_state_dict(path)) == set(network().state_dict())
+    path.write_bytes(b"no such thing")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        read_state_dict(path)
+
+
 def test_a_copy_that_differs_is_not_what_is_read(tmp_path):
     whole = AttackerModel(network())
     whole.attacker.model = torchvision.models.squeezenet1_1(weights=None)
@@ -96,7 +138,18 @@ def test_a_copy_that_differs_is_not_what_is_read(tmp_path):
     assert torch.equal(state["features.0.weight"], network().features[0].weight)
 
 
-@pytest.mark.parametrize("wrapped", [AttackerModel, robustbench])
+def test_of_several_state_dicts_none_is_guessed(tmp_path):
+    path = tmp_path / "two.pt"
+    torch.save({"student": network().state_dict(), "teacher": network().state_dict()}, path)
+    with pytest.raises(SettingsError, match=r"'student': .*Dict"):
+        read_state_dict(path)
+
+
+def sequence(net, **convention):
+    return nn.Sequential(RobustBenchNormalization(**convention), net)
+
+
+@pytest.mark.parametrize("wrapped", [AttackerModel, robustbench, sequence])
 def test_another_normalisation_of_the_input_is_refused(tmp_path, wrapped):
     path = tmp_path / "cifar.pt"
     torch.save({"model": parallel(wrapped(network(), mean=(0.4914, 0.4822, 0.4465)))}, path)

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from encoders.backbones.one_thread import one_thread
-from encoders.checkpoint import Loaded, encoder_digest, load_encoder
+from encoders.checkpoint import (
+    Loaded,
+    Provenance,
+    encoder_digest,
+    image_marks,
+    load_encoder,
+    save_encoder,
+)
 from encoders.recording import Recording
 from protocols.errors import DataError
+from synth_server.cli import app
 from synth_server.explain.documents import Explanation
 from synth_server.explain.explanation import ExplainSettings, explain
 from synth_server.explain.figure import lit
+from synth_server.explain.made import ShownImage, chosen_of, of_session, photographs_of
+from synth_server.explain.subject import subject_of
 from synth_server.synthesis.photographs import load_photographs
+from tests.control_log import SITES as CONTROL_SITES
+from tests.control_log import write_control_log
 from tests.encoder_files import SITES, SIZE_PX, small_encoder, write_small_encoder
 
 QUIET = ExplainSettings(synthesis=False)
@@ -107,6 +122,66 @@ def test_some_sites_and_no_trials(page, recording, tmp_path):
         explain(loaded, "", once, tmp_path, QUIET._replace(sites=("nobody",)))
     with pytest.raises(DataError, match="no recorded site"):
         explain(loaded, "", once.of_sites(SITES[:1]), tmp_path, QUIET)
+
+
+def test_scores_are_of_images_that_the_weights_never_saw(recording, tmp_path):
+    """Whatever recording they come in: by the images themselves."""
+    file = tmp_path / "encoder.safetensors"
+    for n_seen, said in (
+        (25, "the 15 images that the encoder was not fitted to"),
+        (35, "too good"),
+        (40, "too good"),
+    ):
+        marks = image_marks(recording.images[:n_seen])
+        save_encoder(file, small_encoder(), Provenance(trained_on=marks))
+        subject = subject_of(load_encoder(file, device="cpu"), recording, 0)
+        assert said in subject.scored_on
+    other = np.ascontiguousarray(255 - recording.images)
+    save_encoder(file, small_encoder(), Provenance(trained_on=image_marks(other)))
+    subject = subject_of(load_encoder(file, device="cpu"), recording, 0)
+    assert subject.scored_on == "all images; the encoder was fitted to other ones"
+
+
+def test_the_command_and_sites_whose_names_no_file_can_have(recording, tmp_path):
+    names = ("a/b", "a_b", "a:b")
+    file = write_small_encoder(tmp_path / "encoder.safetensors", names)
+    np.save(tmp_path / "images.npy", recording.images)
+    np.save(tmp_path / "responses.npy", np.transpose(recording.trials, (1, 0, 2)))
+    asked = ["explain", file, "--images", tmp_path / "images.npy", "--responses",
+             tmp_path / "responses.npy", "--axes", "sites,images,repeats", "--site-names",
+             ",".join(names), "--no-synthesis", "--steps", "2", "--out", tmp_path / "out"]  # fmt: skip
+    done = CliRunner().invoke(app, list(map(str, asked)))
+    assert done.exit_code == 0, done.output
+    assert "drawn gray, predicted too badly: a:b" in done.stdout
+    found = Explanation.model_validate_json((tmp_path / "out" / "explain.json").read_text("utf-8"))
+    figures = [(tmp_path / "out" / site.figure).read_bytes() for site in found.sites]
+    assert len(set(figures)) == 3
+    again = CliRunner().invoke(app, list(map(str, asked)))
+    assert "--overwrite" in str(again.exception)
+
+
+def test_the_best_of_what_was_made_is_not_valued_by_its_luck():
+    steady = ShownImage("s", "s", "evolved", {"a"}, [[20.0], [20.0], [20.0], [20.0]])
+    lucky = ShownImage("l", "l", "evolved", {"a"}, [[50.0], [10.0], [50.0], [10.0]])
+    once = [ShownImage(str(n), "", "evolved", {"a"}, [[90.0 - n]]) for n in range(9)]
+    chosen = chosen_of([*once, steady, lucky], 0)
+    assert [(each.id, each.valued(0)) for each in chosen] == [("l", 10.0), ("s", 20.0)]
+    assert [each.id for each in chosen_of(once, 0)] == ["4", "5", "6", "7", "8"]
+
+
+def test_what_a_session_made_is_read_with_what_it_drew(tmp_path):
+    write_control_log(tmp_path / "s.sqlite")
+    subject: Any = SimpleNamespace(
+        site_ids=CONTROL_SITES,
+        recording=SimpleNamespace(images=np.zeros((1, 8, 8, 3), np.uint8)),
+        encoder=SimpleNamespace(predict=lambda images: np.full((len(images), 2), 7.0)),
+    )
+    made = of_session(tmp_path / "s.sqlite", subject, CONTROL_SITES)
+    for site in CONTROL_SITES:
+        assert [line.kind for line in made[site].about] == ["stretch", "stretch"]
+        assert [line.measured for line in made[site].about] == pytest.approx([90.0, 90.0])
+        assert bool((made[site].images[..., 1] == 200).all())
+    assert len(photographs_of(tmp_path / "s.sqlite")) == 6 + 2
 
 
 def test_units_are_not_explained(recording, tmp_path):

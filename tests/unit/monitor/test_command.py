@@ -10,7 +10,7 @@ import pytest
 
 from protocols.errors import InstallationError, LogError, SettingsError
 from protocols.wire.messages import SessionStatus
-from synth_server import monitor_command
+from synth_server.commands import monitor as monitor_command
 from synth_server.monitor import finding
 from synth_server.monitor.finding import by_log, by_server
 from tests.control_log import write_control_log

@@ -20,7 +20,8 @@ from synth_server.monitor.documents import Link
 from synth_server.monitor.link import ServerLink
 from synth_server.monitor.pictures import THUMBNAIL_PX, png
 from synth_server.monitor.watcher import Watcher
-from synth_server.readers.summary import read_record, summarize
+from synth_server.readers.log.session_record import read_record
+from synth_server.readers.summary.session_summary import summarize
 from synth_server.session.build import new_session
 from synth_server.session.log import SessionLog
 from synth_server.session.session import Session

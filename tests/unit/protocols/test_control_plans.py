@@ -15,6 +15,7 @@ from protocols.experiments.one_hot_population import one_hot_population
 from protocols.experiments.stretch import stretch
 from protocols.interfaces import PhotographSet, SyntheticImages
 from protocols.seeds import random_stream
+from protocols.steering import Steering
 from protocols.vocabulary import BlockResponses, Outcome, Role
 
 SITES = ("left", "right")
@@ -47,6 +48,8 @@ class MadeUpApparatus:
         self.objectives: dict[str, Any] = {}
         self.required: list[str] = []
         self.sites: tuple[str, ...] = SITES
+        self.steering = Steering()
+        self.published: dict[str, str] = {}
         pixels = np.random.default_rng(4).integers(0, 256, (n_images, SIZE, SIZE, 3))
         dark = np.linspace(0.2, 0.9, n_images)[:, None, None, None]
         self.natural = PhotographSet(
@@ -59,6 +62,9 @@ class MadeUpApparatus:
     def objective(self, choice):
         self.required.append(choice.options.get("site"))
         return plugins.create("stimloop.objectives", choice)
+
+    def publish(self, name, text):
+        self.published[name] = text
 
     def random_stream(self, purpose):
         return random_stream(self.seed, purpose)

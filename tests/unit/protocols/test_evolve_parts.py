@@ -21,9 +21,10 @@ from protocols.experiments.final_test import (
 from protocols.experiments.warm_start import among
 from protocols.interfaces import PhotographSet
 from protocols.vocabulary import Outcome, Role, Timing
-from synth_server.session.build import Equipment, build_plans, resolved
+from synth_server.session.build import build_plans, new_session, resolved
+from synth_server.session.equipment import Equipment
 from synth_server.synthesis.generators.pixels import PixelGenerator, PixelSettings
-from tests.playing import made_up_responses
+from tests.playing import attach, made_up_responses, play
 
 PIXELS = {"size_px": 16, "grid": 8}
 START = {"n_images": 12, "repetitions": 2, "images_per_block": 8, "best": 3}
@@ -224,7 +225,10 @@ def test_the_best_photographs_of_the_start_are_tested_too():
 
 def generation(number, images, fitness):
     codes = images[:, 0, 0, :1].astype(np.float32)
-    return Generation(number, codes, images, np.array(fitness), np.array([1.0, np.nan]))
+    scores, of_references = np.array(fitness), np.array([1.0, np.nan])
+    return Generation(
+        number, codes, images, scores, of_references, scores[:, None], of_references[:, None]
+    )
 
 
 def flat(*levels):
@@ -288,3 +292,25 @@ def test_a_test_of_nothing_is_left_out():
     assert [b.label for b in driven(settings, respond=never)][-1] == "generation 2"
     with_references = driven({"test_repetitions": 2}, respond=never)[-1]
     assert roles(with_references) == {Role.REFERENCE: 5}
+
+
+# --- the day after -----------------------------------------------------------------------------
+
+
+def test_an_evolution_goes_on_from_the_population_of_a_log(tmp_path):
+    path = tmp_path / "monday.sqlite"
+    thread = ThreadSettings(name="t", protocol="evolve", settings=EVOLVE)
+    session = new_session(SessionSettings(session_id="s", seed=1, threads=(thread,)), path)
+    attach(session)
+    play(session)
+    last = session.block(session.n_proposed - 1)
+    session.log.close()
+    blocks = driven({"continued": {"session": str(path)}, "n_generations": 1}, seed=2)
+    assert evolved_in(blocks[0])[0] == evolved_in(last)[0]
+    other = {"size_px": 16, "grid": 4}
+    with pytest.raises(SettingsError, match="another generator"):
+        driven(
+            {"continued": {"session": str(path)}, "generator": {"name": "pixels", "options": other}}
+        )
+    with pytest.raises(SettingsError, match="no such evolution"):
+        driven({"continued": {"session": str(path), "thread": "other"}})

@@ -12,7 +12,7 @@ from protocols.text_files import read_text
 from rig_client import examples
 from rig_client.calibration.gamma import read_readings
 from rig_client.display.window import read_gamma_table
-from synth_server.readers.nwb_subject import SUBJECT_TEMPLATE
+from synth_server.readers.export.nwb_subject import SUBJECT_TEMPLATE
 
 
 class Some(Frozen):

@@ -9,7 +9,7 @@ import numpy as np
 from protocols import plugins
 from protocols.settings import PluginChoice
 from protocols.vocabulary import BlockResponses, Outcome, Presentation, Role
-from synth_server.readers.evolved_thread import EvolvedThread
+from synth_server.readers.log.evolved_thread import EvolvedThread
 
 Shown = Mapping[str, Sequence[float]]
 """Image's name → its counts, showing by showing."""

@@ -18,7 +18,7 @@ from pynwb.misc import Units
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import DataError
 from protocols.vocabulary import Placement
-from synth_server.readers.nwb import export_nwb
+from synth_server.readers.export.nwb import export_nwb
 from synth_server.recordings.measured import Wanted
 from synth_server.recordings.places import at_main_place
 from synth_server.recordings.reading import Read, read_recording

@@ -12,11 +12,12 @@ from protocols.errors import DataError, Refusal, SettingsError
 from protocols.settings import PluginChoice
 from protocols.vocabulary import BlockResponses, Role
 from synth_server.session import encoders
-from synth_server.session.build import Equipment, new_session
+from synth_server.session.build import new_session
 from synth_server.session.encoders import SessionFit, SessionSynthesis
+from synth_server.session.equipment import Equipment
 from synth_server.session.products import Products, products_folder
 from synth_server.session.recovery import resumed_session, verify_replay
-from tests.encoder_files import FIT
+from tests.encoder_files import CLIMB, FIT
 from tests.playing import SITES, attach, made_up_responses, play
 
 SETTINGS = {
@@ -25,7 +26,7 @@ SETTINGS = {
     "n_seeds": 2,
     "mapping": {"repetitions": 2, "images_per_block": 24},
     "fit": {"name": "two_stage", "options": FIT},
-    "synthesis": {"name": "stimloop", "options": {"n_steps": 3}},
+    "synthesis": {"name": "stimloop", "options": CLIMB},
     "learning": {"rounds": 0},
     "comparison": {"repetitions": 2, "best_natural": 1},
 }

@@ -48,7 +48,8 @@ def test_they_are_plug_ins_that_keep_the_interfaces():
 
 def test_without_noise_counts_are_rate_times_window():
     shown = block()
-    counts = recorded(recorder(noise="none"), shown, list(shown.cues()))
+    plain = recorder(noise="none", latency_ms=70, transient=0)
+    counts = recorded(plain, shown, list(shown.cues()))
     subject = GaborEnergyPopulation(GaborEnergySettings(n_sites=3))
     np.testing.assert_allclose(counts, np.tile(subject.rates(shown.images), (5, 1)) * 0.1)
 

@@ -98,6 +98,39 @@ def test_an_evolution_finds_orientation_and_frequency():
     assert abs(np.log2(cpd / tuning.frequency_cpd)) <= 1.0
 
 
+def test_an_encoders_mask_and_tuning_are_those_of_the_sites():
+    """Fitted to natural images alone: where its masks lie, and which gratings it predicts to be best."""
+    from encoders.features import Tap
+    from encoders.fitting import FitSettings, fit
+    from encoders.masks import estimated_fields
+    from encoders.recording import Recording
+    from encoders.two_stage import Penalties
+    from synth_server.synthesis.photographs import load_photographs
+
+    sites = [i for i in TUNED if POPULATION.tuning[i].frequency_cpd < 5]
+    images = load_photographs("embedded", 320, SIZE_PX).images
+    settings = FitSettings(
+        taps=(Tap(layer="blocks.1", input_px=SIZE_PX),),
+        penalties=(Penalties(spatial=0.3, mixing=0.3, smoothness=1.0),),
+    )
+    encoder = fit(Recording.of(images, POPULATION.rates(images)[:, sites].T), settings).encoder
+    fields = estimated_fields(encoder, (SIZE_PX, SIZE_PX))
+    orientations, frequencies = np.arange(0, 180, 15), 0.75 * 2.0 ** np.arange(0, 3.6, 0.5)
+    phases = (0.0, np.pi / 2, np.pi, 3 * np.pi / 2)
+    shown = [grating(o, cpd, p) for o in orientations for cpd in frequencies for p in phases]
+    rates = encoder.predict(np.stack(shown))
+    rates = rates.reshape(len(orientations), len(frequencies), len(phases), len(sites)).mean(axis=2)
+    assert len(sites) >= 4
+    for column, site in enumerate(sites):
+        tuning = POPULATION.tuning[site]
+        row, place = np.unravel_index(rates[..., column].argmax(), rates.shape[:2])
+        off = abs(orientations[row] - tuning.orientation_deg)
+        assert min(off, 180 - off) <= 25
+        assert abs(np.log2(frequencies[place] / tuning.frequency_cpd)) <= 1.25
+        right, down = fields[column].x_px / SIZE_PX, fields[column].y_px / SIZE_PX
+        assert np.hypot(right - tuning.right, down - tuning.down) < 0.1
+
+
 def strongest(image: np.ndarray, right: float, down: float) -> tuple[float, float]:
     """Orientation of the bars and cycles a degree of the strongest component around a place."""
     at = (np.arange(SIZE_PX) + 0.5) / SIZE_PX

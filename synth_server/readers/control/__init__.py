@@ -1,0 +1,1 @@
+"""What images that an encoder made did, and what the encoder learned."""

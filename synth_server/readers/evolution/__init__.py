@@ -1,0 +1,1 @@
+"""What evolved images did, against natural images."""

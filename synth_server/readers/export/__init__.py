@@ -1,0 +1,1 @@
+"""A session as NWB, CSV or Parquet."""

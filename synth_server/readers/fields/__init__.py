@@ -1,0 +1,1 @@
+"""Receptive fields that a session mapped."""

@@ -1,0 +1,1 @@
+"""Figures of a session; those of `synth-server results` are in `results`."""

@@ -1,0 +1,1 @@
+"""Means, confidence intervals, effect sizes and permutation tests, of plain arrays."""

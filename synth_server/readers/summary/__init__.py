@@ -1,0 +1,1 @@
+"""A session in few numbers: `summary.json`, the list of sessions, live progress."""

@@ -1,0 +1,1 @@
+"""When sites answer: time courses from spike times."""
