@@ -48,17 +48,17 @@ def measured(
     kept_results: Kept,
 ) -> Floats:
     """`(n_sites, 3 ways, 2)`: kept and removed, the mean over each neuron's best images."""
-    encoder = fit(recording, FitSettings(taps=(TAP,)), store).encoder
-    fields = estimated_fields(encoder, (IMAGE_PX, IMAGE_PX))
+    names = {site: f"{TAP.label} {SHARE:g} {site}" for site in sites}
+    if not kept_results.has(list(names.values())):
+        encoder = fit(recording, FitSettings(taps=(TAP,)), store).encoder
+        fields = estimated_fields(encoder, (IMAGE_PX, IMAGE_PX))
 
     def of(site: int) -> list[float]:
         found = _of_site(recording, twins, encoder, fields[site], site)
         print(site, np.round(found, 2).tolist(), flush=True)
         return [float(value) for value in found.ravel()]
 
-    rows = [
-        kept_results.or_made(f"{TAP.label} {SHARE:g} {site}", partial(of, site)) for site in sites
-    ]
+    rows = [kept_results.or_made(name, partial(of, site)) for site, name in names.items()]
     return np.array(rows).reshape(len(sites), len(WAYS), 2)
 
 
