@@ -1,21 +1,22 @@
-"""Server and rig in one process: session, log, plans, presenter, spool; only the sockets are left out."""
+"""Server and rig in one process: session, log, plans, presenter, spool; only sockets are left out."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from protocols.documents import SessionSettings
-from protocols.interfaces import SessionInfo
+from protocols.interfaces import SessionInfo, SimulatedPopulation
 from protocols.settings import PluginChoice
 from protocols.wire.messages import Attach
-from rig_client.apparatus import Apparatus, apparatus_of
+from rig_client.apparatus import apparatus_of
 from rig_client.client import described
 from rig_client.presenter import Presenter
 from rig_client.settings import RigSettings
 from rig_client.spool import Spool
+from simulated_neurons.acquisition import SimulatedAcquisition, SimulatedAcquisitionSettings
 from synth_server.session.build import new_session
 
 VIRTUAL = PluginChoice(name="headless", options={"clock": "virtual"})
@@ -25,7 +26,7 @@ def rehearse(
     settings: SessionSettings,
     folder: Path,
     acquisition: dict[str, Any],
-    change: Callable[[Apparatus], Apparatus] = lambda apparatus: apparatus,
+    subject: SimulatedPopulation | None = None,
 ) -> Path:
     """Play a session to its end; returns its log, `folder/session.sqlite`.
 
@@ -33,7 +34,7 @@ def rehearse(
         settings: The session's.
         folder: Made if it is not there.
         acquisition: Options of the recorder `simulated`.
-        change: Puts another part into the apparatus.
+        subject: Who is recorded, instead of the plug-in that `acquisition` names.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rig = RigSettings(
@@ -45,7 +46,12 @@ def rehearse(
     info = SessionInfo(session_id=settings.session_id, seed=settings.seed)
     with contextlib.ExitStack() as stack:
         stack.callback(session.log.close)
-        apparatus = change(stack.enter_context(contextlib.closing(apparatus_of(rig, info))))
+        apparatus = stack.enter_context(contextlib.closing(apparatus_of(rig, info)))
+        if subject is not None:
+            chosen = SimulatedAcquisitionSettings.model_validate(acquisition)
+            recorder = SimulatedAcquisition(chosen, info, subject)
+            recorder.watch_on(apparatus.display)
+            apparatus = replace(apparatus, acquisition=recorder)
         spool = stack.enter_context(contextlib.closing(Spool(folder / "spool", info.session_id)))
         session.attach(
             Attach(

@@ -15,14 +15,7 @@ from pydantic import Field
 
 from protocols.fields import EstimateSettings, FieldMap, FieldShowings
 from protocols.settings import Frozen, PluginChoice
-from protocols.vocabulary import (
-    Block,
-    BlockResponses,
-    Codes,
-    Images,
-    Placement,
-    Rates,
-)
+from protocols.vocabulary import Block, BlockResponses, Codes, Images, Rates
 
 if TYPE_CHECKING:
     from protocols.steering import Steering
@@ -130,6 +123,18 @@ class Optimizer(Protocol):
 
 
 @runtime_checkable
+class AdoptingOptimizer(Optimizer, Protocol):
+    """An `Optimizer` that learns from codes that others proposed: ask, adopt, tell, ask …"""
+
+    def adopt(self, codes: Codes) -> None:
+        """`codes` `(population, code_dim) float32` are measured in place of those just asked for.
+
+        Some of the rows may be what `ask` returned; all of them are told then.
+        """
+        ...
+
+
+@runtime_checkable
 class Objective(Protocol):
     """Scores responses: measured counts in an evolution, predicted rates in gradient ascent."""
 
@@ -208,6 +213,23 @@ class Synthesis(Protocol):
 
     def starting_images(self, seeds: Sequence[int]) -> Images:
         """The first start that each seed draws: a random image of the same mean and contrast."""
+        ...
+
+
+class Guidance(Protocol):
+    """Improves codes by an encoder; made before the first block, so that errors are told then."""
+
+    def __call__(
+        self, encoder: Encoder, objective: PluginChoice, codes: Codes, seeds: Sequence[int]
+    ) -> Codes:
+        """Codes `(n, code_dim) float32`, as long as before, that the encoder predicts to do better.
+
+        Args:
+            encoder: Predicts rates.
+            objective: What is maximised.
+            codes: `(n, code_dim) float32`, of the generator.
+            seeds: `(n,)`, all different: of what is random about a code's way.
+        """
         ...
 
 
@@ -317,13 +339,23 @@ class Apparatus(Protocol):
         ...
 
     def encoder_of_sessions(
-        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+        self,
+        choice: PluginChoice,
+        sessions: Sequence[str],
+        window_s: tuple[float, float] | None,
     ) -> Encoder:
-        """An encoder fitted to the logs of earlier days, joined; see `synth-server fit`."""
+        """An encoder fitted to the logs of earlier days, joined; see `synth-server fit`.
+
+        `window_s` is that in which spikes are counted today; None: days may differ.
+        """
         ...
 
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """The chosen recipe, for images of the size of `natural`, and of their mean and contrast."""
+        ...
+
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """How an encoder improves codes; `SettingsError` if the generator cannot be climbed."""
         ...
 
     def fields(
@@ -361,13 +393,4 @@ class SimulatedPopulation(Protocol):
 
     def rates(self, images: Images) -> Rates:
         """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s; a row depends on no other row."""
-        ...
-
-
-@runtime_checkable
-class PlacedPopulation(SimulatedPopulation, Protocol):
-    """Ground truth that sees the screen, and not just the image on it."""
-
-    def rates_on_screen(self, images: Images, places: Sequence[Placement]) -> Rates:
-        """`(n, h, w, 3) uint8`, each at its place on gray → `(n, n_sites)` spikes/s."""
         ...

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from protocols.rig_interfaces import (
     GazeTracing,
+    InterruptibleFixation,
     NotingAcquisition,
     RevisingAcquisition,
     always,
@@ -101,6 +102,8 @@ class Presenter:
         word_bits: Lines that carry the trial word: words run from 1 to 2^word_bits − 1.
         seed: The session's: pauses between trials are drawn from it.
         say: Told why nothing is shown; empty: all is well.
+        is_interrupted: Asked while fixation is waited for: does what was asked for at the rig, and is
+            True if the wait must end for it, as for a pause.
     """
 
     def __init__(
@@ -110,11 +113,12 @@ class Presenter:
         word_bits: int = 8,
         seed: int = 0,
         say: Callable[[str], None] = lambda _text: None,
+        is_interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self._parts = apparatus
         self._display = apparatus.display
         self._settings = settings or TrialSettings()
-        self._seed, self._say = seed, say
+        self._seed, self._say, self._is_interrupted = seed, say, is_interrupted
         self._marked = Marked(apparatus, word_bits)
         self._counter = Counter(apparatus)
         self._frame_s = (self._display.describe().frame_ms or DEFAULT_FRAME_MS) / 1000
@@ -122,6 +126,8 @@ class Presenter:
         self._revising = recorder if isinstance(recorder, RevisingAcquisition) else None
         self._noting = recorder if isinstance(recorder, NotingAcquisition) else None
         self._tracing = fixation if isinstance(fixation, GazeTracing) else None
+        if isinstance(fixation, InterruptibleFixation):
+            fixation.heed_while_waiting(is_interrupted)
         self._misses = 0
         self._events: list[RigEvent] = []
 
@@ -174,6 +180,10 @@ class Presenter:
             if self._parts.fixation.acquire(cue):
                 self._awake()
                 return True
+            if self._is_interrupted():
+                if stop():
+                    return False
+                continue  # nobody has missed anything
             self._misses += 1
             self.tell("miss", trial=cue.trial)
             if stop() or (self._is_resting() and not self._rest(stop)):

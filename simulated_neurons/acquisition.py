@@ -10,7 +10,8 @@ from pydantic import Field
 
 from protocols import plugins
 from protocols.errors import PluginError, RecorderGap, RigError
-from protocols.interfaces import PlacedPopulation, SessionInfo, SimulatedPopulation
+from protocols.interfaces import SessionInfo, SimulatedPopulation
+from protocols.placed_population import PlacedPopulation
 from protocols.rig_interfaces import Display, Measurement
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
@@ -49,14 +50,24 @@ class SimulatedAcquisition:
     """Counts the spikes of a `stimloop.subjects` plug-in.
 
     Every count is seeded by the session and its cue: a restarted rig measures the same.
+
+    Args:
+        settings: Whose spikes.
+        session: Whose seed.
+        subject: Instead of the plug-in that `settings` name.
     """
 
     Settings = SimulatedAcquisitionSettings
 
-    def __init__(self, settings: SimulatedAcquisitionSettings, session: SessionInfo) -> None:
+    def __init__(
+        self,
+        settings: SimulatedAcquisitionSettings,
+        session: SessionInfo,
+        subject: SimulatedPopulation | None = None,
+    ) -> None:
         self._settings = settings
         self._session = session
-        self._subject = _subject(settings.subject)
+        self._subject = _subject(settings.subject) if subject is None else subject
         self._latency_s = _latency_s(settings.latency_ms, self._subject)
         self._block: Block | None = None
         self._known: dict[str, NDArray[np.float64]] = {}

@@ -58,11 +58,13 @@ REHEARSAL_PX = 88
 REHEARSAL_LEARNING: dict[str, Any] = {
     "rounds": 3,
     "n_images": 6,
-    "from_scratch": {"name": "quick"},
+    "from_scratch": {"name": "quick", "options": {"n_steps": 60}},
     "from_best": {"name": "short"},
 }
 REHEARSAL_STEPS = {"n_steps": 70, "refinement": {"n_steps": 50}}
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
+UNPLACED = ("v4_like", "vone", "gabor_energy", "torch")
+"""Subjects of ours that see images without a place; known, so that none need be imported to ask it."""
 DISPLAYS: dict[str, dict[str, Any]] = {
     "headless": {"clock": "virtual"},
     "psychopy": {
@@ -305,7 +307,7 @@ def rig_settings(settings: DryRunSettings, server: str = "") -> dict[str, Any]:
     if settings.subject.startswith("torch:"):
         path = str(Path(settings.subject.removeprefix("torch:")).resolve())
         subject = {"name": "torch", "options": {"path": path}}
-    if settings.plan == "map_fields" and settings.subject != "placed":
+    if settings.plan == "map_fields" and not _sees_the_screen(settings.subject):
         subject = {"name": "placed", "options": {"population": subject}}
     return {
         "server": server or "tcp://127.0.0.1:0",
@@ -322,6 +324,13 @@ def rig_settings(settings: DryRunSettings, server: str = "") -> dict[str, Any]:
         },
         "fixation": {"name": "simulated", "options": {"break_rate": settings.fixation_break_rate}},
     }
+
+
+def _sees_the_screen(subject: str) -> bool:
+    """Whether a subject knows of places by itself; one that does not is put behind `placed`."""
+    if subject.startswith("torch:") or subject in UNPLACED:
+        return False
+    return hasattr(plugins.load("stimloop.subjects", subject), "rates_on_screen")
 
 
 def write_settings(settings: DryRunSettings, folder: Path) -> None:

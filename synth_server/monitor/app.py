@@ -125,6 +125,14 @@ def _add_documents(app: FastAPI, watcher: Watcher) -> None:
     def gaze(index: int) -> Response:
         return _document(watcher.gaze(index))
 
+    @app.get("/sites")
+    def sites() -> Response:
+        return _document(watcher.sites().document)
+
+    @app.get("/sites/{name:path}")
+    def course(name: str) -> Response:
+        return _document(watcher.sites().course(name))
+
     @app.get("/images/{digest}.png")
     def image(digest: str) -> Response:
         return Response(png(watcher.path, digest), media_type="image/png", headers=FOREVER)

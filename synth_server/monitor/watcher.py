@@ -28,6 +28,7 @@ from synth_server.monitor.documents import (
 from synth_server.monitor.gaze_view import gaze_document
 from synth_server.monitor.link import ServerLink
 from synth_server.monitor.record import MonitorRecord
+from synth_server.monitor.sites_view import SitesView
 from synth_server.monitor.views import block_document, distributions, thread_document
 from synth_server.session.log import SessionLog
 from synth_server.session.products import products_folder, read_progress
@@ -58,6 +59,7 @@ class Watcher:
         self._guard, self._resampling = threading.Lock(), threading.Lock()
         self._threads: dict[str, ThreadDocument] = {}
         self._distributions: dict[str, DistributionsDocument] = {}
+        self._sites: SitesView | None = None
         self._stopped = threading.Event()
         self._is_reading = True
         self._problem = ""
@@ -131,6 +133,14 @@ class Watcher:
         """See `gaze_document`."""
         with self._log() as log, self._guard:
             return gaze_document(self._record, log, index)
+
+    def sites(self) -> SitesView:
+        """See `SitesView`; made once for each answered block, while the log is read on."""
+        with self._resampling:
+            n = self._overview.n_answered
+            if self._sites is None or self._sites.document.n_answered != n:
+                self._sites = SitesView(self.path, n)
+            return self._sites
 
     def _take(self, log: SessionLog, n: int) -> int:
         """Take in up to `n` new events; returns how many there were."""

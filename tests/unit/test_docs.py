@@ -26,6 +26,7 @@ from protocols.errors import PluginError
 from protocols.experiments.check import CheckSettings
 from protocols.experiments.continued import ContinuedSettings
 from protocols.experiments.control import ComparisonSettings
+from protocols.experiments.guide import GuideSettings
 from protocols.experiments.mapping import MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
 from protocols.experiments.rounds import LearningSettings
@@ -268,6 +269,7 @@ def test_every_field_of_the_summary_is_named(model):
         ("threads", 3, ThreadSettings),
         ("timing", 3, Timing),
         ("start", 3, StartSettings),
+        ("guide", 3, GuideSettings),
         ("continued", 3, ContinuedSettings),
         ("check", 3, CheckSettings),
         ("normalisation", 3, NormalisationSettings),

@@ -88,6 +88,7 @@ export function listen(page) {
   click("theme", () => window.toggleTheme());
   click("help", () => ask(element("dialog-help")));
   click("live", () => page.follow());
+  click("view", () => page.turn());
   element("slider").addEventListener("input", (event) => page.goTo(Number(event.target.value)));
   const keys = {
     p: () => element("pause").click(),
@@ -96,6 +97,7 @@ export function listen(page) {
     a: () => element("annotate").click(),
     t: () => element("theme").click(),
     l: () => page.follow(),
+    f: () => page.turn(),
     "?": () => element("help").click(),
     ArrowLeft: () => page.step(-1),
     ArrowRight: () => page.step(1),

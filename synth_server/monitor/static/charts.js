@@ -3,20 +3,20 @@
 const CONFIG = { displayModeBar: false, responsive: true, doubleClick: false };
 const element = (id) => document.getElementById(id);
 
-function colours() {
+export function colours() {
   const style = getComputedStyle(document.documentElement);
   const names = ["ink", "dim", "line", "panel", "evolved", "reference", "other", "focus", "warn"];
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
-const SERIES = ["#3b82c4", "#d97706", "#8b5cf6", "#0f9d8a", "#d6478f", "#7c8a1a", "#b45309", "#64748b"];
+export const SERIES = ["#3b82c4", "#d97706", "#8b5cf6", "#0f9d8a", "#d6478f", "#7c8a1a", "#b45309", "#64748b"];
 
-function faint(colour, opacity) {
+export function faint(colour, opacity) {
   const [r, g, b] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
   return `rgba(${r},${g},${b},${opacity})`;
 }
 
-const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+export const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 function layout(c, more) {
   const size = rem();
@@ -34,7 +34,7 @@ function layout(c, more) {
   };
 }
 
-function draw(id, traces, shape, said) {
+export function draw(id, traces, shape, said) {
   const figure = element(id);
   figure.parentElement.classList.toggle("has-data", traces.length > 0);
   figure.setAttribute("aria-label", said);

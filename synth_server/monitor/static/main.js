@@ -3,11 +3,13 @@ import { listen, showButtons } from "./actions.js";
 import * as charts from "./charts.js";
 import { number, span } from "./format.js";
 import * as panels from "./panels.js";
+import * as sites from "./sites.js";
 
 const element = (id) => document.getElementById(id);
 const page = {
   overview: null, aheadOfUs_s: 0, chosen: null, thread: null, found: null,
   at: 0, isLatest: true, site: "", shownBlock: "", isBusy: false, isStale: false,
+  areSites: false, sites: null, picked: "",
 };
 
 async function get(path) {
@@ -103,6 +105,7 @@ async function refresh() {
 }
 
 async function bringUpToDate() {
+  if (page.areSites) await bringSites();
   const line = page.overview?.threads.find((thread) => thread.name === page.chosen);
   if (!line) return;
   const known = page.thread;
@@ -115,6 +118,36 @@ async function bringUpToDate() {
     showThread();
   }
   await showBlock();
+}
+
+// --- the sites -----------------------------------------------------------------------------------
+
+async function bringSites() {
+  if (page.sites?.n_answered === page.overview?.n_answered) return;
+  page.sites = await get("/sites");
+  await showSites();
+}
+
+async function showSites() {
+  const { lines } = page.sites;
+  if (!lines.some((line) => line.site === page.picked)) page.picked = lines[0]?.site ?? "";
+  sites.showTable(page.sites, page.picked, pick);
+  sites.showFields(page.sites, page.picked);
+  const course = page.picked ? await get(`/sites/${encodeURIComponent(page.picked)}`) : null;
+  if (!course || course.site === page.picked) sites.showCourse(page.sites, course);
+}
+
+function pick(site) {
+  page.picked = site;
+  showSites().catch((error) => say(String(error.message ?? error), "bad"));
+}
+
+function turn() {
+  page.areSites = !page.areSites;
+  element("session-view").hidden = page.areSites;
+  element("sites-view").hidden = !page.areSites;
+  element("view").setAttribute("aria-pressed", String(page.areSites));
+  redraw();
 }
 
 const blocks = () => page.thread.blocks.filter((block) => block.answered || page.thread.blocks.length === 1);
@@ -233,6 +266,7 @@ element("site").addEventListener("change", (event) => {
 });
 const redraw = () => {
   page.shownBlock = "";
+  page.sites = null;
   if (page.thread) showThread();
   refresh();
 };
@@ -243,6 +277,6 @@ window.addEventListener("resize", () => {
   resized = setTimeout(redraw, 200);
 });
 
-listen({ say, follow, goTo, choose, step: (by) => goTo(page.at + by) });
+listen({ say, follow, goTo, choose, turn, step: (by) => goTo(page.at + by) });
 setInterval(tick, 1000);
 connect();

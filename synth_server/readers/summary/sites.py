@@ -28,7 +28,8 @@ class SiteLine(Frozen):
         baseline: Spikes/s from 20 ms before to 40 ms after onset.
         snr: See `SiteCourse`.
         latency_ms: See `SiteCourse`.
-        reliability: Split-half, of the count window, over images with at least 4 repetitions.
+        reliability: Split-half, of the count window, over images with at least 4 repetitions; where
+            there are too few of these, that of the map of its field.
         best_window_ms: The count window that repeats best, `[start, stop)`.
         best_reliability: Its reliability on the repetitions that did not choose it.
         x_deg: Centre of its field, right and above of the screen's centre.
@@ -91,7 +92,7 @@ def site_lines(
     mapped = {each.site: each for found in fields.values() for each in found.fields}
     return tuple(
         SiteLine.model_validate(
-            {"site": name, **_timed(timed.get(name)), **_mapped(mapped.get(name))}
+            {"site": name, **_mapped(mapped.get(name)), **_timed(timed.get(name))}
         )
         for name in dict.fromkeys([*timed, *mapped])
     )
@@ -101,15 +102,16 @@ def _timed(course: SiteCourse | None) -> dict[str, object]:
     if course is None:
         return {}
     best = course.best
-    return {
+    known = {
         **course.model_dump(include={"rate", "baseline", "snr", "latency_ms", "reliability"}),
         "best_window_ms": None if best is None else (best.start_ms, best.stop_ms),
         "best_reliability": None if best is None else best.reliability,
     }
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _mapped(field: SiteField | None) -> dict[str, object]:
     if field is None:
         return {}
-    known = field.model_dump(include={"x_deg", "y_deg", "sigma_deg", "at_edge"})
+    known = field.model_dump(include={"x_deg", "y_deg", "sigma_deg", "at_edge", "reliability"})
     return {**known, "remark": "" if field.is_usable else field.why_not}

@@ -260,7 +260,11 @@ def test_the_day_is_reported(day, tmp_path):
     path, _, _ = day
     report = write_report(path, tmp_path / "report", None)
     page = report.page.read_text("utf-8")
-    for said in ("thread evolve: finish", "thread stretch: thread added", "thread evolve: images"):
+    for said in (
+        "thread evolve: told to finish",
+        "thread stretch: thread added",
+        "thread evolve: images",
+    ):
         assert said in page
     assert {each.thread for each in report.summary.threads} >= {"evolve"}
 

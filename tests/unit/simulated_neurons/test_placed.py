@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from benchmarks.placed_evolution import TRUE, story
 from protocols.conformance import check_population
 from protocols.errors import DataError
 from protocols.experiments.textures import textures
-from protocols.interfaces import PlacedPopulation, SessionInfo
+from protocols.interfaces import SessionInfo
+from protocols.placed_population import PlacedPopulation
 from protocols.plugins import create
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Placement, Role
@@ -112,3 +114,14 @@ def test_wrong_fields_are_refused():
         PlacedSettings(fields_deg=((0, 0, 0),))
     with pytest.raises(DataError, match="a field for each site"):
         PlacedSubject(PlacedSettings(population=GABOR, fields_deg=FIELDS[:1]))
+
+
+def test_a_site_that_looks_into_a_corner_gains_at_the_mapped_place_only(tmp_path):
+    """Mapping and two evolutions through the whole loop; fields.json places the second one."""
+    told = story(tmp_path, 1, showings=5, generations=8, population=10)
+    (field,) = told.found.fields
+    assert np.hypot(field.x_deg - TRUE[0], field.y_deg - TRUE[1]) < 0.7
+    gain = {where: np.mean(curve[-3:]) - np.mean(curve[:1]) for where, curve in told.curves.items()}
+    assert np.mean(told.curves["screen's centre"]) < 0.5
+    assert gain["mapped place"] > 1
+    assert np.mean(told.curves["mapped place"][-3:]) > 4 * np.mean(told.curves["screen's centre"])

@@ -10,6 +10,7 @@ from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import DataError, SettingsError
 from protocols.spike_times import counts_in
 from simulated_neurons.spiking import latencies
+from synth_server.monitor.sites_view import SitesView
 from synth_server.readers.log.recounted import parsed_window, recounted
 from synth_server.readers.summary.sites import read_sites
 from synth_server.readers.time_courses.psth_and_latency import read_course, time_courses
@@ -90,6 +91,19 @@ def test_the_table_of_sites_tells_the_latencies_that_the_sites_have(log):
         assert (line.x_deg, line.remark) == (None, "")
     course, timing = read_course(log)
     assert len(time_courses(course, timing).sites) == 2
+
+
+def test_the_page_is_given_the_table_and_one_time_course(log):
+    view = SitesView(log, 8)
+    assert [line.site for line in view.document.lines] == list(SITES)
+    assert view.document.mapped == ()
+    assert view.document.count_window_ms == (70, 170)
+    course = view.course("site-01")
+    assert len(course.psth) == len(view.document.roles) == 1
+    assert len(course.psth[0]) == len(view.document.times_ms) == 80
+    assert len(course.raster) == 60
+    assert any(course.raster)
+    assert view.course("nobody").psth == ()
 
 
 def test_the_report_says_which_window_was_counted_in(log, tmp_path):
