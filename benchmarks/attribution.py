@@ -93,31 +93,26 @@ def _of_site(
 def main() -> None:
     """`python -m benchmarks.attribution`."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--neurons", choices=("all", "reported"), default="all")
     parser.add_argument("--kept", type=Path, help="a file of results, so that a run can go on")
     common_arguments(parser)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     recording = recording_or_leave(SESSION, repeats=False)
     twins = TwinPopulation(data_folder() / "v4" / "compact_models")
-    found = measured(
-        recording, twins, (*REPORTED, *DEVELOPED), feature_store(chosen.cache), Kept(chosen.kept)
-    )
+    sites = REPORTED if chosen.neurons == "reported" else (*REPORTED, *DEVELOPED)
+    found = measured(recording, twins, sites, feature_store(chosen.cache), Kept(chosen.kept))
     n = len(REPORTED)
-    rows = [
-        (
-            way,
-            bootstrapped(found[:n, i, 0]),
-            bootstrapped(found[:n, i, 1]),
-            bootstrapped(found[n:, i, 0]),
-        )
-        for i, way in enumerate(WAYS)
-    ]
+    parts = [found[:n, :, 0], found[:n, :, 1], *([found[n:, :, 0]] if len(found) > n else [])]
+    rows = [(way, *(bootstrapped(each[:, i]) for each in parts)) for i, way in enumerate(WAYS)]
     gain = bootstrapped(found[:n, 0, 0] - found[:n, 1, 0])
+    n_better = int((found[:n, 0, 0] > found[:n, 1, 0]).sum())
     head = ("best 10 % by", "kept", "removed", "kept, neurons that were looked at")
     text = (
-        f"{table(head, rows)}\n\nThe twin's response left, {n} reported neurons, {N_BEST} best recorded "
-        f"images each, mean and 95 % interval over neurons. Integrated gradients keep more than the disc by "
-        f"{gain}. Encoder: {TAP.label}, fitted to session {SESSION}."
+        f"{table(head[: len(parts) + 1], rows)}\n\nThe twin's response left, {n} reported neurons, "
+        f"{N_BEST} best recorded images each, mean and 95 % interval over neurons. Integrated gradients keep "
+        f"more than the disc by {gain}; at {n_better} of {n} neurons. Encoder: {TAP.label}, fitted to "
+        f"session {SESSION}."
     )
     report("Attribution", "python -m benchmarks.attribution", text, draft=chosen.draft)
 
