@@ -48,17 +48,17 @@ def measured(
     kept_results: Kept,
 ) -> Floats:
     """`(n_sites, 3 ways, 2)`: kept and removed, the mean over each neuron's best images."""
-    encoder = fit(recording, FitSettings(taps=(TAP,)), store).encoder
-    fields = estimated_fields(encoder, (IMAGE_PX, IMAGE_PX))
+    names = {site: f"{TAP.label} {SHARE:g} {site}" for site in sites}
+    if not kept_results.has(list(names.values())):
+        encoder = fit(recording, FitSettings(taps=(TAP,)), store).encoder
+        fields = estimated_fields(encoder, (IMAGE_PX, IMAGE_PX))
 
     def of(site: int) -> list[float]:
         found = _of_site(recording, twins, encoder, fields[site], site)
         print(site, np.round(found, 2).tolist(), flush=True)
         return [float(value) for value in found.ravel()]
 
-    rows = [
-        kept_results.or_made(f"{TAP.label} {SHARE:g} {site}", partial(of, site)) for site in sites
-    ]
+    rows = [kept_results.or_made(name, partial(of, site)) for site, name in names.items()]
     return np.array(rows).reshape(len(sites), len(WAYS), 2)
 
 
@@ -93,31 +93,26 @@ def _of_site(
 def main() -> None:
     """`python -m benchmarks.attribution`."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--neurons", choices=("all", "reported"), default="all")
     parser.add_argument("--kept", type=Path, help="a file of results, so that a run can go on")
     common_arguments(parser)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     recording = recording_or_leave(SESSION, repeats=False)
     twins = TwinPopulation(data_folder() / "v4" / "compact_models")
-    found = measured(
-        recording, twins, (*REPORTED, *DEVELOPED), feature_store(chosen.cache), Kept(chosen.kept)
-    )
+    sites = REPORTED if chosen.neurons == "reported" else (*REPORTED, *DEVELOPED)
+    found = measured(recording, twins, sites, feature_store(chosen.cache), Kept(chosen.kept))
     n = len(REPORTED)
-    rows = [
-        (
-            way,
-            bootstrapped(found[:n, i, 0]),
-            bootstrapped(found[:n, i, 1]),
-            bootstrapped(found[n:, i, 0]),
-        )
-        for i, way in enumerate(WAYS)
-    ]
+    parts = [found[:n, :, 0], found[:n, :, 1], *([found[n:, :, 0]] if len(found) > n else [])]
+    rows = [(way, *(bootstrapped(each[:, i]) for each in parts)) for i, way in enumerate(WAYS)]
     gain = bootstrapped(found[:n, 0, 0] - found[:n, 1, 0])
+    n_better = int((found[:n, 0, 0] > found[:n, 1, 0]).sum())
     head = ("best 10 % by", "kept", "removed", "kept, neurons that were looked at")
     text = (
-        f"{table(head, rows)}\n\nThe twin's response left, {n} reported neurons, {N_BEST} best recorded "
-        f"images each, mean and 95 % interval over neurons. Integrated gradients keep more than the disc by "
-        f"{gain}. Encoder: {TAP.label}, fitted to session {SESSION}."
+        f"{table(head[: len(parts) + 1], rows)}\n\nThe twin's response left, {n} reported neurons, "
+        f"{N_BEST} best recorded images each, mean and 95 % interval over neurons. Integrated gradients keep "
+        f"more than the disc by {gain}; at {n_better} of {n} neurons. Encoder: {TAP.label}, fitted to "
+        f"session {SESSION}."
     )
     report("Attribution", "python -m benchmarks.attribution", text, draft=chosen.draft)
 
