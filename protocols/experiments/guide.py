@@ -11,7 +11,8 @@ make of it (several climbs, averaged). Both halves are shown among each other, a
 told all codes with what they scored: guided codes that do better draw it along, those that do worse
 push it away (injection; Hansen 2011, arXiv 1110.4181; surrogate gradients: Maheswaranathan et al.
 2019, ICML). An encoder that is wrong costs part of a generation. Where the guided codes of the last
-generations scored less than the others, only `probe` codes are guided until they score more again.
+generations scored less than the others, by more than the standard error of that, only `probe` codes
+are guided until they do no more.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ QUICK_FIT = PluginChoice(
     },
 )
 """Two networks, and no search for penalties: it is fitted again and again."""
+
+
+LEAST_TOLD = 2
+"""Generations with guided and other codes, before it is told whether it pays."""
 
 
 class GuideSettings(Frozen):
@@ -170,8 +175,14 @@ class Guide:
     @property
     def n_guided(self) -> float:
         """Part of the next generation that is guided, or a number of codes if it does not pay."""
-        pays = not self._advantages or float(np.mean(self._advantages)) >= 0
-        return self._settings.share if pays else float(self._settings.probe)
+        return self._settings.share if self._pays() else float(self._settings.probe)
+
+    def _pays(self) -> bool:
+        """Unless the last advantages are below 0 by more than their standard error."""
+        if len(self._advantages) < LEAST_TOLD:
+            return True
+        found = np.array(self._advantages)
+        return bool(found.mean() + found.std(ddof=1) / np.sqrt(len(found)) >= 0)
 
     def proposed(self, optimizer: Optimizer, asked: Codes) -> tuple[Codes, tuple[bool, ...]]:
         """The generation to show, and which of its codes are guided: the last ones.
