@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 GLANCE_S = 0.1
 UNCHANGED_S = 30.0
 """A file that cannot be read, and has not changed for so long, is not still being written."""
+STILL_S = 2.0
+"""Rows of zeros are believed of a file that has not changed for so long: HDF5 makes room first."""
 
 
 class SharedFolderSettings(Frozen):
@@ -219,7 +221,11 @@ class SharedFolder:
             if time.monotonic() - self._seen_s > UNCHANGED_S:
                 raise _unreadable(path, error) from None
             return f"waiting for {name} to be whole ({error})"
-        self._rows = self._sorted(answer, path)
+        found = self._sorted(answer, path)
+        has_zeros = not all(row.any() for rows in found.values() for row in rows)
+        if has_zeros and time.monotonic() < self._seen_s + STILL_S:
+            return f"waiting for {name} to be whole (it has rows of zeros)"
+        self._rows = found
         self._leftovers += remove_images(self._folder, self._image_names)
         return ""
 

@@ -38,16 +38,17 @@ class Silence:
         """The recorder began anew."""
         self._bins: deque[int] = deque(maxlen=N_BINS)
         self._bin: int | None = None
-        self._n = 0
+        self._n, self._is_whole = 0, False
 
     def heard(self, sample: int) -> None:
         """A message of `sample`."""
         here = int(sample / (BIN_S * self._rate_hz))
         if self._bin is None:
-            self._bin, self._n = here, 0
+            self._bin, self._n, self._is_whole = here, 0, False
         while here > self._bin:
-            self._bins.append(self._n)
-            self._n = 0
+            if self._is_whole:
+                self._bins.append(self._n)
+            self._n, self._is_whole = 0, True
             self._bin = here if here > self._bin + N_BINS else self._bin + 1
         self._n += 1
 

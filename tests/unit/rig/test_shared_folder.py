@@ -35,6 +35,25 @@ def folder(tmp_path):
     return tmp_path / "shared"
 
 
+@pytest.fixture(autouse=True)
+def believed_at_once(monkeypatch):
+    monkeypatch.setattr(shared_folder, "STILL_S", 0.0)
+
+
+def test_rows_of_zeros_are_believed_only_of_a_file_that_stays_as_it_is(folder, block, monkeypatch):
+    """HDF5 makes room for the responses, as zeros, before they are written."""
+    now_s = 10.0
+    monkeypatch.setattr(shared_folder, "STILL_S", 2.0)
+    monkeypatch.setattr(shared_folder.time, "monotonic", lambda: now_s)
+    recorder = waiting(folder, block)
+    mat5(folder, names(folder), np.array([[3.0, 4.0]] * 3 + [[0.0, 0.0]]))
+    assert "whole" in recorder.trouble()
+    now_s = 11.9
+    assert "rows of zeros" in recorder.trouble()
+    now_s = 12.0
+    assert recorder.trouble() == ""
+
+
 def waiting(folder, block=None, **settings):
     settings = {"sites": ("a", "b"), "wait_s": 0.01, **settings}
     recorder = SharedFolder(SharedFolderSettings(folder=folder, **settings), SESSION)
