@@ -15,6 +15,7 @@ BENCHMARKS = (
     "evolution_gain",
     "drift",
     "fields",
+    "placed_evolution",
     "warm_start",
     "encoder_service",
     "encoder_accuracy",

@@ -18,6 +18,7 @@ from protocols.settings import Frozen, PluginChoice
 from protocols.vocabulary import Block, BlockResponses, Codes, Images, Rates
 
 if TYPE_CHECKING:
+    from protocols.image_changes import ImageParts, Perturbation
     from protocols.steering import Steering
 
 Plan: TypeAlias = Generator[Block, BlockResponses, None]
@@ -242,45 +243,6 @@ class FieldEstimation(Protocol):
 
     def publish(self, found: FieldMap) -> None:
         """Leave the result among the session's products, for other threads and sessions."""
-        ...
-
-
-class Changed(NamedTuple):
-    """A version of a base image, and for whom it was made."""
-
-    kind: str
-    """What was done, a word: `drive`, `suppress`, `random`, `kept`, `removed`, `disc`, `patch`."""
-    base: int
-    """Row of the base among those that were given."""
-    site: str
-    """Whom it was made for; none: nobody in particular."""
-    image: NDArray[np.uint8]
-    """`(h, w, 3)`."""
-    predicted: float | None
-    """Rate of the site, spikes/s; None without one."""
-
-
-class Perturbation(Protocol):
-    """Makes small changes that an encoder predicts to drive or to suppress sites."""
-
-    def __call__(
-        self, encoder: Encoder, bases: Images, sites: Sequence[str], radius_levels: float, /
-    ) -> Sequence[Changed]:
-        """For each base one `random` change, and for each site a `drive` and a `suppress`.
-
-        As shown, an image differs from its base by `radius_levels` gray levels of 255, RMS over pixels
-        and channels.
-        """
-        ...
-
-
-class ImageParts(Protocol):
-    """Keeps or takes away the parts of images that an encoder says drive a site."""
-
-    def __call__(
-        self, encoder: Encoder, bases: Images, site: str, share: float, /
-    ) -> Sequence[Changed]:
-        """For each base: `kept`, `removed`, `disc` (at the site's field) and `patch` (anywhere)."""
         ...
 
 

@@ -98,6 +98,8 @@ class RigClient:
                 session.seed,
                 self._rests,
                 self._is_interrupted,
+                self._spool.given_ml(),
+                self._spool.keep_given_ml,
             )
             self._experimenter = Experimenter(apparatus, presenter)
             index = self._attach(apparatus)

@@ -104,6 +104,8 @@ class Presenter:
         say: Told why nothing is shown; empty: all is well.
         is_interrupted: Asked while fixation is waited for: does what was asked for at the rig, and is
             True if the wait must end for it, as for a pause.
+        before_ml: What the subject has drunk in this session before.
+        keep_ml: Told what it has drunk by now.
     """
 
     def __init__(
@@ -114,6 +116,8 @@ class Presenter:
         seed: int = 0,
         say: Callable[[str], None] = lambda _text: None,
         is_interrupted: Callable[[], bool] = lambda: False,
+        before_ml: float = 0.0,
+        keep_ml: Callable[[float], None] = lambda _ml: None,
     ) -> None:
         self._parts = apparatus
         self._display = apparatus.display
@@ -126,10 +130,17 @@ class Presenter:
         self._revising = recorder if isinstance(recorder, RevisingAcquisition) else None
         self._noting = recorder if isinstance(recorder, NotingAcquisition) else None
         self._tracing = fixation if isinstance(fixation, GazeTracing) else None
+        self._before_ml = self._kept_ml = before_ml
+        self._keep_ml = keep_ml
         if isinstance(fixation, InterruptibleFixation):
             fixation.heed_while_waiting(is_interrupted)
         self._misses = 0
         self._events: list[RigEvent] = []
+
+    @property
+    def given_ml(self) -> float:
+        """What the subject has drunk in this session."""
+        return self._before_ml + self._parts.reward.given_ml
 
     def tell(self, kind: str, text: str = "", *, trial: int | None = None, ms: float = 0) -> None:
         """Something happened at the rig; it goes into the next trial's record."""
@@ -138,10 +149,13 @@ class Presenter:
             at_s=self._display.now_s(),
             trial=trial,
             ms=ms,
-            ml=self._parts.reward.given_ml,
+            ml=self.given_ml,
             text=text,
         )
         self._events.append(event)
+        if event.ml != self._kept_ml:
+            self._kept_ml = event.ml
+            self._keep_ml(event.ml)
 
     def present(self, block: Block, journal: Journal, stop: Callable[[], bool]) -> BlockResponses:
         """Show `block`, from where its journal ends; what failed is shown again at the end.

@@ -141,8 +141,7 @@ def _step(
     number = np.arange(now.shape[1])
     damped = matrix[:, number, number] * (1 + damping[rows, None])
     matrix[:, number, number] = damped + np.where(held, 1.0, 1e-9 + 1e-3 * damping[rows, None])
-    step = np.linalg.solve(matrix, -(slope * free)[:, :, None])[:, :, 0]
-    return np.asarray(step, np.float64)
+    return -np.linalg.solve(matrix, (slope * free)[:, :, None])[:, :, 0].astype(np.float64)
 
 
 def _expanded(places: Places, problem: Problem, values: Floats) -> tuple[Floats, Floats, Floats]:

@@ -215,10 +215,21 @@ def _kind(path: Path) -> str:
     if head.startswith((b"PAR1", b"ARROW1")):
         return "parquet"
     if b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:520]):
-        return "nwb" if path.suffix.lower() == ".nwb" else "hdf5"
+        return "nwb" if path.suffix.lower() == ".nwb" or _is_nwb(path) else "hdf5"
     if head.startswith(b"MATLAB 5.0") or path.suffix.lower() == ".mat":
         return "mat"
     return _kind_of_rest(path, head)
+
+
+def _is_nwb(path: Path) -> bool:
+    """Whether the HDF5 file says that it is NWB, whatever it is called."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "nwb_version" in file.attrs
+    except OSError:
+        return False
 
 
 def _kind_of_zip(path: Path) -> str:

@@ -38,7 +38,7 @@ def as_rows(table: Any, where: str, wanted: Wanted) -> tuple[Any, list[str]]:
 
 def _without_vectors(table: Any, where: str, wanted: Wanted) -> tuple[Any, list[str]]:
     """A vector in each row becomes columns of sites, or of repetitions of the row's one site."""
-    vectors = [str(name) for name in table.columns if _holds_vectors(table[name])]
+    vectors = [str(name) for name in table.columns if holds_vectors(table[name])]
     if not vectors:
         return table, []
     if len(vectors) > 1 and wanted.array in vectors:
@@ -72,7 +72,8 @@ def _without_vectors(table: Any, where: str, wanted: Wanted) -> tuple[Any, list[
     return pandas().concat([beside, counts], axis=1), [said]
 
 
-def _holds_vectors(column: Any) -> bool:
+def holds_vectors(column: Any) -> bool:
+    """Whether each cell is a vector of numbers."""
     first = next((each for each in column if each is not None), None)
     if isinstance(first, list):
         first = np.asarray(first)

@@ -8,6 +8,7 @@ import numpy as np
 
 from protocols import plugins
 from protocols.fields import EstimateSettings
+from protocols.image_changes import ImageParts, Perturbation
 from protocols.interfaces import (
     CodeSampler,
     Encoder,
@@ -15,12 +16,10 @@ from protocols.interfaces import (
     FieldEstimation,
     Guidance,
     ImageGenerator,
-    ImageParts,
     Inversion,
     LoggedPopulation,
     Objective,
     Optimizer,
-    Perturbation,
     PhotographSet,
     Synthesis,
 )

@@ -12,17 +12,16 @@ from protocols import plugins
 from protocols.digests import array_digest, canonical_json
 from protocols.documents import EventKind
 from protocols.fields import EstimateSettings
+from protocols.image_changes import ImageParts, Perturbation
 from protocols.interfaces import (
     Encoder,
     EncoderFit,
     FieldEstimation,
     Guidance,
     ImageGenerator,
-    ImageParts,
     Inversion,
     LoggedPopulation,
     Objective,
-    Perturbation,
     PhotographSet,
     Synthesis,
 )

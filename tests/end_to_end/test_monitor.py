@@ -287,7 +287,7 @@ def test_it_fits_its_window_in_both_themes(
             ".filter((e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth).map((e) => e.textContent)"
         )
         assert cut == []
-        viewer.page.keyboard.press("f")
+        viewer.page.keyboard.press("v")
         viewer.sees(lambda v=viewer: v.page.is_visible("#panel-course.has-data"), "a time course")
         assert viewer.page.locator("#sites-rows tr").count() == 2
         assert viewer.page.evaluate("document.documentElement.scrollWidth") <= size[0]

@@ -31,6 +31,7 @@ from protocols.experiments.mapping import MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
 from protocols.experiments.rounds import LearningSettings
 from protocols.experiments.warm_start import StartSettings
+from protocols.fields import FieldPlace
 from protocols.rig_description import RigDescription
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import (
@@ -370,6 +371,11 @@ def test_toml_examples_are_valid(example):
     values = tomllib.loads(example)
     match kind:
         case "# session.toml":
+            for thread in values["threads"]:
+                if "fields" in thread.get(
+                    "place", {}
+                ):  # its file is made by the reader's own session
+                    validated(FieldPlace, thread.pop("place"), where="docs")
             settings = resolved(validated(SessionSettings, values, where="docs"))
             for thread in settings.threads:
                 for name in ("generator", "optimizer", "objective"):

@@ -97,7 +97,7 @@ export function listen(page) {
     a: () => element("annotate").click(),
     t: () => element("theme").click(),
     l: () => page.follow(),
-    f: () => page.turn(),
+    v: () => page.turn(),
     "?": () => element("help").click(),
     ArrowLeft: () => page.step(-1),
     ArrowRight: () => page.step(1),

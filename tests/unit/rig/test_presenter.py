@@ -255,6 +255,30 @@ def test_a_miss_shows_nothing_and_uses_nothing_up(images, tmp_path):
     assert kinds[25:27] == ["miss", "rest_over"]
 
 
+class Pump(Juice):
+    """Gives 0.1 ml a trial, from nothing at each start of the rig."""
+
+    def give(self, trial):
+        self.given_ml = round(self.given_ml + 0.1, 6)
+        return super().give(trial)
+
+
+def test_what_was_drunk_goes_on_where_the_rig_was_restarted(images, tmp_path):
+    told = []
+    for _ in range(2):
+        apparatus = Apparatus(
+            HeadlessDisplay(HeadlessDisplay.Settings(), SESSION), Recorder(), Eye(), Line(), Pump()
+        )
+        with contextlib.closing(Spool(tmp_path, "s")) as spool:
+            presenter = Presenter(
+                apparatus, before_ml=spool.given_ml(), keep_ml=spool.keep_given_ml
+            )
+            block = _block(images[:2]).at(len(told), "t")
+            presenter.present(block, spool.journal(block), lambda: False)
+        told.append(presenter.given_ml)
+    assert told == pytest.approx([0.2, 0.4])
+
+
 class Interrupted(Eye):
     """Its wait ends twice for what is asked at the rig, before anything is reached."""
 
