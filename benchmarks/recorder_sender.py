@@ -10,8 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rig_client import emulators
-from rig_client.acquisition import intan, line_words, open_ephys_events, open_ephys_zmq
+from rig_client.acquisition import (
+    cerebus,
+    cerebus_links,
+    intan,
+    line_words,
+    lsl,
+    open_ephys_events,
+    open_ephys_zmq,
+)
 from rig_client.acquisition.formats import intan as formats
+from rig_client.acquisition.order import Order
 from rig_client.acquisition.recording import Recording
 from rig_client.emulators.emulator import Lines, Spike, Tick
 
@@ -112,18 +121,23 @@ class Bench:
 
     def __init__(self, kind: str, options: dict[str, Any], n_sites: int, rate: float) -> None:
         self.clock = Clock()
-        line_words.time = self.clock  # type: ignore[assignment, attr-defined]
+        for module in (line_words, cerebus, cerebus_links):
+            module.time = self.clock  # type: ignore[attr-defined]
         factory = emulators.loaded(kind)
         sites = tuple(f"site {place}" for place in range(n_sites))
         self._speaker = factory(factory.Settings(any_port=True, **options), sites)
         self.neurons = Neurons(self._speaker, n_sites, rate, seed=0)
         options = self._speaker.acquisition(sites)["options"]
-        made = {"open-ephys-events": _events, "open-ephys-zmq": _zmq, "intan": _intan}[kind]
+        made = MAKERS[kind]
         self._speaker.hang_up()
         self.recorder, self._read = made(options, self._speaker)
         limits = self.recorder.recording._limits
-        self.recorder.recording = Recording(sites, RATE_HZ, limits, self.clock.perf_counter)
-        self.recorder._words_by._was_sent = self.recorder.recording.was_sent
+        rate_hz = self.recorder._rate_hz
+        self.recorder.recording = Recording(sites, rate_hz, limits, self.clock.perf_counter)
+        if hasattr(self.recorder, "_words_by"):
+            self.recorder._words_by._was_sent = self.recorder.recording.was_sent
+        if hasattr(self.recorder, "_losses"):
+            self.recorder._losses._recording = self.recorder.recording
         if hasattr(self.recorder, "_numbers"):
             self.recorder._numbers._recording = self.recorder.recording
 
@@ -149,7 +163,7 @@ def _events(options: dict[str, Any], speaker: Any) -> tuple[Any, Any]:
 
 def _zmq(options: dict[str, Any], speaker: Any) -> tuple[Any, Any]:
     found = _of_messages(open_ephys_zmq.OpenEphysZmq, open_ephys_zmq, options, speaker)
-    found[0]._data_sample = None
+    found[0]._block = None
     return found
 
 
@@ -172,7 +186,8 @@ def _intan(options: dict[str, Any], speaker: Any) -> tuple[Any, Any]:
     speaker._waveforms, speaker._spikes = ports["waveform"], ports["spike"]
     speaker._runs = speaker._sends_words = True
     speaker._enabled = set(speaker._channels)
-    recorder._spikes = formats.Packets(formats.SPIKE_MAGIC, formats.SPIKE.size)
+    recorder._spikes = formats.Packets(formats.SPIKE_MAGIC, formats.SPIKE.size, formats.is_spike)
+    recorder._order, recorder._last_spike = Order(RATE_HZ), None
     recorder._blocks = formats.Packets(formats.WAVEFORM_MAGIC, formats.BLOCK_BYTES)
     recorder._sample_of, recorder._word = formats.Unwrapped(), None
     recorder._n_skipped = recorder._n_strange = 0
@@ -184,3 +199,45 @@ def _intan(options: dict[str, Any], speaker: Any) -> tuple[Any, Any]:
     ready = [(SimpleNamespace(data=what), 1) for what in ports]
     recorder._selector = SimpleNamespace(select=lambda timeout_s: ready)  # noqa: ARG005
     return recorder, lambda: recorder._read(0.0)
+
+
+def _cerebus(options: dict[str, Any], speaker: Any) -> tuple[Any, Any]:
+    recorder = _without_thread(cerebus.Cerebus)(cerebus.Cerebus.Settings(**options), None)
+    speaker.come_back()
+    recorder._open()
+    return recorder, lambda: recorder._read(0.0)
+
+
+class Stream:
+    """Stands for an outlet of LSL and its inlet."""
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[list[Any], float]] = []
+
+    def push_sample(self, sample: list[Any], time_s: float) -> None:
+        """At the outlet."""
+        self._samples.append((sample, time_s))
+
+    def pull_chunk(self, timeout: float, max_samples: int) -> tuple[list[list[Any]], list[float]]:  # noqa: ARG002
+        """At the inlet: what has arrived."""
+        pulled, self._samples = self._samples[:max_samples], self._samples[max_samples:]
+        return [sample for sample, _ in pulled], [time_s for _, time_s in pulled]
+
+    def pull_sample(self, timeout_s: float) -> tuple[list[Any] | None, float]:  # noqa: ARG002
+        """Asked only when there is nothing."""
+        return None, 0.0
+
+
+def _lsl(options: dict[str, Any], speaker: Any) -> tuple[Any, Any]:
+    recorder = _without_thread(lsl.LslAcquisition)(lsl.LslAcquisition.Settings(**options), None)
+    speaker._words, speaker._spikes = recorder._inlets = [Stream(), Stream()]
+    return recorder, lambda: recorder._read(0.0)
+
+
+MAKERS = {
+    "open-ephys-events": _events,
+    "open-ephys-zmq": _zmq,
+    "intan": _intan,
+    "cerebus": _cerebus,
+    "lsl": _lsl,
+}

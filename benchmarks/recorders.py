@@ -31,6 +31,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
        for ms in BLOCKS_MS},
     **{f"Intan RHX, writes of {n} blocks": ("intan", {"blocks_per_write": n})
        for n in (1, 10, 30)},
+    **{f"Cerebus, {name}": ("cerebus", {"protocol": protocol})
+       for name, protocol in (("protocol 3.11", "3.11"), ("protocol 4.0", "4.0"),
+                              ("protocol 4.1", "4.1"), ("Gemini", "gemini"))},
+    **{f"LSL, ids as {ids}": ("lsl", {"ids": ids}) for ids in ("strings", "floats")},
 }  # fmt: skip
 
 
@@ -127,8 +131,7 @@ end of the run, as it was measured (250 ms before that, which the first trials p
 where the format says that a window is complete (ZMQ Interface, RHX). *ms a presentation* is the time
 after a trial's end that its counts were waited for, by presentation. Simulated time: emulator and
 adapter run on a clock that stands still while they work, so that these figures are those of formats and
-rules, without a machine's own delays, sockets or load. Of Cerebus and LSL, which send in order, there
-are no figures here.
+rules, without a machine's own delays or load; only Cerebus's datagrams go through a socket.
 
 """
 

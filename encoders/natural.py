@@ -12,6 +12,9 @@ from pydantic import Field
 from protocols.settings import Frozen
 from protocols.vocabulary import Images, Rates, check_images
 
+MIDDLE = (0.02, 0.98)
+POSSIBLE = 0.8
+"""Of the largest standard deviation that values of some mean can have: as much is asked for at most."""
 LEAST_SD = 1e-3
 """Of the largest site's: a site that is predicted to answer all images alike keeps a z-score."""
 
@@ -59,3 +62,15 @@ def natural_moments(natural: Images) -> tuple[float, float]:
     check_images(natural, where="natural images")
     values = natural.reshape(len(natural), -1) / 255
     return float(np.median(values.mean(axis=1))), float(np.median(values.std(axis=1)))
+
+
+def natural_means(natural: Images) -> tuple[float, float]:
+    """Between which means, in 0..1, nearly all of images `(n, h, w, 3)` lie: what is not unnatural.
+
+    The middle 96 % of images, as far as an image of such a mean can have their median contrast.
+    """
+    values = natural.reshape(len(natural), -1) / 255
+    least, largest = np.quantile(values.mean(axis=1), MIDDLE)
+    rms = min(natural_moments(natural)[1] / POSSIBLE, 0.5)
+    edge = 0.5 - float(np.sqrt(0.25 - rms**2))
+    return float(np.clip(least, edge, 1 - edge)), float(np.clip(largest, edge, 1 - edge))

@@ -113,7 +113,7 @@ def in_words(amendment: Amendment) -> str:
     """An amendment in one line, for people."""
     match amendment:
         case Finish():
-            what = "finish: its test is next"
+            what = "told to finish"
         case DropSite():
             left = f"; left: {', '.join(amendment.sites)}" if amendment.sites else ""
             what = f"site {amendment.site} dropped{left}"

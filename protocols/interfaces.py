@@ -15,16 +15,10 @@ from pydantic import Field
 
 from protocols.fields import EstimateSettings, FieldMap, FieldShowings
 from protocols.settings import Frozen, PluginChoice
-from protocols.vocabulary import (
-    Block,
-    BlockResponses,
-    Codes,
-    Images,
-    Placement,
-    Rates,
-)
+from protocols.vocabulary import Block, BlockResponses, Codes, Images, Rates
 
 if TYPE_CHECKING:
+    from protocols.image_changes import ImageParts, Perturbation
     from protocols.steering import Steering
 
 Plan: TypeAlias = Generator[Block, BlockResponses, None]
@@ -130,6 +124,18 @@ class Optimizer(Protocol):
 
 
 @runtime_checkable
+class AdoptingOptimizer(Optimizer, Protocol):
+    """An `Optimizer` that learns from codes that others proposed: ask, adopt, tell, ask …"""
+
+    def adopt(self, codes: Codes) -> None:
+        """`codes` `(population, code_dim) float32` are measured in place of those just asked for.
+
+        Some of the rows may be what `ask` returned; all of them are told then.
+        """
+        ...
+
+
+@runtime_checkable
 class Objective(Protocol):
     """Scores responses: measured counts in an evolution, predicted rates in gradient ascent."""
 
@@ -211,6 +217,23 @@ class Synthesis(Protocol):
         ...
 
 
+class Guidance(Protocol):
+    """Improves codes by an encoder; made before the first block, so that errors are told then."""
+
+    def __call__(
+        self, encoder: Encoder, objective: PluginChoice, codes: Codes, seeds: Sequence[int]
+    ) -> Codes:
+        """Codes `(n, code_dim) float32`, as long as before, that the encoder predicts to do better.
+
+        Args:
+            encoder: Predicts rates.
+            objective: What is maximised.
+            codes: `(n, code_dim) float32`, of the generator.
+            seeds: `(n,)`, all different: of what is random about a code's way.
+        """
+        ...
+
+
 class FieldEstimation(Protocol):
     """Estimates receptive fields; made before the first block, so that wrong settings are told then."""
 
@@ -220,45 +243,6 @@ class FieldEstimation(Protocol):
 
     def publish(self, found: FieldMap) -> None:
         """Leave the result among the session's products, for other threads and sessions."""
-        ...
-
-
-class Changed(NamedTuple):
-    """A version of a base image, and for whom it was made."""
-
-    kind: str
-    """What was done, a word: `drive`, `suppress`, `random`, `kept`, `removed`, `disc`, `patch`."""
-    base: int
-    """Row of the base among those that were given."""
-    site: str
-    """Whom it was made for; none: nobody in particular."""
-    image: NDArray[np.uint8]
-    """`(h, w, 3)`."""
-    predicted: float | None
-    """Rate of the site, spikes/s; None without one."""
-
-
-class Perturbation(Protocol):
-    """Makes small changes that an encoder predicts to drive or to suppress sites."""
-
-    def __call__(
-        self, encoder: Encoder, bases: Images, sites: Sequence[str], radius_levels: float, /
-    ) -> Sequence[Changed]:
-        """For each base one `random` change, and for each site a `drive` and a `suppress`.
-
-        As shown, an image differs from its base by `radius_levels` gray levels of 255, RMS over pixels
-        and channels.
-        """
-        ...
-
-
-class ImageParts(Protocol):
-    """Keeps or takes away the parts of images that an encoder says drive a site."""
-
-    def __call__(
-        self, encoder: Encoder, bases: Images, site: str, share: float, /
-    ) -> Sequence[Changed]:
-        """For each base: `kept`, `removed`, `disc` (at the site's field) and `patch` (anywhere)."""
         ...
 
 
@@ -317,13 +301,23 @@ class Apparatus(Protocol):
         ...
 
     def encoder_of_sessions(
-        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+        self,
+        choice: PluginChoice,
+        sessions: Sequence[str],
+        window_s: tuple[float, float] | None,
     ) -> Encoder:
-        """An encoder fitted to the logs of earlier days, joined; see `synth-server fit`."""
+        """An encoder fitted to the logs of earlier days, joined; see `synth-server fit`.
+
+        `window_s` is that in which spikes are counted today; None: days may differ.
+        """
         ...
 
     def synthesis(self, choice: PluginChoice, natural: Images) -> Synthesis:
         """The chosen recipe, for images of the size of `natural`, and of their mean and contrast."""
+        ...
+
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """How an encoder improves codes; `SettingsError` if the generator cannot be climbed."""
         ...
 
     def fields(
@@ -361,13 +355,4 @@ class SimulatedPopulation(Protocol):
 
     def rates(self, images: Images) -> Rates:
         """`(n, h, w, 3) uint8` → `(n, n_sites)` spikes/s; a row depends on no other row."""
-        ...
-
-
-@runtime_checkable
-class PlacedPopulation(SimulatedPopulation, Protocol):
-    """Ground truth that sees the screen, and not just the image on it."""
-
-    def rates_on_screen(self, images: Images, places: Sequence[Placement]) -> Rates:
-        """`(n, h, w, 3) uint8`, each at its place on gray → `(n, n_sites)` spikes/s."""
         ...

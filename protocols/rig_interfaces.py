@@ -146,6 +146,15 @@ class DisplayWatching(Protocol):
 
 
 @runtime_checkable
+class InterruptibleFixation(Protocol):
+    """A `Fixation` that listens while it waits, to what is asked for at the rig's keyboard."""
+
+    def heed_while_waiting(self, is_interrupted: Callable[[], bool]) -> None:
+        """Called once, before the first trial: `acquire` asks it again and again, and ends with True."""
+        ...
+
+
+@runtime_checkable
 class GazeFixation(Fixation, Protocol):
     """A `Fixation` that needs the display: its window, its frames, its clock."""
 

@@ -12,13 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from protocols.errors import SettingsError
 from protocols.text_files import read_text
+from protocols.toml_advice import WINDOWS_PATHS, toml_advice, wrong_line
 
 DRIVE = re.compile(r"[A-Za-z]:")
 CONTROLS = frozenset(map(chr, range(32))) | {"\x7f"}
-WINDOWS_PATHS = (
-    "in TOML, write a path of Windows between single quotes, 'D:\\new\\tmp', or with slashes, "
-    '"D:/new/tmp": between double quotes, a backslash begins a special character'
-)
 
 
 class Frozen(BaseModel):
@@ -98,8 +95,8 @@ def read_toml(model: type[Model], path: Path) -> Model:
         raise SettingsError(
             "the settings file is not TOML",
             where=str(path),
-            got=error,
-            remedy=WINDOWS_PATHS if "escape" in str(error) or "hex" in str(error) else "",
+            got=f"{error}: {line}" if (line := wrong_line(text, str(error))) else error,
+            remedy=toml_advice(line, str(error)),
         ) from None
     check_paths(values, where=str(path))
     return validated(model, values, where=str(path))

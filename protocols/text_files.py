@@ -1,7 +1,7 @@
 """Text files as other programs write them: with a byte-order mark, in UTF-16, in Windows' own code.
 
-Editors on Windows put a mark before UTF-8, PowerShell's `>` writes UTF-16, and older editors write
-code page 1252. All of them are read; nobody has to know.
+Editors on Windows put a mark before UTF-8, PowerShell's `>` writes UTF-16 (other programs without a
+mark), and older editors write code page 1252. All of them are read; nobody has to know.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 FALLBACK = "cp1252"
+SAMPLE = 4096
+"""Bytes from which an encoding without a mark is told."""
 
 
 def read_text(path: Path) -> str:
@@ -32,12 +34,23 @@ def decoded(content: bytes) -> str:
     for mark, encoding in MARKS:
         if content.startswith(mark):
             return _lines(content.decode(encoding))
+    if (guessed := _unmarked(content)) is not None:
+        return _lines(content.decode(guessed))
     try:
         return _lines(content.decode("utf-8"))
     except UnicodeDecodeError:
         if b"\0" in content:
             raise
         return _lines(content.decode(FALLBACK))
+
+
+def _unmarked(content: bytes) -> str | None:
+    """UTF-16 without a mark, of mostly Latin letters: every other byte is zero."""
+    even, odd = content[:SAMPLE:2], content[1:SAMPLE:2]
+    if not odd or len(content) % 2:
+        return None
+    zeros = 2 * even.count(0) > len(even), 2 * odd.count(0) > len(odd)
+    return {(False, True): "utf-16-le", (True, False): "utf-16-be"}.get(zeros)
 
 
 def _lines(text: str) -> str:

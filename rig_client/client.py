@@ -92,7 +92,14 @@ class RigClient:
         with contextlib.closing(apparatus_of(self._settings, session)) as apparatus:
             self._apparatus = apparatus
             presenter = Presenter(
-                apparatus, self._settings.trial, self._settings.word_bits, session.seed, self._rests
+                apparatus,
+                self._settings.trial,
+                self._settings.word_bits,
+                session.seed,
+                self._rests,
+                self._is_interrupted,
+                self._spool.given_ml(),
+                self._spool.keep_given_ml,
             )
             self._experimenter = Experimenter(apparatus, presenter)
             index = self._attach(apparatus)
@@ -183,6 +190,11 @@ class RigClient:
             self._say(self._resting)
             break
         return self._is_aborted()
+
+    def _is_interrupted(self) -> bool:
+        """While fixation is waited for: whether the rig was paused, or the session has ended."""
+        self._heed()
+        return bool(self._at_the_rig()) or self._is_aborted()
 
     def _recorder_trouble(self) -> str:
         return self._apparatus.acquisition.trouble() if self._apparatus else ""

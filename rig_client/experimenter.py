@@ -71,7 +71,9 @@ class Experimenter:
         reward = self._parts.reward
         if reward.give_free():
             self._presenter.tell("free_reward", ms=reward.pulse_ms)
-            self.answer = f"free reward of {reward.pulse_ms:g} ms; {reward.given_ml:.2f} ml so far"
+            self.answer = (
+                f"free reward of {reward.pulse_ms:g} ms; {self._presenter.given_ml:.2f} ml so far"
+            )
         else:
             self.answer = "no reward is set up: see reward in rig.toml"
 

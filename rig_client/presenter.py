@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from protocols.rig_interfaces import (
     GazeTracing,
+    InterruptibleFixation,
     NotingAcquisition,
     RevisingAcquisition,
     always,
@@ -101,6 +102,10 @@ class Presenter:
         word_bits: Lines that carry the trial word: words run from 1 to 2^word_bits − 1.
         seed: The session's: pauses between trials are drawn from it.
         say: Told why nothing is shown; empty: all is well.
+        is_interrupted: Asked while fixation is waited for: does what was asked for at the rig, and is
+            True if the wait must end for it, as for a pause.
+        before_ml: What the subject has drunk in this session before.
+        keep_ml: Told what it has drunk by now.
     """
 
     def __init__(
@@ -110,11 +115,14 @@ class Presenter:
         word_bits: int = 8,
         seed: int = 0,
         say: Callable[[str], None] = lambda _text: None,
+        is_interrupted: Callable[[], bool] = lambda: False,
+        before_ml: float = 0.0,
+        keep_ml: Callable[[float], None] = lambda _ml: None,
     ) -> None:
         self._parts = apparatus
         self._display = apparatus.display
         self._settings = settings or TrialSettings()
-        self._seed, self._say = seed, say
+        self._seed, self._say, self._is_interrupted = seed, say, is_interrupted
         self._marked = Marked(apparatus, word_bits)
         self._counter = Counter(apparatus)
         self._frame_s = (self._display.describe().frame_ms or DEFAULT_FRAME_MS) / 1000
@@ -122,8 +130,17 @@ class Presenter:
         self._revising = recorder if isinstance(recorder, RevisingAcquisition) else None
         self._noting = recorder if isinstance(recorder, NotingAcquisition) else None
         self._tracing = fixation if isinstance(fixation, GazeTracing) else None
+        self._before_ml = self._kept_ml = before_ml
+        self._keep_ml = keep_ml
+        if isinstance(fixation, InterruptibleFixation):
+            fixation.heed_while_waiting(is_interrupted)
         self._misses = 0
         self._events: list[RigEvent] = []
+
+    @property
+    def given_ml(self) -> float:
+        """What the subject has drunk in this session."""
+        return self._before_ml + self._parts.reward.given_ml
 
     def tell(self, kind: str, text: str = "", *, trial: int | None = None, ms: float = 0) -> None:
         """Something happened at the rig; it goes into the next trial's record."""
@@ -132,10 +149,13 @@ class Presenter:
             at_s=self._display.now_s(),
             trial=trial,
             ms=ms,
-            ml=self._parts.reward.given_ml,
+            ml=self.given_ml,
             text=text,
         )
         self._events.append(event)
+        if event.ml != self._kept_ml:
+            self._kept_ml = event.ml
+            self._keep_ml(event.ml)
 
     def present(self, block: Block, journal: Journal, stop: Callable[[], bool]) -> BlockResponses:
         """Show `block`, from where its journal ends; what failed is shown again at the end.
@@ -174,6 +194,10 @@ class Presenter:
             if self._parts.fixation.acquire(cue):
                 self._awake()
                 return True
+            if self._is_interrupted():
+                if stop():
+                    return False
+                continue  # nobody has missed anything
             self._misses += 1
             self.tell("miss", trial=cue.trial)
             if stop() or (self._is_resting() and not self._rest(stop)):

@@ -69,6 +69,24 @@ class Spool:
             raise _unwritable(path, error) from None
         journal.remove()
 
+    def given_ml(self) -> float:
+        """What the subject has drunk in this session, before this rig client was started."""
+        try:
+            return float(self._juice.read_text("ascii"))
+        except (OSError, ValueError):
+            return 0.0
+
+    def keep_given_ml(self, given_ml: float) -> None:
+        """For the next start; what cannot be written costs a number, never a trial."""
+        with contextlib.suppress(OSError):
+            draft = self._juice.with_suffix(".part")
+            draft.write_text(f"{given_ml:.6f}", "ascii")
+            replace_file(draft, self._juice)
+
+    @property
+    def _juice(self) -> Path:
+        return self._folder / "given-ml.txt"
+
     def waiting(self) -> Iterator[BlockResponses]:
         """Responses that were never acknowledged, in the order of the blocks."""
         for path in sorted(self._folder.glob("block-*.json")):

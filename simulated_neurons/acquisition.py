@@ -10,7 +10,8 @@ from pydantic import Field
 
 from protocols import plugins
 from protocols.errors import PluginError, RecorderGap, RigError
-from protocols.interfaces import PlacedPopulation, SessionInfo, SimulatedPopulation
+from protocols.interfaces import SessionInfo, SimulatedPopulation
+from protocols.placed_population import PlacedPopulation
 from protocols.rig_interfaces import Display, Measurement
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice

@@ -18,6 +18,11 @@ from protocols.wire.security import HANDSHAKE_FAILURES, load_client_keys, not_ad
 
 PATIENCE_S = 5.0
 LONG_PATIENCE_S = 120.0
+SILENT = "is it running, and is this its control address?"
+BUSY = (
+    "it may be computing: synth-server status answers at once, and the thread is added when that is done; "
+    "sent again, it is not added twice"
+)
 
 
 def ask(
@@ -44,14 +49,16 @@ def request(
         LinkLost: If the server does not answer within 5 s; 120 s for a thread that is to be added, whose
             first block it computes before.
     """
-    patience_s = LONG_PATIENCE_S if isinstance(body, msg.AddThread) else PATIENCE_S
+    is_long = isinstance(body, msg.AddThread)
+    patience_s, remedy = (LONG_PATIENCE_S, BUSY) if is_long else (PATIENCE_S, SILENT)
     client_keys = load_client_keys(keys) if keys else None
     context: Context = zmq.Context()
     socket = connect(context, zmq.DEALER, address, client_keys)
     monitor: Any = socket.get_monitor_socket(HANDSHAKE_FAILURES)
     try:
         socket.send_multipart(encode(body, request_id=uuid.uuid4().hex, session=session))
-        _await_answer(socket, monitor, address, patience_s, with_keys=client_keys is not None)
+        with_keys = client_keys is not None
+        _await_answer(socket, monitor, address, patience_s, remedy, with_keys=with_keys)
         answer = decode(socket.recv_multipart(), msg.REPLIES).body
     finally:
         socket.disable_monitor()
@@ -66,7 +73,7 @@ def request(
 
 
 def _await_answer(
-    socket: Socket, monitor: Any, address: str, patience: float, *, with_keys: bool
+    socket: Socket, monitor: Any, address: str, patience: float, remedy: str, *, with_keys: bool
 ) -> None:
     """Return once there is an answer; a handshake that fails without a reason is tried again."""
     poller = zmq.Poller()
@@ -75,7 +82,7 @@ def _await_answer(
     problem: StimloopError = LinkLost(
         "the server does not answer",
         where=address,
-        remedy="is it running, and is this its control address?",
+        remedy=remedy,
     )
     deadline = time.monotonic() + patience
     while (patience_s := deadline - time.monotonic()) > 0:

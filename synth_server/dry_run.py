@@ -58,7 +58,7 @@ REHEARSAL_PX = 88
 REHEARSAL_LEARNING: dict[str, Any] = {
     "rounds": 3,
     "n_images": 6,
-    "from_scratch": {"name": "quick"},
+    "from_scratch": {"name": "quick", "options": {"n_steps": 60}},
     "from_best": {"name": "short"},
 }
 REHEARSAL_STEPS = {"n_steps": 70, "refinement": {"n_steps": 50}}

@@ -25,7 +25,8 @@ def number(cue):
 def at_the_edges(cue):
     """Site a: both edges and their neighbours; site b: some in the middle; site c: none."""
     n = number(cue)
-    return [[START - 1, START, START, STOP - 1, STOP, STOP + 1], [START + 10 * n] * n, []]
+    middle = [START + 10 * n + 40 * place for place in range(n)]
+    return [[START - 1, START, START + 1, STOP - 1, STOP, STOP + 1], middle, []]
 
 
 def known(cue):

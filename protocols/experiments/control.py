@@ -26,7 +26,7 @@ from protocols.experiments.rounds import (
     Goal,
     Known,
     LearningSettings,
-    from_best,
+    for_test,
     learn,
 )
 from protocols.experiments.site_choice import LEAST_FOR_RELIABILITY, BestTargets, chosen_targets
@@ -197,7 +197,7 @@ def control(settings: ControlSettings, apparatus: Apparatus, aim: Aim) -> Plan:
         logger.warning("no target is left to make images for: the thread ends without a test")
         return
     if equipment and known:
-        made = from_best(known, encoder, wanted, equipment.from_best, seeds, learning.n_best)
+        made = for_test(known, encoder, wanted, learning, equipment.from_best, seeds)
     else:
         made = synthesis(encoder, {site: goal.choice for site, goal in wanted.items()}, seeds)
     comparison = settings.comparison
@@ -329,7 +329,8 @@ def _given(
     if settings.encoder is not None:
         encoder = apparatus.encoder(settings.encoder)
     else:
-        encoder = apparatus.encoder_of_sessions(settings.fit, settings.sessions, settings.mixed)
+        window_s = None if settings.mixed else settings.timing.count_window_s
+        encoder = apparatus.encoder_of_sessions(settings.fit, settings.sessions, window_s)
     targets = _targets(settings, encoder, aim)
     is_alone = aim.least_sites < 2
     is_open = is_alone and isinstance(settings.targets, BestTargets)

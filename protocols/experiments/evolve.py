@@ -16,9 +16,10 @@ from protocols.experiments.final_test import (
     final_block,
 )
 from protocols.experiments.generation import Company, shown
+from protocols.experiments.guide import Guide, GuideSettings, adopting
 from protocols.experiments.normalisation import NormalisationSettings, Normaliser, check_sites
 from protocols.experiments.warm_start import Evolution, Start, StartSettings, warm_start
-from protocols.interfaces import Apparatus, PhotographSet, Plan
+from protocols.interfaces import Apparatus, ImageGenerator, Optimizer, PhotographSet, Plan
 from protocols.settings import Frozen, GeneratorChoice, ObjectiveChoice, OptimizerChoice
 from protocols.vocabulary import Timing
 
@@ -43,6 +44,9 @@ class EvolveSettings(Frozen):
     max_reshows: int = Field(default=3, ge=0, le=100, description="blocks of missing images")
     start: StartSettings | None = Field(
         default=None, description="natural images to start from; without, the generator's prior"
+    )
+    guide: GuideSettings | None = Field(
+        default=None, description="an encoder proposes part of each generation; without, none does"
     )
     continued: ContinuedSettings | None = Field(
         default=None,
@@ -106,6 +110,7 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
         start = yield from warm_start(settings.start, evolution, apparatus)
         first_codes = start.sample_codes
     optimizer = apparatus.optimizer(_scheduled(settings), generator, first_codes)
+    guide = _guide(settings, apparatus, generator, optimizer)
     company = _company(settings, references, apparatus)
     on_scale = Normaliser(settings.normalisation)
     candidates = Candidates()
@@ -113,20 +118,29 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
     n_aims = steering.n_aims
     if steering.objective is not None:
         objective = apparatus.objective(steering.objective)
+        if guide:
+            guide.aim(steering.objective, objective)
     for number in range(settings.n_generations):
         if steering.finishing:
             break
-        codes = optimizer.ask()
+        codes, guided = optimizer.ask(), None
+        if guide:
+            codes, guided = guide.proposed(optimizer, codes)
         images = generator(codes)
-        counted = yield from shown(number, codes, images, company)
+        counted = yield from shown(number, codes, images, company, guided)
         on_scale.learn(counted.site_ids, counted.references, counted.blank)
         if steering.n_aims != n_aims and steering.objective is not None:
             n_aims, objective = steering.n_aims, apparatus.objective(steering.objective)
             candidates.score_again(objective, counted.site_ids)
             start = start.scored_again(objective, counted.site_ids) if start else None
+            if guide:
+                guide.aim(steering.objective, objective)
         evolved, of_references = on_scale(counted.evolved), on_scale(counted.references)
         fitness = objective(evolved, counted.site_ids)
         optimizer.tell(codes, fitness)
+        if guide and guided is not None:
+            drawn = [(images, evolved), (references.images, of_references)]
+            guide.learn(drawn, counted.site_ids, fitness, guided)
         reference_scores = objective(of_references, counted.site_ids)
         candidates.add(
             Generation(number, codes, images, fitness, reference_scores, evolved, of_references)
@@ -134,6 +148,19 @@ def evolve(settings: EvolveSettings, apparatus: Apparatus) -> Plan:
 
     if candidates:
         yield from _test(settings, apparatus, candidates, references, start)
+
+
+def _guide(
+    settings: EvolveSettings,
+    apparatus: Apparatus,
+    generator: ImageGenerator,
+    optimizer: Optimizer,
+) -> Guide | None:
+    """An encoder that proposes codes, if asked for."""
+    if settings.guide is None:
+        return None
+    adopting(optimizer)
+    return Guide.of(settings.guide, apparatus, generator, settings.objective)
 
 
 def _company(settings: EvolveSettings, references: PhotographSet, apparatus: Apparatus) -> Company:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,8 @@ from protocols.interfaces import PhotographSet
 from protocols.vocabulary import Block, BlockResponses, Codes, Images, Role, Timing
 
 GRAY = 128
+GUIDED = "guided"
+"""Label of an image whose code an encoder proposed."""
 
 
 class Counted(NamedTuple):
@@ -41,10 +43,18 @@ class Company(NamedTuple):
 
 
 def shown(
-    number: int, codes: Codes, images: Images, among: Company
+    number: int,
+    codes: Codes,
+    images: Images,
+    among: Company,
+    guided: Sequence[bool] | None = None,
 ) -> Generator[Block, BlockResponses, Counted]:
-    """Show a generation in random order; then, if asked for, what of it was not measured."""
-    block = _block(number, codes, images, among)
+    """Show a generation in random order; then, if asked for, what of it was not measured.
+
+    `guided`: codes that an encoder proposed; their images are labelled so.
+    """
+    labels = [GUIDED if each else "" for each in guided or (False,) * len(codes)]
+    block = _block(number, codes, images, among, labels)
     responses = yield block
     n, n_references = len(codes), len(among.references.images)
     means = responses.mean_by_stimulus(block.stimulus_ids)
@@ -54,13 +64,15 @@ def shown(
     return Counted(responses.site_ids, evolved, means[n : n + n_references], blank)
 
 
-def _block(number: int, codes: Codes, images: Images, among: Company) -> Block:
+def _block(
+    number: int, codes: Codes, images: Images, among: Company, evolved: Sequence[str]
+) -> Block:
     """Every image `repetitions` times, gray `n_blanks` times."""
     references = among.references
     pictures = np.concatenate([images, references.images])
     order = np.repeat(np.arange(len(pictures)), among.repetitions)
     roles = [Role.EVOLVED] * len(images) + [Role.REFERENCE] * len(references.images)
-    labels = [""] * len(images) + list(references.names)
+    labels = [*evolved, *references.names]
     if among.n_blanks:
         order = np.append(order, np.full(among.n_blanks, len(pictures)))
         pictures = np.concatenate([pictures, np.full_like(images[:1], GRAY)])

@@ -11,7 +11,7 @@ Which did best is not told by noisy counts alone: the best of many is good by lu
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,10 @@ class LearningSettings(Frozen):
         default=1.0, gt=0, le=1000, description="weight of a target's own images in the fit"
     )
     images_per_block: int = Field(default=50, ge=1, le=1000)
+    test: Literal["measured", "new"] = Field(
+        default="measured",
+        description="the test's images: a target's best of all rounds, or new ones that climb from them",
+    )
     from_scratch: PluginChoice = Field(
         default=PluginChoice(name="quick"), description="synthesis of images that explore"
     )
@@ -147,6 +151,15 @@ class Known:
     def made_for(self, sites: Sequence[str]) -> NDArray[np.bool_]:
         """`(len(sites), n)`: whether an image was made for a site."""
         return np.array([[site in targets for targets in self._made_for] for site in sites])
+
+    def best(self, encoder: Encoder, goals: Mapping[str, Goal], *, made: bool) -> dict[str, Images]:
+        """Target → all images, best first by its goal's score of `shrunk`; `made`: those made for it."""
+        guesses, images, own = self.shrunk(encoder), self.images, self.made_for(list(goals))
+        found = {}
+        for row, (target, goal) in enumerate(goals.items()):
+            order = np.argsort(-goal.score(guesses, encoder.site_ids), kind="stable")
+            found[target] = images[order[own[row, order]] if made else order]
+        return found
 
     def shrunk(self, encoder: Encoder) -> NDArray[np.float64]:
         """`(n, n_predicted)` spikes/s at the encoder's sites: the best guess from both; see `shrunk`."""
@@ -243,14 +256,36 @@ def from_best(
     n_best: int,
 ) -> SyntheticImages:
     """An image for each target and seed, from the target's `n_best` best images in turn."""
-    guesses, images = known.shrunk(encoder), known.images
     starts = {}
-    for target, goal in goals.items():
-        scores = goal.score(guesses, encoder.site_ids)
-        best = np.argsort(-scores, kind="stable")[:n_best]
-        starts[target] = images[best[np.arange(len(seeds)) % len(best)]]
+    for target, images in known.best(encoder, goals, made=False).items():
+        best = images[:n_best]
+        starts[target] = best[np.arange(len(seeds)) % len(best)]
     choices = {target: goal.choice for target, goal in goals.items()}
     return synthesis.improved(encoder, choices, starts, seeds)
+
+
+def for_test(
+    known: Known,
+    encoder: Encoder,
+    goals: Mapping[str, Goal],
+    settings: LearningSettings,
+    synthesis: Synthesis,
+    seeds: Sequence[int],
+) -> SyntheticImages:
+    """An image for each target and seed: the best that were made in the rounds, or new ones.
+
+    Counts chose them; the test's own will judge them. For a target that too few were made for, all
+    are new.
+    """
+    chosen, n = known.best(encoder, goals, made=True), len(seeds)
+    lacking = [name for name in goals if settings.test == "new" or len(chosen[name]) < n]
+    if lacking:
+        some = {name: goals[name] for name in lacking}
+        new = from_best(known, encoder, some, synthesis, seeds, settings.n_best)
+        chosen |= zip(lacking, np.split(new.images, len(lacking)), strict=True)
+    images = np.concatenate([chosen[name][:n] for name in goals])
+    targets = tuple(target for target in goals for _ in seeds)
+    return SyntheticImages(images, targets, tuple(seeds) * len(goals), encoder.predict(images))
 
 
 def _made(

@@ -37,6 +37,8 @@ MONITOR_TICKS = 50_000
 """Two protocol monitors are 300 ticks or 10,000,000 ns apart, more or less."""
 MEASURED_S = 0.2
 MOST_AT_ONCE = 256
+TWICE_S = 0.05
+"""A datagram that comes twice, by two ways through a network or two interfaces, does so within this."""
 LOOPBACK = "127."
 
 
@@ -139,6 +141,8 @@ class Port:
         self._guess = Guess()
         self._n_strange = self._n_undecided = 0
         self._clocks: dict[int, Clock] = {}
+        self._had: dict[bytes, float] = {}
+        self.n_twice = 0
         self.labels: dict[int, str] = {}
 
     def heard(self, datagram: bytes, now_s: float) -> list[Heard]:
@@ -160,6 +164,8 @@ class Port:
             logger.info("UDP port %d: protocol %s", self._number, self.protocol)
         if not fits(datagram, self.protocol):
             self._strange(datagram)
+        elif self._came_before(datagram, now_s):
+            return []
         else:
             self._n_strange = 0
         found = []
@@ -171,6 +177,20 @@ class Port:
                 origin = Origin(str(self._number), packet.instrument)
                 found.append(Heard(origin, packet._replace(time=time_ns)))
         return found
+
+    def _came_before(self, datagram: bytes, now_s: float) -> bool:
+        """Whether this is the same datagram again: each has its packets' times."""
+        while self._had and (oldest := next(iter(self._had.items())))[1] < now_s - TWICE_S:
+            del self._had[oldest[0]]
+        if datagram not in self._had:
+            self._had[datagram] = now_s
+            return False
+        self.n_twice += 1
+        if self.n_twice == 1:
+            logger.warning(
+                "datagrams come twice to UDP port %d; each is counted once", self._number
+            )
+        return True
 
     def _clock_of(self, instrument: int) -> Clock:
         if instrument not in self._clocks:

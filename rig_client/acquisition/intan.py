@@ -36,11 +36,13 @@ from rig_client.acquisition.formats.intan import (
     Unwrapped,
     decoded_block,
     decoded_spike,
+    is_spike,
     is_whole,
 )
 from rig_client.acquisition.intan_control import WINDOW, Control
 from rig_client.acquisition.line_words import ONLY, LineSettings, LineStream
-from rig_client.acquisition.stream import StreamLost
+from rig_client.acquisition.order import Order
+from rig_client.acquisition.stream import Misfit, StreamLost
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +106,9 @@ class Intan(LineStream):
     # --- connecting ----------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._spikes = Packets(SPIKE_MAGIC, SPIKE.size)
+        self._spikes = Packets(SPIKE_MAGIC, SPIKE.size, is_spike)
+        self._order = Order(self._settings.sample_rate_hz)
+        self._last_spike: int | None = None
         self._blocks = Packets(WAVEFORM_MAGIC, BLOCK_BYTES)
         self._sample_of = Unwrapped()
         self._word: int | None = None
@@ -120,7 +124,9 @@ class Intan(LineStream):
             self._data[what] = control.data_port(what, port)
             self._selector.register(self._data[what], selectors.EVENT_READ, what)
         self._selector.register(control, selectors.EVENT_READ, "command")
-        if self._settings.configure and (control.ask("runmode") or "").lower() == "stop":
+        if (control.ask("runmode") or "").lower() != "stop":
+            self._check_outputs(control)
+        elif self._settings.configure:
             for order in self._orders():
                 control.order(order)
 
@@ -139,6 +145,17 @@ class Intan(LineStream):
             raise StreamLost(f"RHX has {rate} samples/s; set sample_rate_hz to that")
         n_blocks = control.ask("tcpnumberdatablocksperwrite")
         return int(n_blocks) if n_blocks and n_blocks.isdigit() else None
+
+    def _check_outputs(self, control: Control) -> None:
+        """RHX runs: what it does not send would be counted as zero."""
+        asked = {name: control.ask(f"{name}.tcpdataoutputenabledspike") for name in self._channels}
+        silent = [name.upper() for name, on in asked.items() if (on or "").lower() == "false"]
+        if silent:
+            raise Misfit(
+                f"RHX runs, and does not send the spikes of {len(silent)} of the {len(asked)} "
+                f"channels that are sites ({', '.join(silent[:5])}): stop RHX, and let configure = "
+                f"true enable them, or enable them {WINDOW}"
+            )
 
     def _orders(self) -> Iterable[str]:
         yield "execute clearalldataoutputs"
@@ -178,7 +195,6 @@ class Intan(LineStream):
             self._take_spike(decoded_spike(packet))
         for packet in self._blocks.feed(frames):
             self._take_block(decoded_block(packet))
-        self._notice_skipped()
         return bool(frames or spikes)
 
     def _received(self, what: str) -> bytes:
@@ -204,6 +220,10 @@ class Intan(LineStream):
 
     def _take_spike(self, spike: Spike) -> None:
         sample = self._sample_of(spike.timestamp)
+        if not self._order.is_kept("spikes", sample):
+            self._begin_run()
+        self._notice_skipped(sample)
+        self._last_spike = sample
         self._spikes_to = max(self._spikes_to, sample)
         if spike.unit == ARTEFACT:
             return
@@ -217,7 +237,8 @@ class Intan(LineStream):
         self._n_strange = 0
         first = self._follow_timestamps(int(frames["timestamp"][0]))
         last = first + len(frames) - 1
-        if self._blocks_per_write and self._n_blocks % self._blocks_per_write == 0:
+        begins = self._blocks_per_write and self._n_blocks % self._blocks_per_write == 0
+        if begins and not self._spikes.has_part:
             self._spikes_to = max(self._spikes_to, first)
         self._n_blocks += 1
         self._take_words(frames["word"].astype(int), first)
@@ -240,12 +261,20 @@ class Intan(LineStream):
         if expected is not None and timestamp != expected:
             ahead = (timestamp - expected + 2**31) % 2**32 - 2**31
             if ahead < 0:
-                self.recording.restarted("recorder_restarted")
-                self._word = None
+                self._order.clear()
+                self._begin_run()
+                self._next_timestamp = (timestamp + 128) % 2**32
             else:
                 self.recording.gap("message_gap", sample - ahead, sample)
             self._begin_writes()
         return sample
+
+    def _begin_run(self) -> None:
+        """RHX was stopped and runs again: its timestamps begin anew, in whichever port that shows first."""
+        self.recording.restarted("recorder_restarted")
+        self._notice_restart()
+        self._word = self._next_timestamp = self._last_spike = None
+        self._begin_writes()
 
     def _begin_writes(self) -> None:
         """The next block is the first of a write."""
@@ -263,11 +292,12 @@ class Intan(LineStream):
                 f"outputs {WINDOW}, or stop RHX and let configure = true do it"
             )
 
-    def _notice_skipped(self) -> None:
-        n_skipped = self._spikes.n_skipped + self._blocks.n_skipped
-        if n_skipped > self._n_skipped and (latest := self.recording.latest) is not None:
-            slack = self.recording.wait_ticks
-            self.recording.gap("message_gap", latest - slack, latest + slack)
+    def _notice_skipped(self, sample: int) -> None:
+        """Bytes that were no spike, before this one: spikes come in time order, frames have timestamps."""
+        if (n_skipped := self._spikes.n_skipped) > self._n_skipped:
+            before = self._last_spike
+            first = sample - self.recording.wait_ticks if before is None else before
+            self.recording.gap("message_gap", first, sample)
         self._n_skipped = n_skipped
 
 

@@ -127,7 +127,10 @@ class Control:
         """The value, and what RHX said besides."""
         self._send(question)
         heard, until_s = "", time.monotonic() + ANSWER_S
-        wanted = re.compile(rf"Return:\s*{re.escape(name)} (\S+)", re.IGNORECASE)
+        own = re.escape(
+            name.rpartition(".")[2]
+        )  # a channel's parameter is answered without the channel
+        wanted = re.compile(rf"Return:\s*(?:[\w-]+\.)?{own} (\S+)", re.IGNORECASE)
         while True:
             if found := wanted.search(heard):
                 return found[1], (heard[: found.start()] + heard[found.end() :]).strip()

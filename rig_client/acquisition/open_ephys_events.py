@@ -19,6 +19,7 @@ from protocols.interfaces import SessionInfo
 from rig_client.acquisition.alignment import Alignment
 from rig_client.acquisition.event_channels import EventChannel
 from rig_client.acquisition.line_words import LineSettings, LineStream
+from rig_client.acquisition.one_sender import OneSender
 from rig_client.acquisition.order import Order
 from rig_client.acquisition.stream import Misfit
 from rig_client.acquisition.subscriber import Subscriber, decoded_or_lost
@@ -119,17 +120,22 @@ class OpenEphysEventsSettings(LineSettings):
 class OpenEphysEvents(LineStream):
     """Counts what Open Ephys's Event Broadcaster sends.
 
-    A site is an electrode (`"Electrode 1"`), or one of its sorted units (`"Electrode 1#2"`).
+    A site is an electrode (`"Electrode 1"`), or one of its sorted units (`"Electrode 1#2"`); of two
+    detectors with the same names, `"101/Electrode 1"` is the electrode of node 101.
     """
 
     Settings = OpenEphysEventsSettings
-    limits = "its messages have no numbers: a spike that is lost on the way cannot be noticed"
+    limits = (
+        "its messages have no numbers: a spike that is lost on the way cannot be noticed, and, where "
+        "few units fire, neither can a moment in which acquisition was off"
+    )
 
     def __init__(self, settings: OpenEphysEventsSettings, session: SessionInfo) -> None:  # noqa: ARG002
         check_two_streams(settings)
+        sources = settings.sources('["Electrode 1", "Electrode 2#1"]')
         super().__init__(
             settings,
-            sources=settings.sources('["Electrode 1", "Electrode 2#1"]'),
+            sources=sources,
             quiet_ms=settings.quiet_ms,
             where=settings.address,
         )
@@ -137,6 +143,7 @@ class OpenEphysEvents(LineStream):
         self._stream = settings.stream
         self._subscriber: Subscriber | None = None
         self._order = Order(settings.sample_rate_hz)
+        self._one_sender = OneSender(sources.values())
         self._alignment: Alignment | None = None
         if settings.word_stream and settings.word_stream != settings.stream:
             self._alignment = Alignment(settings.sample_rate_hz)
@@ -193,8 +200,8 @@ class OpenEphysEvents(LineStream):
         else:
             if not self._order.is_kept((event.node, event.electrode), event.sample):
                 self.recording.restarted()
-            unit = f"{event.electrode}#{event.unit}"
-            self.spike(event.sample, event.electrode, unit)
+            names = self._one_sender.names(event.electrode, event.unit, event.node)
+            self.spike(event.sample, *names)
 
     def _take_aligned(self, event: Ttl, alignment: Alignment) -> None:
         ours = self._settings

@@ -25,6 +25,7 @@ from protocols.spike_times import ticks_after
 from rig_client.acquisition.event_channels import EventChannel
 from rig_client.acquisition.line_words import LineSettings, LineStream
 from rig_client.acquisition.message_numbers import MessageNumbers
+from rig_client.acquisition.one_sender import OneSender
 from rig_client.acquisition.order import Order
 from rig_client.acquisition.stream import Misfit
 from rig_client.acquisition.subscriber import Subscriber, decoded_or_lost
@@ -32,8 +33,8 @@ from rig_client.acquisition.subscriber import Subscriber, decoded_or_lost
 DATA_FRAME, EVENT_FRAME = b"DATA\0", b"EVENT\0"
 TTL_EVENT = 3
 HEARTBEAT_S = 2.0
-OVERFLOW_S = 0.007
-"""A spike near a block's end is found in the next one: 200 samples at 30 kHz, and some more."""
+OVERFLOW, OVERFLOW_S = 210, 0.007
+"""A spike near a block's end is found in the next one: 200 samples at any rate, and some more."""
 Message = list[bytes]
 
 
@@ -144,16 +145,18 @@ class OpenEphysZmqSettings(LineSettings):
 class OpenEphysZmq(LineStream):
     """Counts what Open Ephys's ZMQ Interface sends; lost messages are found by their numbers.
 
-    A site is an electrode (`"Electrode 1"`), or one of its sorted units (`"Electrode 1#2"`). At
-    least one channel must be sent: its data say that the stream goes on.
+    A site is an electrode (`"Electrode 1"`), or one of its sorted units (`"Electrode 1#2"`); of two
+    detectors with the same names, `"101/Electrode 1"` is the electrode of node 101. At least one
+    channel must be sent: its data say that the stream goes on, and that no samples are missing.
     """
 
     Settings = OpenEphysZmqSettings
 
     def __init__(self, settings: OpenEphysZmqSettings, session: SessionInfo) -> None:  # noqa: ARG002
+        sources = settings.sources('["Electrode 1", "Electrode 2#1"]')
         super().__init__(
             settings,
-            sources=settings.sources('["Electrode 1", "Electrode 2#1"]'),
+            sources=sources,
             quiet_ms=None,
             where=settings.address,
         )
@@ -163,7 +166,9 @@ class OpenEphysZmq(LineStream):
         self._heart: Heart | None = None
         self._numbers = MessageNumbers(self.recording)
         self._order = Order(settings.sample_rate_hz)
-        self._overflow = ticks_after(OVERFLOW_S, settings.sample_rate_hz)
+        self._one_sender = OneSender(sources.values())
+        self._overflow = max(OVERFLOW, ticks_after(OVERFLOW_S, settings.sample_rate_hz))
+        self._block: Data | None = None
         self.start()
 
     def _open(self) -> None:
@@ -172,7 +177,7 @@ class OpenEphysZmq(LineStream):
             self._heart = Heart(self._settings.heartbeat_address)
         self._numbers.clear()
         self._order.clear()
-        self._data_sample: int | None = None
+        self._block = None
         self._stream = self._settings.stream
 
     def _read(self, timeout_s: float) -> bool:
@@ -197,10 +202,10 @@ class OpenEphysZmq(LineStream):
         if isinstance(event, Other) or not self._is_ours(event.stream):
             return
         if isinstance(event, Data):
-            if event.sample == self._data_sample:
+            if self._block is not None and event.sample == self._block.sample:
                 return  # another channel's data of the same block
-            self._data_sample = event.sample
             self._keep_order("data", event.sample)
+            self._notice_skipped(event)
             self.heard(event.sample)
             self.complete(event.sample - self._overflow)
         elif isinstance(event, Ttl):
@@ -213,7 +218,16 @@ class OpenEphysZmq(LineStream):
                 self.port(event.word, event.sample, channel)
         else:
             self._keep_order((event.node, event.electrode), event.sample)
-            self.spike(event.sample, event.electrode, f"{event.electrode}#{event.unit}")
+            names = self._one_sender.names(event.electrode, event.unit, event.node)
+            self.spike(event.sample, *names)
+
+    def _notice_skipped(self, block: Data) -> None:
+        """Blocks follow each other, unless the source has lost samples: then nothing was detected."""
+        before, self._block = self._block, block
+        if before is None or block.sample <= before.sample + before.n_samples:
+            return
+        first = before.sample + before.n_samples - self._overflow
+        self.recording.gap("message_gap", first, block.sample + self._overflow)
 
     def _keep_order(self, source: Hashable, sample: int) -> None:
         if not self._order.is_kept(source, sample):

@@ -7,7 +7,7 @@ All of a window has arrived when
   on this very stream, see `disorder`; or
 - nothing was, but the reader had read all there was (`drained`) at `quiet_s` after the window's end,
   and at the wait, if that is longer. Without `quiet_s` this does not count: a stream that always says
-  something has no right to be quiet.
+  something has no right to be quiet, nor has one that has never been so for so long: see `silence`.
 
 A spike that comes for a window that was counted already, or a gap that is found in it, makes that
 presentation `late`: its counts were too low, and are taken back.
@@ -16,6 +16,7 @@ presentation `late`: its counts were too low, and are taken back.
 from __future__ import annotations
 
 from rig_client.acquisition.disorder import MARGIN, Disorder
+from rig_client.acquisition.silence import Silence
 from rig_client.acquisition.words import Limits
 
 LONGEST_QUIET_S = 2.0
@@ -35,7 +36,9 @@ class Progress:
         self.disorder = Disorder(
             rate_hz, limits.settle_s, least_s=limits.least_s, may_fall=limits.is_measured
         )
+        self._silence = Silence(rate_hz)
         self._quiet_s = limits.quiet_s
+        self._heard_s = float("-inf")
         self._n_waits, self._waited_s = 0, 0.0
         self.n_heard = 0
         self.latest: int | None = None
@@ -49,11 +52,20 @@ class Progress:
         self._overclaimed = 0
         self._drained_s = float("-inf")
         self.disorder.begin()
+        self._silence.begin()
 
-    def hear(self, sample: int) -> None:
-        """The stream has come to `sample`."""
+    def hear(self, sample: int, now_s: float) -> tuple[int, int] | None:
+        """The stream has come to `sample`.
+
+        Returns:
+            The first and the last sample of which something must have been lost, if there are such.
+        """
         self.n_heard += 1
+        self._heard_s = now_s
+        hole = self._hole(sample)
+        self._silence.heard(sample)
         self.latest = sample if self.latest is None else max(self.latest, sample)
+        return hole
 
     def complete(self, sample: int) -> None:
         """Everything before `sample` has been told; believed until something proves it wrong."""
@@ -83,7 +95,11 @@ class Progress:
         if (completed := self.completed) is not None and completed >= stop:
             return True
         return self.is_past(stop) or (
-            self._quiet_s is not None and self._drained_s >= over_s + self._silence_s
+            self._quiet_s is not None
+            and self._drained_s >= over_s + self._silence_s
+            and not self._silence.is_doubtful(
+                self._drained_s - self._heard_s - self.disorder.wait_s
+            )
         )
 
     def is_given_up(self, over_s: float, now_s: float) -> bool:
@@ -105,10 +121,23 @@ class Progress:
         """What the wait costs per presentation, so far."""
         return self._waited_s / self._n_waits if self._n_waits else 0.0
 
+    def notes(self) -> tuple[str, ...]:
+        """What was measured and decided since this was last asked."""
+        return (*self.disorder.notes(), *self._silence.notes())
+
     def text(self) -> str:
         """What was measured, and what it costs; for people."""
         text = self.disorder.text()
         return f"{text}: {1000 * self.mean_wait_s:.0f} ms a presentation" if self._n_waits else text
+
+    def _hole(self, sample: int) -> tuple[int, int] | None:
+        if self.latest is None or sample <= self.latest + self.disorder.wait_ticks:
+            return None
+        silent_s = (sample - self.latest - self.disorder.wait_ticks) / self._rate_hz
+        if not self._silence.is_doubtful(silent_s):
+            return None
+        self._silence.ended(silent_s)
+        return self.latest + 1, sample - 1
 
     @property
     def _silence_s(self) -> float:

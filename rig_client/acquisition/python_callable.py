@@ -72,7 +72,7 @@ class PythonCallable:
             ) from error
         self._marked: dict[Cue, tuple[int, float]] = {}
         self._lock = threading.Lock()
-        self._why, self._n_failures = "", 0
+        self._why, self._n_failures, self._has_counted = "", 0, False
         self._closing = threading.Event()
         self._reviver: threading.Thread | None = None
 
@@ -110,8 +110,9 @@ class PythonCallable:
         """What the function says, `(n_sites,)`.
 
         Raises:
-            RecorderGap: If it says None, or raises; then `trouble` says so until it works again.
-            RigError: If it says anything but one count a site.
+            RecorderGap: If it says None, or raises, or no longer says one count a site; then `trouble`
+                says so until it works again.
+            RigError: If what it says first is anything but one count a site.
         """
         if cue not in self._marked:
             raise self._gap("function_failed", "the lab's recorder has failed", self._why)
@@ -130,7 +131,14 @@ class PythonCallable:
         if said is None:
             what = "the lab's recorder cannot account for this presentation"
             raise self._gap("function_says_none", what, f"None about word {word}")
-        return Measurement(self._checked(said))
+        try:
+            return Measurement(self._checked(said))
+        except RigError as error:
+            if not self._has_counted:
+                raise
+            self._has_failed(error, ask)
+            expected = f"{len(self.site_ids)} numbers, none negative"
+            raise self._gap("function_failed", error.what, f"{said!r:.80}", expected) from error
 
     def trouble(self) -> str:
         """That it has failed, and is tried again; else what its own `trouble()` says, if it has one."""
@@ -202,7 +210,10 @@ class PythonCallable:
     # --- what it says --------------------------------------------------------------------------
 
     def _checked(self, said: Any) -> Any:
-        counts = np.asarray(said, np.float64)
+        try:
+            counts = np.asarray(said, np.float64)
+        except (TypeError, ValueError):  # ragged, or no numbers
+            counts = np.zeros(0)
         if counts.shape != (len(self.site_ids),) or not (np.isfinite(counts) & (counts >= 0)).all():
             raise RigError(
                 "the lab's recorder gave no counts",
@@ -210,11 +221,12 @@ class PythonCallable:
                 expected=f"{len(self.site_ids)} numbers, none negative",
                 got=f"{said!r:.80}",
             )
-        self._n_failures = 0
+        self._n_failures, self._has_counted = 0, True
         return counts
 
-    def _gap(self, fault: str, what: str, got: str) -> RecorderGap:
-        return RecorderGap(what, fault=fault, where=self._settings.function, got=got)
+    def _gap(self, fault: str, what: str, got: str, expected: str = "") -> RecorderGap:
+        where = self._settings.function
+        return RecorderGap(what, fault=fault, where=where, expected=expected, got=got)
 
 
 def _told(error: Exception) -> str:

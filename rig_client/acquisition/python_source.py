@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 STEADY_S = 1.0
 """After a failure, an SDK is believed once it has answered for so long."""
+DISTINCT_HZ = 10_000
+N_REMEMBERED = 50_000
 PLACE = Field(pattern=r"^[\w.]+:\w+$", description="module:name")
 
 
@@ -103,6 +105,8 @@ class PythonStream(StreamAcquisition):
         self._make, self._options = named_object(settings.source), settings.options
         self._source: Source | None = None
         self._failed_s, self._why = float("-inf"), ""
+        self._had: dict[tuple[int, str], None] = {}
+        self._n_twice = 0
         self.start()
 
     def trouble(self) -> str:
@@ -113,6 +117,7 @@ class PythonStream(StreamAcquisition):
         return trouble
 
     def _open(self) -> None:
+        self._had.clear()
         self._source = self._made_of(self._make)
 
     def _read(self, timeout_s: float) -> bool:
@@ -146,14 +151,50 @@ class PythonStream(StreamAcquisition):
     def _take(self, event: Event) -> None:
         match event:
             case Spike(sample, source):
-                self.spike(sample, source)
+                spike = whole(sample, event), named(source)
+                if not self._came_before(*spike):
+                    self.spike(*spike)
             case Word(sample, word):
                 if word:
-                    self.recording.word(word, sample)
+                    self.recording.word(whole(word, event), whole(sample, event))
             case Heard(sample):
-                self.recording.complete(sample)
+                self.recording.complete(whole(sample, event))
             case _:
                 raise StreamLost(f"read() gave {event!r:.80}, which is no Spike, Word or Heard")
+
+    def _came_before(self, sample: int, source: str) -> bool:
+        """An SDK that tells of a spike twice: no unit fires twice within a sample of 0.1 ms or less."""
+        had, latest = (sample, source) in self._had, self.recording.latest
+        self._had[sample, source] = None
+        if len(self._had) > N_REMEMBERED:
+            del self._had[next(iter(self._had))]
+        is_new_run = latest is None or sample < latest - self._rate_hz
+        if not had or is_new_run or self._rate_hz < DISTINCT_HZ:
+            return False
+        if not self._n_twice:
+            logger.warning("%s tells of spikes twice; each is counted once", self._where)
+        self._n_twice += 1
+        return True
+
+
+def whole(number: Any, event: Any) -> int:
+    """A whole number, of whatever type an SDK has for it.
+
+    Raises:
+        StreamLost: If it is none, as seconds are.
+    """
+    try:
+        found = int(number)
+    except (TypeError, ValueError, OverflowError):
+        found = None
+    if found is None or found != number:
+        raise StreamLost(f"read() gave {event!r:.80}: samples and words must be whole numbers")
+    return found
+
+
+def named(source: Any) -> str:
+    """A unit's name: text, a number (3 and 3.0 are "3"), or the bytes of a text."""
+    return source.decode("utf-8", "replace") if isinstance(source, bytes) else str(source)
 
 
 def named_object(place: str) -> Any:

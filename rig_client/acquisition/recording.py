@@ -17,7 +17,7 @@ Faults, the names of what `RecorderGap` says is missing:
 | `word_off_clock` | trust in the word: it is off the clock line by more than the tolerance |
 | `message_gap` | messages: their numbers have a gap |
 | `late_spikes` | spikes that came after the window was counted: see `late` |
-| `silent_stream` | everything since the onset |
+| `silent_stream` | everything for longer than this stream is ever silent, or since the onset |
 | `recorder_restarted` | what came before the recorder's clock began anew |
 | `disconnected` | what came while there was no connection |
 """
@@ -27,17 +27,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
-from protocols.errors import RigError
 from protocols.rig_interfaces import Measurement
-from protocols.spike_times import Ticks, counts_in, ticks_after, union_s
+from protocols.spike_times import counts_in, ticks_after, union_s
 from protocols.vocabulary import Cue, RecorderClock
+from rig_client.acquisition.beginning import FAR, Beginning
 from rig_client.acquisition.gaps import Gap, Gaps
 from rig_client.acquisition.given import Given
+from rig_client.acquisition.kept_spikes import KeptSpikes
 from rig_client.acquisition.progress import Progress
 from rig_client.acquisition.words import EARLY_S, Limits, Mark, Word, Words, lacking
 
@@ -79,7 +77,8 @@ class Recording:
         self._before_s = HORIZON_S
         self._epoch = 0
         self._ended: dict[int, str] = {}
-        self._spikes: deque[tuple[int, int]] = deque()
+        self._spikes = KeptSpikes(len(site_ids))
+        self._beginning = Beginning(rate_hz)
         self._gaps = Gaps()
         self._given = Given()
         self._n_late = 0
@@ -105,7 +104,7 @@ class Recording:
             if places:
                 self._notice_late(sample)
             self._hear(sample, is_measured=True, says_time=says_time)
-            self._spikes.extend((sample, place) for place in places)
+            self._spikes.add(sample, places)
             self._changed.notify_all()
 
     def came(self, sample: int) -> None:
@@ -144,6 +143,11 @@ class Recording:
         with self._changed:
             self._gaps.fill(gap)
             self._changed.notify_all()
+
+    def opened(self) -> None:
+        """Connected just now: what was sent before has not come."""
+        with self._changed:
+            self._beginning.opened(self._now_s())
 
     def restarted(self, fault: str = "recorder_restarted") -> None:
         """What comes now has nothing to do with what came before: no window spans this moment."""
@@ -219,7 +223,7 @@ class Recording:
     def notes(self) -> tuple[str, ...]:
         """What was measured and decided since this was last asked; one sentence each."""
         with self._changed:
-            said, self._notes = (*self._progress.disorder.notes(), *self._notes), []
+            said, self._notes = (*self._progress.notes(), *self._notes), []
             return said
 
     def disorder(self) -> str:
@@ -255,7 +259,9 @@ class Recording:
             began_s = self._now_s()
             while (measured := self._judged(cue, window_s, kept_s)) is None:
                 self._changed.wait(GLANCE_S)
-            over_s = self._over_s(self._mark_of(cue), union_s(window_s, kept_s or window_s)[1])
+            over_s = self._over_s(
+                self._words.mark_of(cue), union_s(window_s, kept_s or window_s)[1]
+            )
             self._progress.waited(self._now_s() - max(began_s, over_s))
             return measured
 
@@ -274,7 +280,7 @@ class Recording:
     def _judged(
         self, cue: Cue, window_s: tuple[float, float], kept_s: tuple[float, float] | None
     ) -> Measurement | None:
-        mark = self._mark_of(cue)
+        mark = self._words.mark_of(cue)
         if mark.epoch != self._epoch:
             raise lacking(mark, self._ended.get(mark.epoch, "recorder_restarted"))
         if mark.sample is None:
@@ -292,7 +298,7 @@ class Recording:
         if not self._has_all_until(stop, span_s[1], mark):
             return None
         self._given.add(cue, start, stop)
-        ticks = self._ticks(start, stop, mark.sample)
+        ticks = self._spikes.ticks(start, stop, mark.sample)
         counts = counts_in(ticks, window_s, self._rate_hz)
         onset_s = mark.sample / self._rate_hz
         return Measurement(counts, onset_s, None if kept_s is None else ticks)
@@ -301,6 +307,7 @@ class Recording:
         if self._progress.n_heard == mark.n_heard and not self._words.is_past(
             mark, self._progress.latest, self._progress.disorder.wait_s
         ):
+            self._doubt_silence()
             return "silent_stream"
         gap = self._gaps.since(mark.marked_s - EARLY_S)
         why = self._words.why_none(mark)
@@ -323,34 +330,19 @@ class Recording:
             return True
         return self._now_s() >= gap.noticed_s + self._limits.word_wait_s
 
-    def _ticks(self, start: int, stop: int, onset: int) -> tuple[Ticks, ...]:
-        """Each site's spikes in `[start, stop)`, relative to `onset`, rising."""
-        each: list[list[int]] = [[] for _ in self._places]
-        for sample, place in self._spikes:
-            if start <= sample < stop:
-                each[place].append(sample - onset)
-        return tuple(np.sort(np.array(one, np.int64)) for one in each)
-
-    def _mark_of(self, cue: Cue) -> Mark:
-        for mark in self._words.marks:
-            if mark.cue == cue:
-                return mark
-        raise RigError(
-            "counts were asked of a presentation that never began, or is long over",
-            where=cue.in_words,
-            expected="mark(cue, onset_s, word) in the same trial",
-            got=f"{len(self._words.marks)} presentations marked in this trial",
-        )
-
     # --- the stream ----------------------------------------------------------------------------
 
     def _hear(self, sample: int, *, is_measured: bool = False, says_time: bool = True) -> None:
-        if self._is_before(sample) and says_time:
-            self._begin_epoch("recorder_restarted")
+        if self._is_before(sample):
+            if says_time:
+                self._begin_epoch("recorder_restarted")
         elif is_measured:
             self._progress.came(sample, self._now_s())
-        if says_time or self._progress.latest is None:
-            self._progress.hear(sample)
+        if gap := self._beginning.heard(sample, self._now_s(), self.wait_ticks):
+            self._gaps.add(gap)
+        is_time = says_time or self._progress.latest is None
+        if is_time and (hole := self._progress.hear(sample, self._now_s())):
+            self._gaps.add(Gap("silent_stream", *hole, self._now_s()))
         if not self._words.marks and len(self._spikes) > 1:
             self._prune()
 
@@ -361,7 +353,9 @@ class Recording:
 
     def _begin_epoch(self, fault: str) -> None:
         self._ended = {self._epoch: fault}
+        self._doubt_silence()
         self._epoch += 1
+        self._beginning.restarted(fault)
         self._notice_gaps()
         self._given.begin()
         self._progress.begin()
@@ -370,14 +364,18 @@ class Recording:
         self._gaps.clear()
 
     def _prune(self) -> None:
-        """Spikes come in order but for the wait, so the oldest stand at the left."""
         if self._progress.latest is None:
             return
         self._notice_gaps()
         oldest = self._progress.latest - self._before_s * self._rate_hz
-        while self._spikes and self._spikes[0][0] < oldest:
-            self._spikes.popleft()
+        self._spikes.prune(oldest)
         self._gaps.prune(oldest)
+
+    def _doubt_silence(self) -> None:
+        """Windows that were counted because nothing came, and nothing has come since."""
+        latest = self._progress.latest
+        if latest is not None and self._given.missed(latest + 1, FAR):
+            self._withdraw("nothing has come since the begin")
 
     def _notice_late(self, sample: int) -> None:
         """A spike that counts: is it of a window that was counted without it?"""

@@ -245,8 +245,9 @@ class StreamAcquisition(ABC):
         while not self._stop.is_set():
             try:
                 self._open()
+                self.recording.opened()
                 if not self._is_misfit:
-                    self._trouble = "" if self._may_be_quiet else self._no_data()
+                    self._trouble = self._just_now() if self._may_be_quiet else self._no_data()
                 self._follow()
             except (StreamLost, OSError) as error:
                 self._is_misfit = isinstance(error, Misfit)
@@ -260,18 +261,23 @@ class StreamAcquisition(ABC):
 
     def _follow(self) -> None:
         heard_s = time.perf_counter()
+        ready_s = heard_s + self.recording.wait_s
+        speaks = self._may_be_quiet and not self._is_misfit
         while not self._stop.is_set():
-            if self._read(READ_S):
-                heard_s = time.perf_counter()
-                self._is_misfit = False
-                if self._trouble:
-                    self._trouble = ""
+            has_read = self._read(READ_S)
+            now_s = time.perf_counter()
+            if has_read:
+                heard_s, self._is_misfit, speaks = now_s, False, True
+            if self._trouble and speaks and now_s >= ready_s:
+                self._trouble = ""
+            if has_read:
                 continue
             self._idle()
-            silent_s = time.perf_counter() - heard_s
+            silent_s = now_s - heard_s
             if not self._may_be_quiet and silent_s > self._silence_s and not self._trouble:
                 self._say(f"the recorder at {self._where} has been silent for {silent_s:.0f} s")
                 self.recording.restarted("silent_stream")
+                speaks = False
 
     def _lost(self, why: str) -> None:
         what = (
@@ -282,6 +288,10 @@ class StreamAcquisition(ABC):
 
     def _no_data(self) -> str:
         return f"nothing comes from the recorder at {self._where} yet: is it acquiring?"
+
+    def _just_now(self) -> str:
+        """Of the first moments, something may have been sent before the connection was made."""
+        return f"connected just now to the recorder at {self._where}"
 
     def _say(self, trouble: str) -> None:
         if trouble not in (self._trouble, self._warned):

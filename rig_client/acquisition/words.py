@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from protocols.errors import RecorderGap
+from protocols.errors import RecorderGap, RigError
 from protocols.vocabulary import Cue
 from rig_client.acquisition.clock_line import ClockLine
 
@@ -86,6 +86,18 @@ class Words:
         self.marks.append(mark)
         self._sent.append((mark.marked_s, mark.word))
         self._match()
+
+    def mark_of(self, cue: Cue) -> Mark:
+        """The mark of a presentation of the current trial; `RigError` if there is none."""
+        for mark in self.marks:
+            if mark.cue == cue:
+                return mark
+        raise RigError(
+            "counts were asked of a presentation that never began, or is long over",
+            where=cue.in_words,
+            expected="mark(cue, onset_s, word) in the same trial",
+            got=f"{len(self.marks)} presentations marked in this trial",
+        )
 
     def was_sent(self, word: int, now_s: float, wait_s: float) -> bool:
         """Whether `word` was sent so shortly ago that it may come now."""

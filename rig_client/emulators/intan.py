@@ -157,6 +157,9 @@ class IntanSpeaker:
                 self._spikes.status,
             ),
         }
+        channel, _, item = name.partition(".")
+        if channel.upper() in self._channels and item == "tcpdataoutputenabledspike":
+            return f"Return: TCPDataOutputEnabledSpike {channel.upper() in self._enabled}"
         return f"Return: {' '.join(known[name])}" if name in known else "Unrecognized parameter"
 
     def _set(self, name: str, value: str) -> str:

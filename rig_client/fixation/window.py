@@ -69,6 +69,11 @@ class FixationWindow:
         self._sample_time_s: float | None = None
         self._fresh_s = self._inside_s = 0.0
         self._is_broken = True
+        self._is_interrupted: Callable[[], bool] = _never
+
+    def heed_while_waiting(self, is_interrupted: Callable[[], bool]) -> None:
+        """What is asked again and again while fixation is waited for; True ends the wait."""
+        self._is_interrupted = is_interrupted
 
     def watch_on(self, display: Display) -> None:
         """Gaze is measured on `display`, and waited for by its frames."""
@@ -83,7 +88,7 @@ class FixationWindow:
         """Show blank frames until gaze has been in the window for `hold_ms`.
 
         Returns:
-            False if that did not happen within `acquire_s`.
+            False if that did not happen within `acquire_s`, or the wait was interrupted.
 
         Raises:
             RigError: If the tracker has been silent for `give_up_s`.
@@ -102,6 +107,8 @@ class FixationWindow:
                     return True
             elif gaze is not None or self._is_lost(now_s):
                 entered_s = None
+            if self._is_interrupted():
+                return False
             display.blank(POLL_S)
         self._check_speaks(display.now_s())
         logger.info("fixation was not acquired: block %d, trial %d", cue.block_index, cue.trial)
@@ -306,3 +313,7 @@ class FixationWindow:
                 got=f"none for {silent_s:.0f} s",
                 remedy="start the tracker, then the rig client: it goes on within the block",
             )
+
+
+def _never() -> bool:
+    return False

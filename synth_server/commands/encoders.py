@@ -34,8 +34,6 @@ EncoderFile = Annotated[
         help="Written by `synth-server fit`; or units:NETWORK/LAYER@SIZE, a network's own units."
     ),
 ]
-MADE = ("*-seed*.png", "images.npy", "index.json")
-"""What `synthesize` leaves in its folder."""
 Json = Annotated[bool, typer.Option("--json", help="Print the result on stdout and nothing else.")]
 SizePx = Annotated[int, typer.Option(min=16, help="Images are brought to this size.")]
 FigureFile = Annotated[
@@ -270,6 +268,7 @@ def synthesize(
     from synth_server.synthesis.ascent import synthesize as ascend
     from synth_server.synthesis.recipes import recipe_of
     from synth_server.synthesis.targets import PER_SITE, objectives_for
+    from synth_server.synthesis.written import MADE, write_images
 
     check_new_folder(out, MADE, overwrite=overwrite)
     about, _ = read_checkpoint(encoder)
@@ -299,7 +298,7 @@ def synthesize(
             list(range(seeds)),
             progress=lambda done, total: progress(done, total, ""),
         )
-    index = _write(made, site_ids, out)
+    index = write_images(made, site_ids, out)
     if json:
         sys.stdout.write(json_module.dumps(index, indent=2) + "\n")
     stderr.print(f"{len(index)} images in {out}", highlight=False)
@@ -347,25 +346,3 @@ def _fit_settings(backbone: str, layer: str, weights: str, seed: int) -> Any:
         tap = Tap(backbone=backbone, layer=layer, weights=weights or "default")
         return FitSettings(taps=(tap,), seed=seed)
     return FitSettings(taps=candidate_taps(backbone, weights), seed=seed)
-
-
-def _write(made: Any, site_ids: tuple[str, ...], out: Path) -> list[dict[str, Any]]:
-    import numpy as np
-    from PIL import Image
-
-    from protocols.names import file_names
-
-    out.mkdir(parents=True, exist_ok=True)
-    for old in [path for pattern in MADE for path in out.glob(pattern)]:
-        old.unlink()
-    index = []
-    files = file_names(made.targets)
-    for row, (site, seed) in enumerate(zip(made.targets, made.seeds, strict=True)):
-        file = f"{files[site]}-seed{seed}.png"
-        Image.fromarray(made.images[row]).save(out / file)
-        rates = made.predicted[row]
-        predicted = float(rates[site_ids.index(site)] if site in site_ids else made.scores[row])
-        index.append({"site": site, "seed": int(seed), "predicted": predicted, "file": file})
-    np.save(out / "images.npy", made.images)
-    (out / "index.json").write_text(json_module.dumps(index, indent=2) + "\n", "utf-8")
-    return index

@@ -131,16 +131,18 @@ class RecordingOptions:
         """The sessions of several days, joined."""
         from encoders.recording import Recording
         from protocols.errors import SettingsError
+        from synth_server.readers.log.recounted import parsed_window
         from synth_server.recordings.days import joined_days
         from synth_server.recordings.reading import told_left_out
 
         others = (self.images, self.responses, self.axes, self.array, self.site_names)
-        if any(others) or self.window_ms:
+        if any(others):
             raise SettingsError(
-                "several sessions have their own images, sites and windows",
+                "several sessions have their own images and sites",
                 expected="--session A --session B alone, with --mixed if need be",
             )
-        days = joined_days(self._sessions, mixed=self.mixed)
+        window_s = parsed_window(self.window_ms, "--window-ms")
+        days = joined_days(self._sessions, mixed=self.mixed, window_s=window_s)
         for line in days.lines:
             stderr.print(f"day  {line}", highlight=False, markup=False, soft_wrap=True)
         recording = Recording.of(days.images, days.responses, days.site_ids)
@@ -184,9 +186,9 @@ class RecordingOptions:
 
         if self.images is None:
             return None
-        if self.images.suffix != ".npy":
+        if self.images.suffix.lower() != ".npy":
             return load_photographs(self.images, None, self.size_px)
-        pixels = np.asarray(numpy_file(self.images)[""].values)
+        pixels = np.asarray(next(iter(numpy_file(self.images).values())).values)
         check_images(pixels, where=f"--images {self.images}")
         return PhotographSet(pixels, tuple(str(i) for i in range(len(pixels))))
 

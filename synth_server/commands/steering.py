@@ -185,8 +185,17 @@ def thread_in(file: Path) -> Any:
     return validated(ThreadSettings, thread_values(text, str(file)), where=str(file))
 
 
+def _help(text: str) -> str:
+    """A docstring as help: each paragraph one line, since the terminal breaks them."""
+    said = cleandoc(text).replace("\n\nTry it:", f"{HOLDS}\nTry it:", 1)
+    paragraphs = said.strip().split("\n\n")
+    return "\n\n".join(
+        each if each.startswith(" ") else " ".join(each.split()) for each in paragraphs
+    )
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to `synth-server`."""
     for command in (finish, drop_site, retarget, place, add_thread):
-        said = cleandoc(command.__doc__ or "").replace("\n\nTry it:", f"{HOLDS}\nTry it:", 1)
-        app.command(command.__name__.replace("_", "-"), help=said)(command)
+        text = _help(command.__doc__ or "")
+        app.command(command.__name__.replace("_", "-"), help=text)(command)

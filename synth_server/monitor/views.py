@@ -71,9 +71,8 @@ def _best_reference(thread: EvolvedThread) -> float | None:
 
 
 def _objective(record: MonitorRecord, name: str) -> str:
-    start = record.evolution.start
-    settings = {each.name: each.settings for each in start.settings.threads} if start else {}
-    choice: dict[str, Any] = settings.get(name, {}).get("objective", {})
+    thread = record.evolution.course.threads.get(name)
+    choice: dict[str, Any] = thread.settings.get("objective", {}) if thread else {}
     return str(choice.get("name", ""))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,14 @@ class NamedArray:
         where: File and variable, for messages.
         dims: A name for each axis, "" where none is known; or none at all.
         labels: Role → names along that axis: of sites, or which image each row is.
+        image_names: Variable → which image each row is, where the file says so in several ways.
     """
 
     values: NDArray[np.float64]
     where: str
     dims: tuple[str, ...] = ()
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    image_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def measured(array: NamedArray, wanted: Wanted) -> Measured:
@@ -48,12 +50,12 @@ def measured(array: NamedArray, wanted: Wanted) -> Measured:
             values = np.expand_dims(values, place)
     sites = array.labels.get(SITES, ())
     names = sites if len(sites) == values.shape[1] else number_names(values.shape[1])
-    rows = array.labels.get(IMAGES, ())
+    rows = dict(array.image_names) or {IMAGES: array.labels.get(IMAGES, ())}
     shape = " × ".join(f"{n} {r}" for n, r in zip(array.values.shape, roles, strict=True))
     return Measured(
         values,
         names,
-        image_names={IMAGES: rows} if len(rows) == len(values) else {},
+        image_names={name: each for name, each in rows.items() if len(each) == len(values)},
         notes=(f"read as {shape}",),
     ).named(wanted.site_names)
 
@@ -68,7 +70,7 @@ def _squeezed(array: NamedArray, wanted: Wanted) -> NamedArray:
         if name and role_of(name) not in ROLES and array.values.shape[axis] == 1
     ]
     kept = tuple(name for axis, name in enumerate(array.dims) if axis not in extra)
-    return NamedArray(np.squeeze(array.values, tuple(extra)), array.where, kept, array.labels)
+    return replace(array, values=np.squeeze(array.values, tuple(extra)), dims=kept)
 
 
 def _check_numbers(array: NamedArray) -> None:
@@ -152,7 +154,8 @@ def _by_shape(array: NamedArray, wanted: Wanted) -> tuple[str, ...]:
     shape = array.values.shape
     rows = len(array.labels.get(IMAGES, ()))
     n_images = rows or wanted.n_images
-    here = [axis for axis, length in enumerate(shape) if length == n_images]
+    repeats = [axis for axis, name in enumerate(array.dims) if role_of(name) == REPEATS]
+    here = [a for a, length in enumerate(shape) if length == n_images and a not in repeats]
     if not here:
         raise DataError(
             f"there are {n_images} images, but no axis of the responses is as long",
@@ -167,7 +170,7 @@ def _by_shape(array: NamedArray, wanted: Wanted) -> tuple[str, ...]:
     others = [axis for axis in range(len(shape)) if axis != here[0]]
     if len(others) > 2:
         raise _ask(array, "it has more axes than images, sites and repetitions")
-    sites = _sites_axis(others, shape, array, wanted)
+    sites = _sites_axis([a for a in others if a not in repeats], shape, array, wanted)
     roles = [REPEATS] * len(shape)
     roles[here[0]] = IMAGES
     if sites is not None:

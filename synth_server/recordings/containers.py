@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,26 +12,16 @@ from numpy.typing import NDArray
 from protocols.errors import DataError
 from synth_server.recordings.axes import NamedArray, measured
 from synth_server.recordings.csv_files import pandas
+from synth_server.recordings.labels import Variable, labels_of, plain_name, word
 from synth_server.recordings.measured import Measured, Wanted
 from synth_server.recordings.tables import measured_table
 from synth_server.recordings.words import IMAGES, REPEATS, SITES, VALUES, plain, role_of
 
 LISTED = 12
 """Arrays in an error."""
+LEAST_CELLS = 5
+"""So many cells whose numbers only rise are no chance."""
 DIMS = frozenset({"dims", "axes", "dimensions", "axis_names", "dimension_names"})
-
-
-@dataclass(frozen=True)
-class Variable:
-    """An array of a file.
-
-    Attributes:
-        values: Numbers, words, or a cell array of arrays.
-        dims: A name for each axis, if the file says so.
-    """
-
-    values: NDArray[np.generic]
-    dims: tuple[str, ...] = ()
 
 
 def measured_in(variables: Mapping[str, Variable], where: str, wanted: Wanted) -> Measured:
@@ -44,18 +35,18 @@ def measured_in(variables: Mapping[str, Variable], where: str, wanted: Wanted) -
     others = {each: v for each, v in variables.items() if each != name}
     where = f"{where}, {name}" if name else where
     if chosen.values.dtype.names:
-        return measured_table(pandas().DataFrame(chosen.values), where, wanted)
+        return measured_table(_record_table(chosen.values), where, wanted)
     values, dims = _unpacked(chosen, where)
     columns = _columns_beside(values, others, wanted)
     if columns:
         return _table({plain_name(name): values.ravel(), **columns}, where, wanted)
     told = dims or _dims_told(others, values.ndim)
-    return measured(NamedArray(values, where, told, _labels(values, others)), wanted)
-
-
-def plain_name(name: str) -> str:
-    """The last part of `/group/name` or `struct.name`."""
-    return name.replace("/", ".").rsplit(".", 1)[-1]
+    labels = labels_of(values, others, wanted, where)
+    array = NamedArray(values, where, told, labels.of_axes, labels.image_names)
+    found = measured(array, wanted)
+    unread = [f"{n} ({v.why})" if v.why else n for n, v in others.items() if n not in labels.used]
+    said = (f"not read: {', '.join(unread)}"[:200],) if unread else ()
+    return replace(found, notes=(*found.notes, *said))
 
 
 def _responses(variables: Mapping[str, Variable], where: str, wanted: Wanted) -> str:
@@ -63,10 +54,13 @@ def _responses(variables: Mapping[str, Variable], where: str, wanted: Wanted) ->
         return ""
     if wanted.array:
         return _asked_for(variables, where, wanted.array)
-    possible = {name: v for name, v in variables.items() if _may_be_responses(v.values)}
+    possible = {n: v for n, v in variables.items() if not v.why and _may_be_responses(v.values)}
     by_name = [name for name in possible if role_of(plain_name(name)) == VALUES]
     if len(by_name) == 1:
         return by_name[0]
+    records = [name for name, v in possible.items() if v.values.dtype.names]
+    if not by_name and len(records) == 1:
+        return records[0]
     unnamed = [name for name in possible if role_of(plain_name(name)) is None]
     fitting = [name for name in unnamed if wanted.n_images in possible[name].values.shape]
     if not by_name and 1 in (len(fitting), len(unnamed)):
@@ -78,12 +72,34 @@ def _responses(variables: Mapping[str, Variable], where: str, wanted: Wanted) ->
         where=where,
         expected="an array called responses, counts or rates, or --array NAME",
         got=_listed(variables) or "nothing",
+        remedy=_how_to_write(variables),
+    )
+
+
+def _how_to_write(variables: Mapping[str, Variable]) -> str:
+    """What to do about variables that nobody but their program can read."""
+    reasons = " ".join(v.why for v in variables.values())
+    if "MATLAB" in reasons:
+        return (
+            "in MATLAB: writetable(T, 'responses.csv') for a table; double(x) and cellstr(names) "
+            "before save for others"
+        )
+    return (
+        "save numbers: np.asarray(counts, dtype=float), NaN where there are fewer repetitions"
+        * (bool(reasons.strip()))
     )
 
 
 def _asked_for(variables: Mapping[str, Variable], where: str, asked: str) -> str:
-    if asked in variables:
+    if asked in variables and not variables[asked].why:
         return asked
+    if asked in variables:
+        raise DataError(
+            "the array cannot be read",
+            where=f"{where}, {asked}",
+            got=variables[asked].why,
+            remedy=_how_to_write(variables),
+        )
     ends = [name for name in variables if plain_name(name) == asked or name.endswith("/" + asked)]
     if len(ends) == 1:
         return ends[0]
@@ -112,7 +128,10 @@ def _unpacked(variable: Variable, where: str) -> tuple[NDArray[np.float64], tupl
     cells = variable.values
     if cells.dtype != object:
         return np.asarray(cells), variable.dims
-    parts = [np.squeeze(np.asarray(each, dtype=np.float64)) for each in cells.ravel()]
+    raw = [np.asarray(each, dtype=np.float64) for each in cells.ravel()]
+    is_matrix = any(min(each.shape, default=1) > 1 and each.ndim > 1 for each in raw)
+    empty = np.empty((0, 0) if is_matrix else 0)
+    parts = [np.squeeze(each) if each.size else empty for each in raw]
     if any(part.ndim > 2 for part in parts) or len({part.ndim == 2 for part in parts}) > 1:
         raise DataError(
             "the cells hold arrays of different kinds",
@@ -121,12 +140,28 @@ def _unpacked(variable: Variable, where: str) -> tuple[NDArray[np.float64], tupl
             got=", ".join(sorted({str(part.shape) for part in parts}))[:200],
         )
     rows = [np.atleast_1d(part) for part in parts]
+    _check_no_spike_times(rows, where)
     shape = tuple(max(row.shape[axis] for row in rows) for axis in range(rows[0].ndim))
     filled = np.full((len(rows), *shape), np.nan)
     for place, row in enumerate(rows):
         filled[place][tuple(slice(0, length) for length in row.shape)] = row
     outer = tuple(n for n in cells.shape if n > 1) or (1,)
-    return filled.reshape(*outer, *shape), ()
+    is_ragged = rows[0].ndim == 1 and len({len(row) for row in rows if len(row)}) > 1
+    dims = (*("" for _ in outer), REPEATS) if is_ragged else ()
+    return filled.reshape(*outer, *shape), dims
+
+
+def _check_no_spike_times(rows: Sequence[NDArray[np.float64]], where: str) -> None:
+    """Refuse cells in which numbers only rise: moments of spikes, not repetitions."""
+    several = [row for row in rows if row.ndim == 1 and len(row) > 2]
+    if len(several) >= LEAST_CELLS and all((np.diff(row) > 0).all() for row in several):
+        raise DataError(
+            "these look like times of spikes, not like counts",
+            where=where,
+            expected="a vector with a count for each repetition in each cell",
+            got=f"numbers that only rise in each cell: {several[0][:4]} …",
+            remedy="count the spikes in your window first: sum(t >= 0.07 & t < 0.17)",
+        )
 
 
 def _columns_beside(
@@ -144,43 +179,33 @@ def _columns_beside(
 
 
 def _table(columns: Mapping[str, NDArray[np.generic]], where: str, wanted: Wanted) -> Measured:
-    told = {name: [_word(each) for each in np.ravel(column)] for name, column in columns.items()}
+    told = {name: [word(each) for each in np.ravel(column)] for name, column in columns.items()}
     return measured_table(pandas().DataFrame(told), where, wanted)
-
-
-def _labels(
-    values: NDArray[np.float64], others: Mapping[str, Variable]
-) -> dict[str, tuple[str, ...]]:
-    """Names of sites and of images that are as long as an axis."""
-    labels: dict[str, tuple[str, ...]] = {}
-    for name, variable in others.items():
-        role = role_of(plain_name(name))
-        flat = np.ravel(variable.values)
-        is_vector = max(variable.values.shape, default=0) == variable.values.size
-        if role in (IMAGES, SITES) and is_vector and len(flat) in values.shape:
-            words = tuple(_word(each) for each in flat)
-            if role == IMAGES or len(set(words)) == len(words):
-                labels.setdefault(str(role), tuple(str(word) for word in words))
-    return labels
 
 
 def _dims_told(others: Mapping[str, Variable], n_axes: int) -> tuple[str, ...]:
     """Names of the axes from a variable `dims` or `axes`: words, or one text with commas."""
     for name, variable in others.items():
         if plain(plain_name(name)) in DIMS:
-            words = [str(_word(each)) for each in np.ravel(variable.values)]
+            words = [str(word(each)) for each in np.ravel(variable.values)]
             parts = words[0].split(",") if len(words) == 1 else words
             if len(parts) == n_axes:
                 return tuple(part.strip() for part in parts)
     return ()
 
 
-def _word(value: object) -> object:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    if isinstance(value, np.ndarray):
-        return _word(value.ravel()[0]) if value.size == 1 else str(value)
-    return value.item() if isinstance(value, np.generic) else value
+def _record_table(records: NDArray[np.generic]) -> Any:
+    """Records as a table: each field a column, of words, numbers or vectors."""
+    names = records.dtype.names or ()
+    flat: Any = records.ravel()
+    return pandas().DataFrame({name: [_cell(each) for each in flat[name]] for name in names})
+
+
+def _cell(value: object) -> object:
+    """A field of one record; vectors lose axes of length one."""
+    if isinstance(value, np.ndarray) and value.size != 1:
+        return np.squeeze(value) if value.size else None
+    return word(value)
 
 
 def _listed(variables: Mapping[str, Variable]) -> str:

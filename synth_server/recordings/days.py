@@ -19,8 +19,9 @@ from protocols.errors import DataError
 from protocols.experiments.site_choice import correlation, reliabilities
 from protocols.seeds import random_stream
 from protocols.vocabulary import Images
+from synth_server.readers.log.recounted import Window, recounted
 from synth_server.recordings.measured import Measured
-from synth_server.recordings.session_log import measured_session
+from synth_server.recordings.session_log import measured_session, window_in_words
 from synth_server.recordings.sizes import of_one_size
 
 LEAST_SHARED = 20
@@ -86,24 +87,32 @@ class Day(NamedTuple):
         return said
 
 
-def joined_days(paths: Sequence[Path], *, mixed: bool = False) -> Joined:
+def joined_days(
+    paths: Sequence[Path],
+    *,
+    mixed: bool = False,
+    window_s: Window | None = None,
+    today_s: Window | None = None,
+) -> Joined:
     """Logs of several days, the last of which is the reference.
 
     Args:
         paths: Session logs, in the order of the days.
         mixed: Whether other count windows, places and sizes of images are let pass.
+        window_s: In which spikes are counted, from the kept spike times; None: as each session counted.
+        today_s: In which they are counted today; other windows are refused.
 
     Raises:
         LogError: If a log cannot be read.
-        DataError: If conditions differ, or two days share fewer than 20 images.
+        DataError: If conditions differ, two days share fewer than 20 images, or spike times are missing.
     """
     if len(set(paths)) < len(paths):
         raise DataError(
             "a session is given twice", where="--session", got=", ".join(map(str, paths))
         )
-    found = [measured_session(path) for path in paths]
+    found = [_measured(path, window_s) for path in paths]
     if not mixed:
-        _check_alike(paths, found)
+        _check_alike(paths, found, today_s)
     *earlier, last = found
     names, counts = zip(*(_by_image(each) for each in found), strict=True)
     days = tuple(
@@ -147,7 +156,23 @@ def compared(path: Path, day: Table, last: Table) -> Day:
     return Day(path, len(shared), sites, r, ceiling, gain, same)
 
 
-def _check_alike(paths: Sequence[Path], found: Sequence[Measured]) -> None:
+def _measured(path: Path, window_s: Window | None) -> Measured:
+    with recounted(path, window_s) as log:
+        return measured_session(log)
+
+
+def _check_alike(paths: Sequence[Path], found: Sequence[Measured], today_s: Window | None) -> None:
+    if today_s is not None:
+        counted, now = found[-1].conditions["count window"], window_in_words(today_s)
+        if counted != now:
+            raise DataError(
+                "spikes are counted in another window today",
+                where=f"sessions: {paths[-1]}",
+                expected=f"{counted}, as on that day",
+                got=f"timing: {now}",
+                remedy="count alike (count_start_ms, count_stop_ms); or, if you know what you do: "
+                "mixed = true",
+            )
     for name in found[-1].conditions:
         said = [each.conditions.get(name, "") for each in found]
         if len(set(said)) > 1:

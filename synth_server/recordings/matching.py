@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import NamedTuple
 
@@ -11,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import DataError
+from synth_server.recordings.words import IMAGES, plain, role_of
 
-NO_IMAGE = frozenset({"", "-1", "nan", "none", "null", "blank", "gray", "grey", "<na>"})
+NO_IMAGE = frozenset({"", "-1", "nan", "none", "null", "blank", "gray", "grey", "<na>", "omitted"})
 """How a row without an image is written: a blank, or an image that was left out."""
 NAMED = 6
 """Names in an error."""
@@ -33,20 +36,34 @@ class Match(NamedTuple):
 def match(names: Sequence[str], images: Sequence[str]) -> Match | None:
     """Rows named `names` among images named `images`; None if they do not fit.
 
-    Names are file names (with or without folder and ending), the number in a file name, or the place
+    Names are file names (with or without folders and ending), the number in a file name, or the place
     in the set, counted from 0 or from 1: the latter only if all of 0 … n−1, or of 1 … n, occur.
     """
+    different = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    found = _match_different(list(different), images)
+    if found is None:
+        return None
+    rows = np.array([different[name] for name in names], dtype=np.int64)
+    return Match(found.places[rows], found.how)
+
+
+def _match_different(names: Sequence[str], images: Sequence[str]) -> Match | None:
     wanted = [_text(name) for name in names]
-    blank = np.array([name.casefold() in NO_IMAGE for name in wanted], dtype=bool)
+    images = [_text(image) for image in images]
+    there = {image.casefold() for image in images}
+    blank = np.array([w.casefold() in NO_IMAGE - there for w in wanted], dtype=bool)
     if blank.all():
         return None
-    for how, key in (
-        ("by name", str.casefold),
-        ("by file name", _file),
-        ("by file name", _stem),
-        ("by the number in the file name", _number),
+    known, paths = _common_start(wanted, blank), _common_start(images, None)
+    for how, of_row, of_image in (
+        ("by name", _same, _same),
+        ("by name", str.casefold, str.casefold),
+        ("by file name", _file, _file),
+        ("by file name", _stem, _stem),
+        ("by path", partial(_below, start=known), partial(_below, start=paths)),
+        ("by the number in the file name", _number_alone, _number),
     ):
-        index = _looked_up(wanted, blank, images, key)
+        index = _looked_up(wanted, blank, images, of_row, of_image)
         if index is not None:
             return Match(index, how)
     return _by_place(wanted, blank, len(images))
@@ -83,18 +100,19 @@ def _looked_up(
     names: Sequence[str],
     blank: NDArray[np.bool_],
     images: Sequence[str],
-    key: Callable[[str], str | None],
+    of_row: Callable[[str], str | None],
+    of_image: Callable[[str], str | None],
 ) -> NDArray[np.int64] | None:
     places: dict[str, int] = {}
     for place, image in enumerate(images):
-        word = key(image)
+        word = of_image(image)
         if word is None or word in places:
             return None
         places[word] = place
     index = np.full(len(names), -1, dtype=np.int64)
     for row, name in enumerate(names):
         if not blank[row]:
-            word = key(name)
+            word = of_row(name)
             if word not in places:
                 return None
             index[row] = places[str(word)]
@@ -113,10 +131,33 @@ def _by_place(names: Sequence[str], blank: NDArray[np.bool_], n: int) -> Match |
     return None
 
 
+def _same(name: str) -> str:
+    return name
+
+
 def _text(name: object) -> str:
-    """3, 3.0 and "3" are one name."""
-    text = str(name).strip()
+    """3, 3.0 and "3" are one name; so is é as one letter and as two (macOS)."""
+    text = unicodedata.normalize("NFC", str(name).strip())
     return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Folders and file name, in small letters, without the ending of an image file."""
+    path = PureWindowsPath(name) if "\\" in name else PurePosixPath(name)
+    folders = [part for part in path.parts[:-1] if part != path.anchor]
+    return (*(part.casefold() for part in folders), _stem(name))
+
+
+def _common_start(names: Sequence[str], blank: NDArray[np.bool_] | None) -> int:
+    """How many folders all names begin with."""
+    parts = [_parts(n)[:-1] for i, n in enumerate(names) if blank is None or not blank[i]]
+    first = min(parts, key=len)
+    return next((i for i in range(len(first)) if len({p[i] for p in parts}) > 1), len(first))
+
+
+def _below(name: str, start: int) -> str:
+    """The path below the folders that all share."""
+    return "/".join(_parts(name)[start:])
 
 
 def _file(name: str) -> str:
@@ -133,12 +174,32 @@ def _number(name: str) -> str | None:
     return str(int(numbers[-1])) if numbers else None
 
 
+def _number_alone(name: str) -> str | None:
+    """The number of a row that names no more than it: `7`, `im7`, `stimulus 007.png`."""
+    found = re.fullmatch(r"\D*?(\d+)", _stem(name))
+    word = re.sub(r"\d+$", "", _stem(name))
+    if found is None or not (plain(word) == "" or role_of(word) == IMAGES):
+        return None
+    return str(int(found.group(1)))
+
+
 def _unmatched(
     columns: Mapping[str, Sequence[str]], images: Sequence[str], where: str
 ) -> DataError:
     column, names = next(iter(columns.items()))
-    known = {_stem(image) for image in images}
-    strange = [n for n in dict.fromkeys(map(_text, names)) if _stem(n) not in known]
+    stems = [_stem(image) for image in images]
+    strange = [n for n in dict.fromkeys(map(_text, names)) if _stem(n) not in set(stems)]
+    if not strange:
+        several = [n for n in dict.fromkeys(map(_text, names)) if stems.count(_stem(n)) > 1]
+        called = [image for image in images if _stem(image) == _stem(several[0])]
+        return DataError(
+            f"{len(several)} names in the responses could each be several of the images given",
+            where=f"{where}, {column}",
+            expected=f"one image for each name: {' or '.join(called)[:200]}?",
+            got=", ".join(several[:NAMED]),
+            remedy="write the names with folder and ending, as the images have them, or remove the "
+            "images that were not shown",
+        )
     return DataError(
         "the images that the responses name are not among the images given",
         where=f"{where}, {column}",

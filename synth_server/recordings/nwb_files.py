@@ -23,11 +23,15 @@ from synth_server.recordings.matching import match
 from synth_server.recordings.measured import UNITS, Measured, Wanted
 from synth_server.recordings.nwb_histograms import histogram
 from synth_server.recordings.nwb_images import own_images
+from synth_server.recordings.nwb_series import onset_column, series_table
 from synth_server.recordings.places import at_main_place
-from synth_server.recordings.tables import measured_table
-from synth_server.recordings.words import IMAGES, SITES, named_as
+from synth_server.recordings.table_shapes import holds_vectors
+from synth_server.recordings.tables import KEPT, measured_table
+from synth_server.recordings.words import IMAGES, SITES, named_as, plain
 
 OWN = "presentations"
+SILENCE_S = 1.0
+"""A window that begins so long after the last spike of all units is after the recording."""
 PLACES = frozenset(Placement.model_fields)
 
 
@@ -59,10 +63,8 @@ def _read(file: Any, where: str, wanted: Wanted) -> Measured:
         return found
     name, table = _presentations(file, where, wanted)
     where = f"{where}, {name}"
-    vectors = [str(c) for c in table.columns if _is_vector(table[c])]
-    if vectors:
-        return _of_vectors(table, vectors, where, wanted)
-    if file.units is None or "spike_times" not in file.units.colnames:
+    has_spikes = file.units is not None and "spike_times" in file.units.colnames
+    if not has_spikes or any(map(holds_vectors, (table[c] for c in table.columns))):
         return measured_table(table, where, wanted)
     return _counted(file, table, where, wanted)
 
@@ -99,7 +101,7 @@ def _own(file: Any) -> Measured:
 
 def _presentations(file: Any, where: str, wanted: Wanted) -> tuple[str, Any]:
     """The table of intervals that says which image was shown when."""
-    tables = dict(_tables(file))
+    tables = dict(_tables(file)) | dict(series_table(file))
     if wanted.array:
         if wanted.array not in tables:
             raise _no_table("no table of presentations has this name", where, tables, wanted.array)
@@ -145,57 +147,46 @@ def _no_table(what: str, where: str, tables: dict[str, Any], got: str) -> DataEr
     )
 
 
-def _is_vector(column: Any) -> bool:
-    first = column.iloc[0] if len(column) else None
-    return isinstance(first, np.ndarray) and first.ndim == 1 and first.dtype.kind in "fiu"
-
-
-def _of_vectors(table: Any, vectors: list[str], where: str, wanted: Wanted) -> Measured:
-    """A response matrix: a vector over sites in each row."""
-    if len(vectors) > 1:
-        raise DataError(
-            "several columns hold a vector in each row",
-            where=where,
-            expected="one: that of the responses",
-            got=", ".join(vectors),
-        )
-    matrix = np.stack([np.asarray(each, dtype=np.float64) for each in table[vectors[0]]])
-    sites = wanted.site_names or tuple(str(i) for i in range(matrix.shape[1]))
-    counts = pandas().DataFrame(matrix, columns=[f"response_{site}" for site in sites])
-    plain = table.drop(columns=vectors)
-    return measured_table(pandas().concat([plain, counts], axis=1), where, Wanted())
-
-
 def _counted(file: Any, table: Any, where: str, wanted: Wanted) -> Measured:
     """Spikes of every unit in the window after each onset, in spikes/s; NaN where not observed."""
     window = wanted.window_s or Timing().count_window_s
-    start = table["start_time"].to_numpy(dtype=np.float64)
+    onset = onset_column(table, where)
+    start = table[onset].to_numpy(dtype=np.float64)
     edges = start[:, None] + np.array(window)
     units = file.units
     rates = np.empty((len(start), len(units)))
+    last_spike = -np.inf
     for unit in range(len(units)):
         spikes = np.sort(np.asarray(units["spike_times"][unit], dtype=np.float64))
+        last_spike = max([last_spike, *spikes[-1:]])
         first, last = (np.searchsorted(spikes, edges[:, end], side="left") for end in (0, 1))
         rates[:, unit] = (last - first) / (window[1] - window[0])
         rates[~_observed(units, unit, edges), unit] = np.nan
-    valid = ~_overlaps(file.invalid_times, edges)
+    invalid = _overlaps(file.invalid_times, edges)
+    after = ~(edges[:, 0] <= last_spike + SILENCE_S) & np.isfinite(start)
+    left_out = {
+        "in invalid_times": invalid,
+        f"no {onset}": ~np.isfinite(start),
+        "after the last spike of all units: the recording was over": after & ~invalid,
+    }
     names = _unit_names(units)
     prefixed = pandas().DataFrame(rates, columns=[f"rate_{name}" for name in names])
     images = named_as(IMAGES, map(str, table.columns))
-    kept = table.drop(columns=[c for c in table.columns if str(c).startswith("rate_")])
-    both = pandas().concat([kept, prefixed], axis=1)[valid]
-    found = measured_table(both, where, Wanted())
+    kept = table[[c for c in table.columns if str(c) in images or plain(str(c)) in KEPT]]
+    prefixed[np.any(list(left_out.values()), axis=0)] = np.nan
+    both = pandas().concat([kept, prefixed], axis=1)[~invalid]
+    found = measured_table(both, where, Wanted(image_names=wanted.image_names))
     said = "by default; --window-ms START,STOP" if wanted.window_s is None else "as asked"
     notes = [
         f"spikes counted from spike times in {1000 * window[0]:g}–{1000 * window[1]:g} ms after "
-        f"start_time ({said})",
+        f"{onset} ({said})",
         f"images named by {', '.join(images)}",
     ]
-    if not valid.all():
-        notes.append(f"{int((~valid).sum())} presentations left out: in invalid_times")
-    return Measured(
-        found.values, names, found.image_names, unit=UNITS, notes=(*notes, *found.notes[2:])
-    )
+    notes += [note for note in found.notes if "left out" in note]
+    for why, rows in left_out.items():
+        if rows.any():
+            notes.append(f"{int(rows.sum())} presentations left out: {why}")
+    return Measured(found.values, names, found.image_names, unit=UNITS, notes=tuple(notes))
 
 
 def _observed(units: Any, unit: int, edges: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from encoders.recording import Recording
 from protocols.errors import DataError
 from protocols.interfaces import PhotographSet
-from synth_server.recordings.array_files import hdf5_file, matlab_file, numpy_file
+from protocols.text_files import decoded
+from synth_server.recordings.array_files import hdf5_file, numpy_file
 from synth_server.recordings.containers import measured_in
 from synth_server.recordings.csv_files import read_csv, read_parquet
 from synth_server.recordings.matching import matched
+from synth_server.recordings.matlab_files import matlab_file
 from synth_server.recordings.measured import Measured, Wanted
+from synth_server.recordings.missing_codes import check_no_codes
+from synth_server.recordings.packed import unpacked
 from synth_server.recordings.tables import measured_table
 
 FORMATS = (
@@ -50,8 +54,13 @@ def read_responses(path: Path, wanted: Wanted) -> Measured:
         DataError: If the file is missing, of no known format, or can be read in several ways.
         InstallationError: If a library is missing.
     """
-    kind = _kind(path)
-    match kind:
+    _check_file(path)
+    with unpacked(path) as inside:
+        return _read(inside, wanted)
+
+
+def _read(path: Path, wanted: Wanted) -> Measured:
+    match _kind(path):
         case "npy" | "npz":
             return measured_in(numpy_file(path), str(path), wanted)
         case "mat":
@@ -98,6 +107,8 @@ def read_recording(
             expected="--images FOLDER or ZIP",
         )
     pixels, values, notes = _aligned(images, found, str(responses))
+    if below := check_no_codes(values, str(responses)):
+        notes.append(below)
     shaped = values[:, :, 0] if values.shape[2] == 1 else values
     recording = Recording.of(pixels, shaped, found.site_ids)
     left_out: dict[str, str] = {}
@@ -180,7 +191,7 @@ def told_left_out(left_out: dict[str, str]) -> str:
     return f"{len(left_out)} sites left out: {'; '.join(said[:NAMED])}"
 
 
-def _kind(path: Path) -> str:
+def _check_file(path: Path) -> None:
     if not path.is_file():
         raise DataError(
             "the responses are a folder" if path.is_dir() else "the responses are not there",
@@ -188,6 +199,9 @@ def _kind(path: Path) -> str:
             expected=FORMATS,
             remedy="check the path",
         )
+
+
+def _kind(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(600)
     if not head:
@@ -198,13 +212,24 @@ def _kind(path: Path) -> str:
         return _kind_of_zip(path)
     if head.startswith(b"SQLite format 3\0"):
         return "session"
-    if head.startswith(b"PAR1"):
+    if head.startswith((b"PAR1", b"ARROW1")):
         return "parquet"
     if b"\x89HDF\r\n\x1a\n" in (head[:8], head[512:520]):
-        return "nwb" if path.suffix.lower() == ".nwb" else "hdf5"
+        return "nwb" if path.suffix.lower() == ".nwb" or _is_nwb(path) else "hdf5"
     if head.startswith(b"MATLAB 5.0") or path.suffix.lower() == ".mat":
         return "mat"
     return _kind_of_rest(path, head)
+
+
+def _is_nwb(path: Path) -> bool:
+    """Whether the HDF5 file says that it is NWB, whatever it is called."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return "nwb_version" in file.attrs
+    except OSError:
+        return False
 
 
 def _kind_of_zip(path: Path) -> str:
@@ -217,7 +242,8 @@ def _kind_of_zip(path: Path) -> str:
         return "npz"
     if any(name.startswith("xl/") for name in names):
         raise _refused(path, "an Excel workbook", SPREADSHEET)
-    raise _refused(path, f"a zip of {', '.join(names[:3])} …", "images are given as --images")
+    remedy = "unpack it, and name the file that holds the responses; images are given as --images"
+    raise _refused(path, f"a zip of {', '.join(names[:3])} …", remedy)
 
 
 def _kind_of_rest(path: Path, head: bytes) -> str:
@@ -226,7 +252,13 @@ def _kind_of_rest(path: Path, head: bytes) -> str:
     if head[:1] == b"\x80" or path.suffix.lower() in (".pkl", ".pickle"):
         remedy = "where you made it, save numbers: np.save(path, np.asarray(counts, dtype=float))"
         raise _refused(path, "a pickle, which could run any program when it is opened", remedy)
-    if b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if head.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] in (b"{", b"[", b"<") or head.startswith(b"%PDF"):
+        raise _refused(path, f"a file that begins with {head[:8]!r}", SPREADSHEET)
+    try:
+        is_text = "\0" not in decoded(head)
+    except UnicodeDecodeError:
+        is_text = False
+    if not is_text:
         raise _refused(path, f"a file that begins with {head[:8]!r}", "save it as one of these")
     return "table"
 

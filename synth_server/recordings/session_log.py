@@ -15,6 +15,11 @@ from synth_server.recordings.sizes import of_one_size
 from synth_server.session.log import SessionLog
 
 
+def window_in_words(window_s: tuple[float, float]) -> str:
+    """A count window, for people."""
+    return f"{1000 * window_s[0]:g}–{1000 * window_s[1]:g} ms"
+
+
 def measured_session(path: Path) -> Measured:
     """Completed presentations of the session in the log `path`, in spikes/s, with their images.
 
@@ -39,7 +44,7 @@ def measured_session(path: Path) -> Measured:
     start, stop = (table.columns[f"count_{end}_s"][completed] for end in ("start", "stop"))
     windows = sorted({(a, b) for a, b in zip(start.tolist(), stop.tolist(), strict=True)})
     images = of_one_size(pixels)
-    said = ", ".join(f"{1000 * a:g}–{1000 * b:g} ms" for a, b in windows)
+    said = ", ".join(window_in_words(each) for each in windows)
     return Measured(
         (table.counts[completed] / (stop - start)[:, None])[:, :, None].astype(np.float64),
         table.site_ids,

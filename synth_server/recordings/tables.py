@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,21 +12,56 @@ from numpy.typing import NDArray
 
 from protocols.errors import DataError
 from synth_server.recordings.axes import NamedArray, measured
-from synth_server.recordings.csv_files import pandas
+from synth_server.recordings.csv_files import UNNAMED, pandas
 from synth_server.recordings.measured import UNITS, Measured, Wanted
+from synth_server.recordings.numbers_in_text import MISSING
+from synth_server.recordings.table_shapes import as_rows, image_columns
 from synth_server.recordings.words import IMAGES, REPEATS, SITES, VALUES, named_as, plain
 
 KEPT = frozenset({"outcome", "fixation_correct", "fixation_ok", "completed", "is_valid", "valid"})
 """Columns that say whether a presentation counts."""
 GOOD = frozenset({"completed", "true", "1", "1.0", "yes", "ok", "correct"})
+LEAST_ROWS = 8
+"""Numbers of fewer rows may be equally spaced by chance."""
 _NO_SITE = """
     time onset offset start stop duration block session day date contrast size index id x y role rt
     reaction_time correct category label thread generation attempt word fault dropped_frames on
     start_time stop_time order condition luminance orientation row row_id key latency subject
+    timestamp timestamps datetime pupil reward rewarded running speed temperature depth snr monkey animal
+    experimenter gaze eye age bin block_number run object
 """
 NOT_SITES = frozenset(_NO_SITE.split())
 """Words of columns that hold no responses, though they hold numbers."""
+NOT_SITES_END = (
+    *(
+        "_s",
+        "_ms",
+        "_us",
+        "_deg",
+        "_px",
+        "_hz",
+        "_time",
+        "_timestamp",
+        "_onset",
+        "_offset",
+        "_duration",
+    ),
+    *(
+        "_x",
+        "_y",
+        "_id",
+        "_index",
+        "_idx",
+        "_number",
+        "_order",
+        "_speed",
+        "_size",
+        "_area",
+        "_diameter",
+    ),
+)
 PREFIXES = ("count_", "counts_", "spike_count_", "rate_", "response_")
+WHOLE = re.compile(r"-?\d+\.0")
 WINDOW = ("count_start_s", "count_stop_s")
 
 
@@ -34,10 +71,12 @@ def measured_table(table: Any, where: str, wanted: Wanted) -> Measured:
     Raises:
         DataError: If columns of images or of counts are missing, or can't be told from others.
     """
-    table, notes = _counted(table)
+    table, notes = _counted(table.rename(columns=str))
+    table, shape_notes = as_rows(table, where, wanted)
+    notes += shape_notes
     names = [str(name) for name in table.columns]
-    images = named_as(IMAGES, names) or [n for n in names if n.startswith("Unnamed: 0")][:1]
-    images = [n for n in images if not n.startswith(PREFIXES)]
+    images = [n for n in image_columns(table, wanted, where) if not n.startswith(PREFIXES)]
+    images = images or [n for n in names if n.startswith(f"{UNNAMED}0")][:1]
     sites = named_as(SITES, names)
     sites = [n for n in sites if plain(n) != "index"]
     values = [wanted.array] if wanted.array in names else named_as(VALUES, names)
@@ -46,12 +85,7 @@ def measured_table(table: Any, where: str, wanted: Wanted) -> Measured:
     if not images and not (sites and values) and is_plain:
         return _matrix(table, where, wanted)
     if not images:
-        raise DataError(
-            "the table says of no row which image it is about",
-            where=where,
-            expected="a column called image (or image_id, stimulus, filename …)",
-            got=", ".join(names)[:300],
-        )
+        raise _no_images(names, where)
     if sites and values:
         found = _long(table, images, sites, values, repeats, where)
     elif len(values) == 1 and not sites and not _site_columns(table, images, repeats, values):
@@ -61,6 +95,33 @@ def measured_table(table: Any, where: str, wanted: Wanted) -> Measured:
     found = _in_rates(found, table)
     kept = Measured(**{**vars(found), "notes": (*found.notes, *notes)})
     return kept.named(wanted.site_names)
+
+
+def _no_images(names: Sequence[str], where: str, seen: Sequence[str] = ()) -> DataError:
+    return DataError(
+        "the table says of no row which image it is about",
+        where=where,
+        expected="a column called image (or image_id, stimulus, filename …)",
+        got=", ".join(names)[:300],
+        remedy=f"if column {seen[0]} says it, call it image" if seen else "",
+    )
+
+
+def _is_of_words(table: Any, name: str) -> bool:
+    """Whether no cell of the column is a number."""
+    column = table[name]
+    return column.dtype == object and not _is_number_column(column) and not _is_empty(column).all()
+
+
+def _is_running(column: Any) -> bool:
+    """Whether whole numbers count the rows, in any order: 0 … n−1, 1 … n, or equal steps."""
+    numbers = (
+        pandas().to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    )
+    if len(numbers) < LEAST_ROWS or not np.isfinite(numbers).all():
+        return False
+    steps = np.diff(np.sort(numbers))
+    return bool(steps[0] > 0 and (steps == steps[0]).all() and (numbers % 1 == 0).all())
 
 
 def _counted(table: Any) -> tuple[Any, list[str]]:
@@ -77,11 +138,15 @@ def _counted(table: Any) -> tuple[Any, list[str]]:
 
 def _matrix(table: Any, where: str, wanted: Wanted) -> Measured:
     """A table of nothing but numbers: an array, its columns perhaps named."""
-    numbers = _numeric(table, list(table.columns), where)
-    labelled = [str(name) for name in table.columns]
+    labelled = list(table.columns)
+    if words := [name for name in labelled if _is_of_words(table, name)]:
+        raise _no_images(labelled, where, words)
+    numbers = _numeric(table, labelled, where)
     is_named = not all(name.isdigit() and int(name) == i for i, name in enumerate(labelled))
     labels: dict[str, tuple[str, ...]] = {}
     dims: tuple[str, ...] = ()
+    if is_named and (counting := [n for n in labelled if _is_running(table[n])]):
+        raise _no_images(labelled, where, counting)
     if is_named and len(numbers) == wanted.n_images and not wanted.axes:
         dims, labels = (IMAGES, SITES), {SITES: tuple(_unprefixed(labelled))}
     return measured(NamedArray(numbers, where, dims, labels), wanted)
@@ -100,12 +165,13 @@ def _site_columns(
     if counted:
         return counted
     numeric = [n for n in others if table[n].dtype.kind in "fiub" or _is_number_column(table[n])]
-    return [n for n in numeric if not _is_no_site(n)]
+    sites = [n for n in numeric if not _is_no_site(n)]
+    return [n for n in sites if not _is_running(table[n])] or sites
 
 
 def _is_no_site(name: str) -> bool:
     word = plain(name)
-    return word in NOT_SITES or word.endswith(("_s", "_ms", "_deg", "_px", "_time", "_hz", "_us"))
+    return word in NOT_SITES or word.endswith(NOT_SITES_END) or word.startswith("pupil")
 
 
 def _wide(
@@ -151,8 +217,14 @@ def _long(
         )
     if repeats:
         _check_once(table, set(values), where)
-    shown = table[list(images)].astype(str).agg("\0".join, axis=1)
-    image_number, first = _numbered(list(shown))
+    shown = zip(*(table[name].astype(str).tolist() for name in images), strict=True)
+    image_number, first = _numbered(["\0".join(names) for names in shown])
+    if (unnamed := _is_empty(table[sites[0]])).any():
+        raise DataError(
+            f"{int(unnamed.sum())} rows name no site",
+            where=f"{where}, column {sites[0]}, row {int(np.flatnonzero(unnamed)[0]) + 1}",
+            expected="the name of a site in each row",
+        )
     site_number, site_rows = _numbered([_plain_number(n) for n in table[sites[0]].tolist()])
     n_sites = len(site_rows)
     cell = image_number * n_sites + site_number
@@ -193,7 +265,11 @@ def _names(table: Any, columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def _check_once(table: Any, responses: set[str], where: str) -> None:
     """Refuse two rows that differ in nothing but the responses, where repetitions are numbered."""
-    told = [name for name in table.columns if str(name) not in responses]
+    told = [
+        name
+        for name in table.columns
+        if str(name) not in responses and not str(name).startswith(UNNAMED)
+    ]
     twice = table.duplicated(told)
     if twice.any():
         row = table[twice].iloc[0]
@@ -227,7 +303,7 @@ def _numeric(table: Any, columns: Sequence[str], where: str) -> NDArray[np.float
     for place, name in enumerate(columns):
         column = table[name]
         numbers = pd.to_numeric(column, errors="coerce")
-        wrong = numbers.isna() & ~column.isna() & ~column.astype(str).str.strip().isin(_EMPTY)
+        wrong = numbers.isna() & ~_is_empty(column)
         if wrong.any():
             raise DataError(
                 "a cell is no number",
@@ -239,7 +315,9 @@ def _numeric(table: Any, columns: Sequence[str], where: str) -> NDArray[np.float
     return out
 
 
-_EMPTY = ("", "nan", "NaN", "NA", "N/A", "null", "None")
+def _is_empty(column: Any) -> Any:
+    """Which cells hold nothing, in words or none, `(n_rows,) bool`."""
+    return column.isna() | column.astype(str).str.strip().str.casefold().isin(MISSING)
 
 
 def _is_number_column(column: Any) -> bool:
@@ -253,7 +331,9 @@ def _unprefixed(names: Sequence[str]) -> list[str]:
     return list(names)
 
 
+@cache
 def _plain_number(value: object) -> str:
+    """3, 3.0 and "3.0" are one name."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return re.sub(r"(?<=\d)\.0$", "", str(value)) if WHOLE.fullmatch(str(value)) else str(value)

@@ -9,32 +9,38 @@ IMAGES, SITES, REPEATS = "images", "sites", "repeats"
 ROLES = (IMAGES, SITES, REPEATS)
 
 _IMAGE = """
-    image images img imgs image_id image_ids image_name image_names image_file image_file_name
-    image_filename image_index image_number image_no image_nr image_sha256 image_hash
-    stimulus stimuli stim stims stimulus_id stimulus_ids stimulus_name stimulus_index stimulus_number
-    stimulus_presented stimulus_filename stimulus_file stim_id stim_ids stim_name stim_index
-    picture pictures photo photos photograph scene natural_scene frame frame_index filename file_name
-    presentation presentations
+    istim iimg image_sha256 image_hash stimulus_presented scene natural_scene
+    frame frame_index filename file_name external_image_file presentation presentations
 """
-_SITE = """
-    site sites site_id site_ids site_name site_names unit units unit_id unit_ids unit_name unit_names
-    neuron neurons neuron_id neuron_ids neuron_name neuroid neuroids neuroid_id channel channels
-    channel_id channel_ids channel_name channel_names chan chans ch electrode electrodes electrode_id
-    cell cells cell_id cell_ids cell_name cell_names roi rois cluster clusters cluster_id multiunit
-"""
-_REPEAT = """
-    repetition repetitions repeat repeats rep reps repetition_number repeat_number rep_number
-    repetition_id rep_id trial trials trial_id trial_number trial_index presentation_number
-"""
+_IMAGE_STEMS = "image img im stimulus stim picture pic photo photograph"
+_IMAGE_ENDS = "name names file files filename filenames file_name file_names path paths"
+_SITE = "multiunit multiunits"
+_SITE_STEMS = "site unit neuron neuroid channel chan ch electrode cell roi cluster"
+_REPEAT = "repetition_number presentation_number trial_index"
+_REPEAT_STEMS = "repetition repeat rep trial"
+_NUMBER_ENDS = "id ids idx index indices number numbers num nr no"
 _VALUE = """
-    count counts spike_count spike_counts spikecount spikecounts n_spikes num_spikes spikes rate rates
-    firing_rate firing_rates response responses resp resps mean_response value values activity psth
-    mean_rate y
+    count counts spike_count spike_counts spikecount spikecounts n_spikes nspikes num_spikes spikes
+    rate rates spike_rate spike_rates firing_rate firing_rates fr
+    response responses resp resps mean_response mean_responses value values activity psth
+    mean_rate mean_rates mua y
 """
+
+
+def _with_ends(stems: str, ends: str) -> set[str]:
+    """`image`, `images`, `image_id`, `imageid`, `images_id` … of stems and ends."""
+    plural = {"stimulus": "stimuli"}
+    bases = {form for stem in stems.split() for form in (stem, plural.get(stem, stem + "s"))}
+    joined = {f"{base}{gap}{end}" for base in bases for end in ends.split() for gap in ("_", "")}
+    return bases | joined
+
+
 WORDS = {
-    IMAGES: frozenset(_IMAGE.split()),
-    SITES: frozenset(_SITE.split()),
-    REPEATS: frozenset(_REPEAT.split()),
+    IMAGES: frozenset(
+        {*_IMAGE.split(), *_with_ends(_IMAGE_STEMS, _NUMBER_ENDS + " " + _IMAGE_ENDS)}
+    ),
+    SITES: frozenset({*_SITE.split(), *_with_ends(_SITE_STEMS, _NUMBER_ENDS + " name names")}),
+    REPEATS: frozenset({*_REPEAT.split(), *_with_ends(_REPEAT_STEMS, _NUMBER_ENDS)}),
     "values": frozenset(_VALUE.split()),
 }
 VALUES = "values"

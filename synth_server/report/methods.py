@@ -88,6 +88,8 @@ def _evolve(threads: list[ThreadSettings]) -> str:
         said.append("It went on from the last population of an earlier session.")
     if one.get("start"):
         said.append(_start(one["start"]))
+    if one.get("guide"):
+        said.append(_guide(one["guide"]))
     said.append(_normalisation(one["normalisation"]))
     if one["test_repetitions"]:
         said.append(
@@ -103,6 +105,21 @@ def _start(start: Settings) -> str:
         f"It began from natural images: {start['n_images']} ({start['images']}) were shown "
         f"{times(start['repetitions'])}, and codes of the best {start['best']} were the first, "
         f"with {start['spread']:g} of the prior in codes drawn among them."
+    )
+
+
+def _guide(guide: Settings) -> str:
+    source = (
+        f"given ({guide['encoder']})"
+        if guide["encoder"]
+        else f"fitted to the evolution's own counts every {n_of(guide['every'], 'generation')}, from "
+        f"{guide['least_images']} images on"
+    )
+    return (
+        f"An encoder, {source}, guided {guide['share']:.0%} of a generation: codes were moved along "
+        f"the mean of {n_of(guide['n_climbs'], 'climb')} of {n_of(guide['n_steps'], 'step')} from the "
+        f"generation's centre; only {guide['probe']}, where guided codes had scored less than the "
+        f"others over {n_of(guide['window'], 'generation')}."
     )
 
 
@@ -181,9 +198,19 @@ def _learning(one: Settings, targets: str, aim: str) -> list[str]:
         f"{how['n_images'] - n_scratch} from the {n_of(how['n_best'], 'best image')} so far (mean "
         f"counts shrunk to predictions), by {choices.synthesis(how['from_best'])}; each was shown "
         f"{times(how['repetitions'])}, and the encoder fitted again to all counts.",
-        f"For the test, {n_of(one['n_seeds'], f'{aim} image')} for {targets} climbed from the best "
-        "in the same way; their counts are fresh.",
+        f"For the test, {_tested(one, targets, aim)}; their counts are fresh.",
     ]
+
+
+def _tested(one: Settings, targets: str, aim: str) -> str:
+    """Logs from before there was a choice say nothing of it: their images were new."""
+    how, n = one["learning"], n_of(one["n_seeds"], f"{aim} image")
+    n_made = how["rounds"] * how["n_images"]
+    if how.get("test", "new") == "new" or n_made < one["n_seeds"]:
+        return f"{n} for {targets} climbed from the best in the same way"
+    return (
+        f"the {n} for {targets} that did best in the rounds (by the same counts) were shown again"
+    )
 
 
 def _mapping(threads: list[ThreadSettings]) -> str:

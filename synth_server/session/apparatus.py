@@ -8,18 +8,18 @@ import numpy as np
 
 from protocols import plugins
 from protocols.fields import EstimateSettings
+from protocols.image_changes import ImageParts, Perturbation
 from protocols.interfaces import (
     CodeSampler,
     Encoder,
     EncoderFit,
     FieldEstimation,
+    Guidance,
     ImageGenerator,
-    ImageParts,
     Inversion,
     LoggedPopulation,
     Objective,
     Optimizer,
-    Perturbation,
     PhotographSet,
     Synthesis,
 )
@@ -42,6 +42,10 @@ class ThreadApparatus:
     def generator(self, choice: PluginChoice) -> ImageGenerator:
         """See `Equipment.generator`."""
         return self._equipment.generator(choice)
+
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """See `Equipment.guidance`."""
+        return self._equipment.guidance(generator, n_steps)
 
     def inversion(self, generator: ImageGenerator) -> Inversion:
         """See `Equipment.inversion`."""
@@ -93,10 +97,13 @@ class ThreadApparatus:
         return self._equipment.encoder_fit(choice)
 
     def encoder_of_sessions(
-        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+        self,
+        choice: PluginChoice,
+        sessions: Sequence[str],
+        window_s: tuple[float, float] | None,
     ) -> Encoder:
         """See `Equipment.encoder_of_sessions`."""
-        return self._given(self._equipment.encoder_of_sessions(choice, sessions, mixed))
+        return self._given(self._equipment.encoder_of_sessions(choice, sessions, window_s))
 
     def publish(self, name: str, text: str) -> None:
         """See `Equipment.publish`."""

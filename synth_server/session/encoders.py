@@ -31,7 +31,7 @@ from encoders.encoder import TwoStageEncoder
 from encoders.ensemble import EnsembleEncoder
 from encoders.features import FeatureStore
 from encoders.fitting import FitSettings, fit, published
-from encoders.natural import natural_moments
+from encoders.natural import natural_means, natural_moments
 from encoders.parallel import n_cores
 from encoders.recording import Recording
 from protocols import plugins
@@ -180,7 +180,8 @@ class SessionSynthesis:
 
     Args:
         choice: A recipe of `synth_server.synthesis.recipes`, with settings of its `AscentSettings`.
-        natural: Where the recipe fixes mean and RMS contrast, they are the median of these images.
+        natural: Where the recipe fixes mean and RMS contrast, they are the median of these images;
+            where it limits the mean, the limits are those of nearly all of them.
         products: Where images are kept.
 
     Raises:
@@ -193,6 +194,7 @@ class SessionSynthesis:
             choice.name,
             natural.shape[1],
             moments=natural_moments(natural),
+            means=natural_means(natural),
             changes=choice.options,
             where=f"synthesis {choice.name}",
         )

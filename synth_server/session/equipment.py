@@ -12,16 +12,16 @@ from protocols import plugins
 from protocols.digests import array_digest, canonical_json
 from protocols.documents import EventKind
 from protocols.fields import EstimateSettings
+from protocols.image_changes import ImageParts, Perturbation
 from protocols.interfaces import (
     Encoder,
     EncoderFit,
     FieldEstimation,
+    Guidance,
     ImageGenerator,
-    ImageParts,
     Inversion,
     LoggedPopulation,
     Objective,
-    Perturbation,
     PhotographSet,
     Synthesis,
 )
@@ -113,6 +113,14 @@ class Equipment:
         self.digests[f"fit {canonical_json(choice.model_dump(mode='json')).decode()}"] = fit.digest
         return fit
 
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """How an encoder improves the generator's codes."""
+        from synth_server.session.guidance import SessionGuidance
+
+        found = SessionGuidance(generator, n_steps, self.products)
+        self.digests[f"guidance {n_steps} steps {generator.digest}"] = found.digest
+        return found
+
     def inversion(self, generator: ImageGenerator) -> Inversion:
         """How codes of `generator` are found for given images."""
         from synth_server.session.inversions import SessionInversion
@@ -145,7 +153,10 @@ class Equipment:
         return SessionFields(settings, window_s, edge_deg, self.products, name)
 
     def encoder_of_sessions(
-        self, choice: PluginChoice, sessions: Sequence[str], mixed: bool
+        self,
+        choice: PluginChoice,
+        sessions: Sequence[str],
+        window_s: tuple[float, float] | None,
     ) -> Encoder:
         """An encoder fitted to the logs of earlier days; the last hash of each stands for it."""
         from synth_server.recordings.days import joined_days
@@ -155,7 +166,9 @@ class Equipment:
             log = SessionLog(Path(path))
             self.digests[f"session {path}"] = log.last_hash
             log.close()
-        days = joined_days([Path(path) for path in sessions], mixed=mixed)
+        days = joined_days(
+            [Path(path) for path in sessions], mixed=window_s is None, today_s=window_s
+        )
         for line in days.lines:
             logger.info("%s", line)
         return fit(days.images, days.responses, days.site_ids)

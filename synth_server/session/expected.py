@@ -11,12 +11,17 @@ from protocols.experiments.control import ControlSettings
 from protocols.experiments.evolve import EvolveSettings
 from protocols.experiments.map_fields import MapFieldsSettings
 from protocols.experiments.map_responses import MapResponsesSettings
+from protocols.experiments.mapped_encoder import VariantSettings
+from protocols.experiments.perturb import PerturbSettings
+from protocols.experiments.reduction import ReductionSettings
 from protocols.experiments.site_choice import BestTargets
 from protocols.settings import validated
 from protocols.vocabulary import Timing
 
 logger = logging.getLogger(__name__)
 CONTROL = ("stretch", "one_hot_population")
+KINDS_OF_PARTS = 4
+"""Of a base and a share, at most: kept, removed, disc, patch."""
 LONG_MINUTES = 60.0
 """A session of more is warned of."""
 
@@ -58,6 +63,15 @@ def expected(thread: ThreadSettings, n_sites: int) -> Expected | None:
         }
         control = validated(ControlSettings, known, where=where)
         n, timing = _of_control(control, n_sites), control.timing
+    elif thread.protocol == "perturb":
+        perturb = validated(PerturbSettings, values, where=where)
+        a_base = 1 + len(perturb.radii) * (1 + 2 * _n_targets(perturb, n_sites))
+        n, timing = _of_variants(perturb, perturb.n_bases * a_base), perturb.timing
+    elif thread.protocol == "reduction":
+        reduced = validated(ReductionSettings, values, where=where)
+        a_base = 1 + KINDS_OF_PARTS * len(reduced.shares)
+        n_images = _n_targets(reduced, n_sites) * reduced.n_bases * a_base
+        n, timing = _of_variants(reduced, n_images), reduced.timing
     else:
         return None
     return Expected(n, n * _seconds(timing) / 60)
@@ -111,6 +125,15 @@ def _of_control(settings: ControlSettings, n_sites: int) -> int:
         + taught * learning.repetitions * n_targets * learning.n_images
         + comparison.repetitions * n_test
     )
+
+
+def _n_targets(settings: VariantSettings, n_sites: int) -> int:
+    return len(settings.targets or ()) or n_sites
+
+
+def _of_variants(settings: VariantSettings, n_variants: int) -> int:
+    mapped = 0 if settings.encoder is not None else settings.mapping.repetitions
+    return mapped * settings.n_images + settings.repetitions * n_variants
 
 
 def said(threads: Sequence[ThreadSettings], n_sites: int) -> tuple[str, bool]:

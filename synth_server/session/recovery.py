@@ -22,7 +22,7 @@ from protocols.documents import (
     SessionStarted,
 )
 from protocols.errors import LogCorrupted, LogError, ReplayMismatch
-from protocols.interfaces import ImageGenerator, Inversion
+from protocols.interfaces import Guidance, ImageGenerator, Inversion
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import Block, Codes, Images
 from synth_server.session.build import (
@@ -100,11 +100,17 @@ class LoggedEquipment(Equipment):
             self._logged[id(drawn)] = LoggedImages(drawn, self._log)
         return self._logged[id(drawn)]
 
+    def guidance(self, generator: ImageGenerator, n_steps: int) -> Guidance:
+        """Of the generator behind the log."""
+        return super().guidance(_behind(generator), n_steps)
+
     def inversion(self, generator: ImageGenerator) -> Inversion:
         """Of the generator behind the log."""
-        return super().inversion(
-            generator.drawn if isinstance(generator, LoggedImages) else generator
-        )
+        return super().inversion(_behind(generator))
+
+
+def _behind(generator: ImageGenerator) -> ImageGenerator:
+    return generator.drawn if isinstance(generator, LoggedImages) else generator
 
 
 def read_start(log: SessionLog) -> SessionStarted:

@@ -16,7 +16,8 @@ from encoders.parts import best_part, disc, kept, random_patch, removed
 from protocols import plugins
 from protocols.digests import array_digest, combined_digest, document_digest
 from protocols.errors import DataError
-from protocols.interfaces import Changed, Encoder, Objective
+from protocols.image_changes import Changed
+from protocols.interfaces import Encoder, Objective
 from protocols.seeds import random_stream
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Images

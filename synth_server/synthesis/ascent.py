@@ -143,6 +143,50 @@ def improve(
     return _collected(goal, jobs, found, size)
 
 
+def improve_codes(
+    encoder: DifferentiableEncoder,
+    objectives: Mapping[str, Objective],
+    space: ImageSpace,
+    settings: AscentSettings,
+    starts: Tensor,
+    seeds: Sequence[int],
+    *,
+    progress: Progress | None = None,
+    workers: int = 1,
+) -> Tensor:
+    """Parameters of `space` that climb from given ones, `settings.n_steps` steps.
+
+    Args:
+        encoder: As in `synthesize`.
+        objectives: One alone.
+        space: What images are written in.
+        settings: How they climb; `n_candidates` and `refinement` are of no use here.
+        starts: `(len(seeds), …)`.
+        seeds: Of the random movements.
+        progress: Told of every step.
+        workers: As in `synthesize`.
+
+    Returns:
+        `(len(seeds), …)` on the CPU: of each, the best on its way.
+
+    Raises:
+        SettingsError, DataError: As `synthesize`.
+    """
+    _check(encoder, objectives, settings, seeds, None)
+    (name,) = objectives
+    goal, size = Goal(encoder, objectives), settings.batch_size
+    tell = _Told(len(seeds) * settings.n_steps, progress)
+
+    def climbed(at: int) -> Tensor:
+        jobs = [Job(name, seed) for seed in seeds[at : at + size]]
+        climb = Climb(goal, space, settings, jobs, starts[at : at + size])
+        climb.climb(tell)
+        return climb.best_parameters().cpu()
+
+    batches = [partial(climbed, at) for at in range(0, len(seeds), size)]
+    return torch.cat(in_parallel(batches, workers))
+
+
 class _Told:
     """Adds up what all batches have climbed, and says so."""
 

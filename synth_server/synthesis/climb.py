@@ -99,6 +99,10 @@ class Climb:
         """`(n, size, size, 3)` uint8: the best image of each so far."""
         return self._constraints.levels(self.space.images(self._best_leaf))
 
+    def best_parameters(self) -> Tensor:
+        """`(n, …)`: what the best image of each so far is written as."""
+        return self._best_leaf.clone()
+
     @torch.no_grad()
     def best_unframed(self) -> Tensor:
         """`(n, 3, size, size)` in 0..1: the same, but for an aperture and not in gray levels."""

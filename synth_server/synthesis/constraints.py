@@ -55,18 +55,32 @@ class ConstraintSettings(Frozen):
 
     grayscale: bool = Field(default=False, description="R = G = B = their mean")
     mean: float | None = Field(default=None, gt=0, lt=1, description="mean over pixels, channels")
+    mean_within: tuple[float, float] | None = Field(
+        default=None, description="least and largest mean; in between it is free"
+    )
     rms_contrast: float | None = Field(
         default=None, gt=0, lt=0.5, description="standard deviation over pixels and channels"
     )
     aperture: ApertureSettings | None = None
 
     @model_validator(mode="after")
+    def _range_is_one(self) -> Self:
+        if self.mean_within is None:
+            return self
+        if self.mean is not None:
+            raise ValueError("mean and mean_within exclude each other: set one of them to null")
+        least, largest = self.mean_within
+        if not 0 < least <= largest < 1:
+            raise ValueError(f"mean_within must rise within 0..1, not {least}, {largest}")
+        return self
+
+    @model_validator(mode="after")
     def _contrast_is_possible(self) -> Self:
         """Values in 0..1 of mean m have a standard deviation of at most √(m (1 - m))."""
-        if self.mean is not None and self.rms_contrast is not None:
-            largest = 0.95 * (self.mean * (1 - self.mean)) ** 0.5
-            if self.rms_contrast > largest:
-                raise ValueError(f"a mean of {self.mean} allows an RMS contrast of {largest:.3f}")
+        for mean in (*([self.mean] if self.mean else []), *(self.mean_within or ())):
+            largest = 0.95 * (mean * (1 - mean)) ** 0.5
+            if self.rms_contrast is not None and self.rms_contrast > largest:
+                raise ValueError(f"a mean of {mean} allows an RMS contrast of {largest:.3f}")
         return self
 
 
@@ -114,7 +128,8 @@ class Constraints:
         """The same, but what lies beyond an aperture is still to be seen."""
         if self._settings.grayscale:
             images = images.mean(1, keepdim=True).expand(-1, 3, -1, -1)
-        if self._settings.mean is not None or self._settings.rms_contrast is not None:
+        asked = self._settings
+        if any(each is not None for each in (asked.mean, asked.mean_within, asked.rms_contrast)):
             return self._matched(images)
         return images.clamp(0, 1)
 
@@ -136,9 +151,10 @@ class Constraints:
         """
         own = weighted_moments(images, self._mask)
         standard = (images - own.mean) / (own.rms + TINY)
-        wanted = Moments(
-            _wanted(self._settings.mean, own.mean), _wanted(self._settings.rms_contrast, own.rms)
-        )
+        mean = _wanted(self._settings.mean, own.mean)
+        if self._settings.mean_within is not None:
+            mean = _within(own.mean, *self._settings.mean_within)
+        wanted = Moments(mean, _wanted(self._settings.rms_contrast, own.rms))
         with torch.no_grad():
             found = self._gain_and_offset(standard, wanted)
         gain = found.rms * (wanted.rms / (wanted.rms.detach() + TINY))
@@ -174,6 +190,11 @@ class Moments(NamedTuple):
 
 def _wanted(value: float | None, own: Tensor) -> Tensor:
     return own if value is None else torch.full_like(own, value)
+
+
+def _within(own: Tensor, least: float, largest: float) -> Tensor:
+    """Brought back to the range; the gradient goes through as if it were not, so that none is stuck."""
+    return own + (own.clamp(least, largest) - own).detach()
 
 
 def weighted_moments(images: Tensor, mask: Tensor | None) -> Moments:

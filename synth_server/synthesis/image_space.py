@@ -27,6 +27,8 @@ from synth_server.synthesis.generators.fourier import AXIS_POWER, OPPONENT_TO_RG
 
 NATURAL_MEAN = 0.44
 """Median over 300 ImageNet photographs (112 px) of the mean over pixels and channels, in 0..1."""
+NATURAL_MEANS = (0.11, 0.7)
+"""Between these are the means of 96 % of the 1,200 photographs of a published V4 recording (112 px)."""
 NATURAL_RMS_CONTRAST = 0.22
 """Of the same photographs, median standard deviation over pixels and channels, in 0..1."""
 NATURAL_OPPONENT_CONTRAST = (1.0, 0.18, 0.26)

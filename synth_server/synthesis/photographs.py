@@ -27,9 +27,11 @@ from __future__ import annotations
 import importlib.util
 import io
 import logging
+import os
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +43,7 @@ from PIL import Image, ImageOps
 from protocols.errors import DataError, InstallationError, SettingsError, StimloopError
 from protocols.interfaces import PhotographSet
 from protocols.seeds import random_stream
-from synth_server.synthesis.pixels_of_files import check_whole, in_srgb
+from synth_server.synthesis.pixels_of_files import Changed, check_whole, in_srgb
 
 logger = logging.getLogger(__name__)
 EMBEDDED = "embedded"
@@ -51,7 +53,7 @@ LEAST_SIDE_PX = 80
 """Of a crop drawn at random, in the photograph's pixels."""
 LEAST_CONTRAST = 15
 """Of a crop drawn at random: standard deviation over pixels and channels, of 255."""
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 NAMED = 6
@@ -125,8 +127,22 @@ def load_photographs(source: str | Path, n: int | None, size_px: int) -> Photogr
         loaded = _embedded(n)
     elif Path(source).is_dir():
         loaded = _from_folder(Path(source), n)
-    elif Path(source).is_file():
+    elif zipfile.is_zipfile(source) or Path(source).suffix.lower() == ".zip":
         loaded = _from_zip(Path(source), n)
+    elif Path(source).is_file():
+        raise SettingsError(
+            "this is no set of photographs",
+            where=str(Path(source).absolute()),
+            expected="a folder or a zip of images, also if there is only one",
+            got=f"a single image, {Path(source).name}"
+            if Path(source).suffix.lower() in IMAGE_SUFFIXES
+            else Path(source).name,
+            remedy="name its folder"
+            if Path(source).suffix.lower() in IMAGE_SUFFIXES
+            else "unpack it "
+            "into a folder, or pack the images as .zip; an array of images is read by fit and "
+            "evaluate as .npy (n, h, w, 3) uint8",
+        )
     else:
         raise SettingsError(
             "the photographs are not there",
@@ -134,7 +150,13 @@ def load_photographs(source: str | Path, n: int | None, size_px: int) -> Photogr
             expected=f"{EMBEDDED!r}, a folder of images, or a zip of images",
             remedy="check the path; a relative one is looked for where the program was started",
         )
-    named = [(name, _resized(picture, size_px)) for name, picture in loaded]
+    named = []
+    changed = Changed(str(source), size_px)
+    for name, picture in loaded:
+        if str(source) != EMBEDDED:
+            changed.look_at(name, picture)
+        named.append((name, _resized(picture, size_px)))
+    changed.tell()
     images = np.array([image for _, image in named], np.uint8).reshape(-1, size_px, size_px, 3)
     return PhotographSet(images, tuple(name for name, _ in named))
 
@@ -176,16 +198,27 @@ def _cut(picture: Image.Image, crop: Crop) -> Image.Image:
 
 
 def _from_folder(folder: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
-    files = [entry for entry in folder.rglob("*") if entry.is_file()]
-    names = _image_names([file.relative_to(folder).as_posix() for file in files], str(folder))
+    names = _image_names(list(_files_below(folder)), str(folder))
     for name in names[: _how_many(n, len(names), str(folder))]:
         yield name, _from_file(folder / name)
+
+
+def _files_below(folder: Path) -> Iterator[str]:
+    """All that is no folder, also below links to folders; each folder once."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = sorted(folders) if real not in seen else []
+        if real not in seen:
+            seen.add(real)
+            yield from (Path(place, name).relative_to(folder).as_posix() for name in files)
 
 
 def _from_zip(path: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [info.filename for info in archive.infolist() if not info.is_dir()]
+            _check_once(members, str(path))
             names = _image_names(members, str(path))
             for name in names[: _how_many(n, len(names), str(path))]:
                 yield name, _opened(archive.read(name), f"{path}: {name}")
@@ -197,6 +230,17 @@ def _from_zip(path: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
             got=error,
             remedy="copy it again, or unpack it and name the folder",
         ) from None
+
+
+def _check_once(members: list[str], where: str) -> None:
+    if len(set(members)) < len(members):
+        twice = [name for name, n in Counter(members).items() if n > 1]
+        raise DataError(
+            "the zip holds several files of one name, of which only the last can be read",
+            where=where,
+            got=", ".join(twice[:NAMED]),
+            remedy="write the zip anew",
+        )
 
 
 def _from_file(path: Path) -> Image.Image:
@@ -249,7 +293,7 @@ def _how_many(n: int | None, available: int, where: str) -> int:
 
 
 def _opened(content: bytes, where: str) -> Image.Image:
-    """Decode an image file to RGB; transparent parts become mid-gray."""
+    """Decode an image file, upright and in sRGB."""
     try:
         with Image.open(io.BytesIO(content)) as encoded:
             check_whole(encoded, where)
@@ -264,6 +308,11 @@ def _opened(content: bytes, where: str) -> Image.Image:
             got=error,
             remedy="copy it again, or remove it from the set",
         ) from None
+    return picture
+
+
+def _on_gray(picture: Image.Image) -> Image.Image:
+    """RGB; transparent parts become mid-gray."""
     if picture.has_transparency_data:
         ground = Image.new("RGBA", picture.size, (128, 128, 128, 255))
         picture = Image.alpha_composite(ground, picture.convert("RGBA"))
@@ -272,6 +321,7 @@ def _opened(content: bytes, where: str) -> Image.Image:
 
 def _resized(picture: Image.Image, size_px: int) -> NDArray[np.uint8]:
     """The central square of `picture`, as `(size_px, size_px, 3) uint8`."""
+    picture = _on_gray(picture)
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = picture.resize(

@@ -7,6 +7,7 @@ values come out nearly black), shows the first page, and takes any red for sRGB'
 from __future__ import annotations
 
 import io
+import logging
 import re
 
 import numpy as np
@@ -14,10 +15,46 @@ from PIL import Image, ImageCms
 
 from protocols.errors import DataError
 
+logger = logging.getLogger(__name__)
+NAMED = 3
+"""Images in a message."""
 DEEP = re.compile(r"[;_](10|12|14|16|24|32|64)")
 """In Pillow's name of a file's own layout, such as `RGB;16L`."""
 BITS_PER_SAMPLE, SAMPLE_FORMAT = 258, 339
 """Tags of TIFF."""
+
+
+class Changed:
+    """What bringing images to a square of one size does to them, told once for a whole set."""
+
+    def __init__(self, where: str, size_px: int) -> None:
+        self._where, self._size_px = where, size_px
+        self._said: dict[str, list[str]] = {}
+
+    def look_at(self, name: str, picture: Image.Image) -> None:
+        """Note what will be lost or invented of `picture`."""
+        width, height = picture.size
+        if abs(width - height) > 1:
+            self._note(
+                "not square: only the central square is used", f"{name} ({width} × {height})"
+            )
+        if min(width, height) < self._size_px:
+            self._note(f"smaller than {self._size_px} px: enlarged", f"{name} ({width} × {height})")
+        if (
+            picture.has_transparency_data
+            and np.asarray(picture.convert("RGBA"))[..., 3].min() < 255
+        ):
+            self._note("partly transparent: shown on mid-gray", name)
+
+    def tell(self) -> None:
+        """Write it to the program's output."""
+        for what, names in self._said.items():
+            more = f" and {len(names) - NAMED} more" * (len(names) > NAMED)
+            said = ", ".join(names[:NAMED]) + more
+            logger.warning("%s: %d images are %s: %s", self._where, len(names), what, said)
+
+    def _note(self, what: str, name: str) -> None:
+        self._said.setdefault(what, []).append(name)
 
 
 def check_whole(encoded: Image.Image, where: str) -> None:
@@ -55,19 +92,25 @@ def check_whole(encoded: Image.Image, where: str) -> None:
 
 
 def in_srgb(picture: Image.Image, where: str) -> Image.Image:
-    """An RGB image with a colour profile of its own, such as Adobe RGB or Display P3, in sRGB.
+    """An image with a colour profile of its own (Adobe RGB, Display P3, Dot Gain 20 %), in sRGB.
 
     Raises:
         DataError: If its profile can't be read.
     """
     content = picture.info.get("icc_profile")
-    if not content or picture.mode not in ("RGB", "RGBA"):
+    if not content:
         return picture
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(content))
         if "srgb" in ImageCms.getProfileDescription(profile).casefold():
             return picture
-        converted = ImageCms.profileToProfile(picture, profile, ImageCms.createProfile("sRGB"))
+        is_gray = profile.profile.xcolor_space.strip() == "GRAY"
+        alpha = picture.convert("RGBA").getchannel("A") if picture.has_transparency_data else None
+        opaque = picture.convert("L" if is_gray else "RGB")
+        srgb = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(opaque, profile, srgb, outputMode="RGB")
+        if converted is not None and alpha is not None:
+            converted.putalpha(alpha)
     except (OSError, ImageCms.PyCMSError) as error:
         raise DataError(
             "the colour profile of a photograph cannot be read",

@@ -17,6 +17,7 @@ from synth_server.synthesis.constraints import (
 from synth_server.synthesis.generators.deep import DeepGenerator, DeepSettings
 from synth_server.synthesis.image_space import (
     NATURAL_MEAN,
+    NATURAL_MEANS,
     NATURAL_RMS_CONTRAST,
     GeneratorSpace,
     GeneratorSpaceSettings,
@@ -84,20 +85,25 @@ def fourier_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
 
 
 def quick_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
-    """`fourier` in a third of the time: fewer steps, each asking one network of an ensemble.
+    """`fourier` in a third of the time: each step asks one network of an ensemble.
 
     For the rounds of a session, in which an animal waits: what is made will be shown, and corrects
-    the encoder.
+    the encoder. The mean is free as far as natural images have it, since sites tell bright from dark.
     """
     space, settings = fourier_recipe(size_px, colour=colour)
-    changes = {"n_steps": 60, "networks": "in_turn", "evaluate_every": 15}
+    constraints = ConstraintSettings(
+        mean_within=NATURAL_MEANS, rms_contrast=NATURAL_RMS_CONTRAST, grayscale=not colour
+    )
+    changes = {
+        "n_steps": 150, "networks": "in_turn", "evaluate_every": 25, "constraints": constraints
+    }  # fmt: skip
     return Recipe(space, settings.model_copy(update=changes))
 
 
 def short_recipe(size_px: int = 112, *, colour: bool = True) -> Recipe:
     """`quick` with short steps: from images that are known to be good, not far from them."""
     space, settings = quick_recipe(size_px, colour=colour)
-    changes = {"n_steps": 20, "learning_rate": 0.2}
+    changes = {"n_steps": 20, "learning_rate": 0.2, "evaluate_every": 10}
     return Recipe(space, settings.model_copy(update=changes))
 
 
@@ -131,6 +137,7 @@ def recipe_of(
     size_px: int,
     *,
     moments: tuple[float, float] | None = None,
+    means: tuple[float, float] | None = None,
     changes: Mapping[str, Any] | None = None,
     where: str = "recipe",
 ) -> Recipe:
@@ -141,6 +148,7 @@ def recipe_of(
         size_px: Side of the images.
         moments: Mean and RMS contrast in 0..1 of natural images; they replace those of a recipe that
             fixes them.
+        means: Least and largest natural mean; they replace those of a recipe that has such limits.
         changes: Settings in place of the recipe's, nested as in `AscentSettings`; they come last.
         where: Named in errors.
 
@@ -154,4 +162,14 @@ def recipe_of(
     for key, value in zip(("mean", "rms_contrast"), moments or (), strict=False):
         if values["constraints"][key] is not None:
             values["constraints"][key] = round(value, 4)
+    if means and values["constraints"]["mean_within"] is not None:
+        values["constraints"]["mean_within"] = tuple(round(value, 4) for value in means)
+    _make_room(values["constraints"], (changes or {}).get("constraints"))
     return Recipe(space, validated(AscentSettings, merged(values, changes or {}), where=where))
+
+
+def _make_room(constraints: dict[str, Any], asked: Any) -> None:
+    """A mean that is asked for takes the place of a recipe's range of means, and the other way round."""
+    for wanted, other in (("mean", "mean_within"), ("mean_within", "mean")):
+        if isinstance(asked, Mapping) and asked.get(wanted) is not None:
+            constraints[other] = None

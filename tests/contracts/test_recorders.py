@@ -53,7 +53,8 @@ def test_with_messages_that_overtake_each_other(kind, block):
 
 @pytest.mark.parametrize("segment_bytes", [7, 773])
 def test_with_split_tcp_segments(block, segment_bytes):
-    with rehearsal("intan", at_the_edges, segment_bytes=segment_bytes) as lab:
+    patient = {"word_wait_ms": 20_000}  # so many segments are this one process's work
+    with rehearsal("intan", at_the_edges, patient, segment_bytes=segment_bytes) as lab:
         assert check_recorder(lab.recorder, lab.trigger, block, known) == {}
 
 

@@ -192,14 +192,14 @@ def test_a_server_killed_when_it_has_answered_goes_on_with_the_amendment(
     server = lab.serve()
     rig = lab.rig()
     eventually(lambda: progress(lab) >= 5, "blocks are answered", alive=[server, rig])
+    refused = lab.control("drop-site", "site-07")
+    assert refused.returncode != 0
+    assert "records no such site" in refused.stderr
     for command in (["retarget", "site-00", "--thread", "site-01"], ["finish"]):
         done = lab.control(*command)
         assert done.returncode == 0, done.stderr
         server.kill9()
         server = lab.serve()
-    refused = lab.control("drop-site", "site-07")
-    assert refused.returncode != 0
-    assert "records no such site" in refused.stderr
     assert rig.ended() == 0, rig.output
     assert server.ended() == 0, server.output
     with opened(lab.log) as log:

@@ -116,6 +116,15 @@ def test_curves_grow_and_buttons_work_while_a_session_runs(
     viewer.sees_text("#state", "paused", alive)
     assert controls(lab.log) == [("pause", "")]
     assert viewer.text("#pause").startswith("Resume")
+    for site, said in (("site-07", "records no such site"), ("site-01", "retargeted to site-01")):
+        viewer.page.keyboard.press("f")
+        viewer.page.select_option("#steer-kind", "retarget")
+        viewer.page.select_option("#steer-thread", "site-00")
+        viewer.page.fill("#steer-sites", site)
+        viewer.page.click("dialog[open] button[value=steer]")
+        viewer.sees_text("#said" if site == "site-07" else "#notes", said, alive)
+    assert all("409" in each for each in viewer.complaints), "a browser says so of a refusal"
+    viewer.complaints.clear()
     viewer.page.click("#pause")
     viewer.sees_text("#state", "running", alive)
     assert controls(lab.log)[-1] == ("resume", "")
@@ -125,14 +134,6 @@ def test_curves_grow_and_buttons_work_while_a_session_runs(
     viewer.page.keyboard.press("Enter")
     viewer.sees_text("#notes", "p moved by 60 µm", alive)
     assert controls(lab.log)[-1] == ("annotate", "p moved by 60 µm")
-
-    for site, said in (("site-07", "records no such site"), ("site-01", "retargeted to site-01")):
-        viewer.page.keyboard.press("f")
-        viewer.page.select_option("#steer-kind", "retarget")
-        viewer.page.select_option("#steer-thread", "site-00")
-        viewer.page.fill("#steer-sites", site)
-        viewer.page.click("dialog[open] button[value=steer]")
-        viewer.sees_text("#said" if site == "site-07" else "#notes", said, alive)
 
     viewer.page.click("#stop")
     viewer.page.click("dialog[open] button:not(.danger)")

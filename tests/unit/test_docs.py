@@ -26,10 +26,12 @@ from protocols.errors import PluginError
 from protocols.experiments.check import CheckSettings
 from protocols.experiments.continued import ContinuedSettings
 from protocols.experiments.control import ComparisonSettings
+from protocols.experiments.guide import GuideSettings
 from protocols.experiments.mapping import MappingSettings
 from protocols.experiments.normalisation import NormalisationSettings
 from protocols.experiments.rounds import LearningSettings
 from protocols.experiments.warm_start import StartSettings
+from protocols.fields import FieldPlace
 from protocols.rig_description import RigDescription
 from protocols.settings import PluginChoice, validated
 from protocols.vocabulary import (
@@ -268,6 +270,7 @@ def test_every_field_of_the_summary_is_named(model):
         ("threads", 3, ThreadSettings),
         ("timing", 3, Timing),
         ("start", 3, StartSettings),
+        ("guide", 3, GuideSettings),
         ("continued", 3, ContinuedSettings),
         ("check", 3, CheckSettings),
         ("normalisation", 3, NormalisationSettings),
@@ -368,6 +371,11 @@ def test_toml_examples_are_valid(example):
     values = tomllib.loads(example)
     match kind:
         case "# session.toml":
+            for thread in values["threads"]:
+                if "fields" in thread.get(
+                    "place", {}
+                ):  # its file is made by the reader's own session
+                    validated(FieldPlace, thread.pop("place"), where="docs")
             settings = resolved(validated(SessionSettings, values, where="docs"))
             for thread in settings.threads:
                 for name in ("generator", "optimizer", "objective"):

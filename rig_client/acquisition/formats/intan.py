@@ -5,8 +5,9 @@ From RHX 3.4.0 (tcpdataoutputthread.cpp, waveformfifo.h), and Intan's page on re
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ SPIKE = struct.Struct("<I5sIB")
 UNIT_OF = {0x40: 0, 1: 1, 2: 2, 4: 3, 8: 4}
 """RHX's spike id → number of the unit; 0: not sorted. `ARTEFACT` is none of them."""
 ARTEFACT = 0x80
+NATIVE_NAME = re.compile(rb"[A-Z]-\d{3}")
+IDS = {*UNIT_OF, ARTEFACT}
 N_FRAMES = 128
 FRAME = np.dtype([("timestamp", "<u4"), ("word", "<u2")])
 BLOCK_BYTES = 4 + N_FRAMES * FRAME.itemsize
@@ -42,6 +45,11 @@ def decoded_spike(packet: bytes) -> Spike:
     return Spike(name.decode("ascii", "replace"), timestamp, unit)
 
 
+def is_spike(packet: bytes) -> bool:
+    """Whether 14 bytes can be a spike: what a cut packet and the next one make together cannot."""
+    return NATIVE_NAME.fullmatch(packet[4:9]) is not None and packet[13] in IDS
+
+
 def encoded_block(timestamps: NDArray[np.uint32], words: NDArray[np.uint16]) -> bytes:
     """As RHX sends it: 128 frames of timestamp and digital-in word."""
     frames = np.empty(N_FRAMES, FRAME)
@@ -57,22 +65,29 @@ def decoded_block(packet: bytes) -> NDArray[np.void]:
 class Packets:
     """A byte stream → packets of one size that begin with a magic number.
 
-    Segments may split them anywhere. Where the magic number is not in its place, the stream is
-    searched for the next one.
+    Segments may split them anywhere. Where the magic number is not in its place, or what follows it is
+    no packet, the stream is searched for the next one.
     """
 
-    def __init__(self, magic: int, size_bytes: int) -> None:
+    def __init__(
+        self, magic: int, size_bytes: int, is_possible: Callable[[bytes], bool] = bool
+    ) -> None:
         self._magic = struct.pack("<I", magic)
-        self._size = size_bytes
+        self._size, self._is_possible = size_bytes, is_possible
         self._buffer = bytearray()
         self.n_skipped = 0
+
+    @property
+    def has_part(self) -> bool:
+        """Whether a part of a packet has come, and the rest has not."""
+        return bool(self._buffer)
 
     def feed(self, received: bytes) -> Iterator[bytes]:
         """The packets that are complete now; `n_skipped` counts bytes that belonged to none."""
         self._buffer += received
         while len(self._buffer) >= self._size:
-            if self._buffer.startswith(self._magic):
-                packet = bytes(self._buffer[: self._size])
+            packet = bytes(self._buffer[: self._size])
+            if packet.startswith(self._magic) and self._is_possible(packet):
                 del self._buffer[: self._size]
                 yield packet
                 continue

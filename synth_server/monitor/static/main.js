@@ -175,7 +175,9 @@ function showEvolution() {
   const { thread } = page;
   const [start, stop] = thread.count_window_ms;
   const window = stop > start ? `, ${start}–${stop} ms` : "";
-  element("main-title").textContent = `${thread.name}`;
+  const done = thread.generation === null ? 0 : thread.generation + 1;
+  element("main-title").textContent = thread.n_generations
+    ? `${thread.name}: generation ${done} of ${thread.n_generations}` : thread.name;
   legend([`mean ± SEM${window}`, ""], ["evolved", "var(--evolved)"], ["references", "var(--reference)"]);
   element("strip-title").textContent = "Best image of each generation";
   element("drift-title").textContent = "Drift: references ÷ mean";
@@ -216,7 +218,8 @@ function drawMoving() {
     panels.markGeneration(block?.generation ?? null, page.isLatest);
   }
   const relative = charts.drawHeat(thread, page.isLatest ? null : page.at);
-  element("heat-title").textContent = relative ? "Sites: evolved ÷ references" : "Sites: mean spikes";
+  const whose = page.overview?.threads.length > 1 ? `, ${thread.name}` : "";
+  element("heat-title").textContent = (relative ? "Evolved ÷ references" : "Mean spikes") + (whose || ", all sites");
   element("heat-title").title = `${thread.name}: ${relative ? "evolved ÷ references at each site" : "mean spikes at each site"}`;
   panels.showPosition(shown, page.at, page.isLatest);
 }

@@ -146,7 +146,7 @@ export function showNotes(overview) {
 
 // --- images --------------------------------------------------------------------------------------
 
-const CAPTION_PX = 20, GAP_PX = 4, BORDER_PX = 6, LARGEST_PX = 120, SMALLEST_PX = 64;
+const CAPTION_PX = 20, GAP_PX = 4, BORDER_PX = 6, LARGEST_PX = 120, SMALLEST_PX = 64 + BORDER_PX;
 
 const at = (place) => `${place.size_deg}° wide at (${place.x_deg}°, ${place.y_deg}°)`;
 

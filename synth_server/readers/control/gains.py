@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from synth_server.readers.statistics.bootstrap import (
     Floats,
     ImageSample,
     Sampled,
+    average_of,
     estimate,
     highest_of,
     mean_over,
@@ -39,14 +41,15 @@ class SiteControl(Frozen):
 
     Attributes:
         synthesised: Mean over the images made for it.
-        best_natural: The highest of its best natural images, as the test measured them.
-        contrast_enhanced: The highest of these with their contrast raised.
+        best_natural: The best of its best natural images: chosen by one half of its showings in the
+            test, measured by the other, and the other way round.
+        contrast_enhanced: The best of these with their contrast raised, in the same way.
         noise: Mean over the images that the synthesis of each seed began from.
         others: Mean over the images that were made for other targets.
         gain: `synthesised / best_natural`.
         uniqueness: `synthesised / others`.
         score: Mean over the images made for it of the softmax of z-scored responses, at the site.
-        natural_score: The highest such score of its best natural images.
+        natural_score: Such a score of the best of its best natural images, in the same way.
         score_ratio: `score / natural_score`.
         population: Mean z-scored response of every site to the images made for this one.
     """
@@ -152,12 +155,13 @@ class _Gains:
         enhanced = thread.images(Role.CONTRAST_ENHANCED, site)
 
         synthesised = mean_over(self._at(made, column), random)
-        best = highest_of(self._at(natural, column))
+        best = self._best(natural, lambda sample: sample.at(column))
         noise = mean_over(self._at(thread.images(Role.NOISE, site), column), random)
         elsewhere = mean_over(self._at(others, column), random)
         score = mean_over(self._scores(made, column), random)
         natural_scores = self._scores(natural, column)
-        natural_score = highest_of(natural_scores)
+        score_at = partial(self._score, column=column)
+        natural_score = self._best(natural, score_at) if natural_scores else None
         gain, score_ratio = ratio(synthesised, best), ratio(score, natural_score)
         uniqueness = ratio(synthesised, elsewhere)
         control = SiteControl(
@@ -166,7 +170,7 @@ class _Gains:
             synthesised=estimate(synthesised),
             best_natural=estimate(best),
             best_natural_name=self._best_name(natural, column),
-            contrast_enhanced=estimate(highest_of(self._at(enhanced, column))),
+            contrast_enhanced=estimate(self._best(enhanced, lambda sample: sample.at(column))),
             noise=estimate(noise),
             others=estimate(elsewhere),
             gain=estimate(gain),
@@ -185,6 +189,29 @@ class _Gains:
             self._samples[key] = ImageSample(np.concatenate(image.counts), random)
         return self._samples[key]
 
+    def _best(
+        self, images: Sequence[ShownImage], value: Callable[[ImageSample], Sampled]
+    ) -> Sampled | None:
+        """The best of several images, without the luck of being the highest of several means.
+
+        One half of the showings chooses it, the other half measures it; and the other way round. Images
+        that were shown once give the highest of all, which errs high.
+        """
+        counts = [np.concatenate(image.counts) for image in images]
+        if min(map(len, counts), default=0) < 2:
+            return highest_of([value(self._sample(image)) for image in images])
+        halves = [
+            [
+                value(
+                    ImageSample(each[half::2], self._random(image.id, image.role, f"half {half}"))
+                )
+                for image, each in zip(images, counts, strict=True)
+            ]
+            for half in (0, 1)
+        ]
+        chosen = [int(np.argmax([each.value for each in half])) for half in reversed(halves)]
+        return average_of([half[best] for half, best in zip(halves, chosen, strict=True)])
+
     def _at(self, images: Sequence[ShownImage], column: int) -> list[Sampled]:
         return [self._sample(image).at(column) for image in images]
 
@@ -192,13 +219,12 @@ class _Gains:
         """Softmax at the site; none if the natural images were not measured, or it never varied."""
         if self._scale is None or column not in self._scale.columns:
             return []
-        place = self._scale.columns.index(column)
-        found = []
-        for image in images:
-            sample = self._sample(image)
-            value = self._softmax(sample.mean[None])[0, place]
-            found.append(Sampled(value, self._softmax(sample.resampled_means())[:, place]))
-        return found
+        return [self._score(self._sample(image), column) for image in images]
+
+    def _score(self, sample: ImageSample, column: int) -> Sampled:
+        place = self._scale.columns.index(column) if self._scale else 0
+        value = self._softmax(sample.mean[None])[0, place]
+        return Sampled(value, self._softmax(sample.resampled_means())[:, place])
 
     def _softmax(self, means: Floats) -> Floats:
         """`(n, n_sites)` mean counts → `(n, n_varying)` shares that sum to 1."""

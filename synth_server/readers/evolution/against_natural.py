@@ -19,6 +19,7 @@ from synth_server.readers.statistics.bootstrap import (
     Floats,
     ImageSample,
     Sampled,
+    average_of,
     estimate,
     mean_over,
     ratio,
@@ -73,12 +74,12 @@ class Comparing:
             n_best_natural_showings=len(best_showings),
             evolved=estimate(ours),
             other_natural=estimate(self._mean_count(others, "natural images")),
-            best_natural=estimate(_average([self._count(each) for each in rivals])),
+            best_natural=estimate(average_of([self._count(each) for each in rivals])),
             best_of=len({each.id for each in self._thread.natural} | natural.keys()),
             best_natural_ids=tuple(dict.fromkeys(each.id for each in best)),
             best_natural_names=tuple(dict.fromkeys(self._thread.labels[each.id] for each in best)),
             chosen_by=how if best else "",
-            gain=estimate(ratio(ours, _average([self._count(each) for each in rivals]))),
+            gain=estimate(ratio(ours, average_of([self._count(each) for each in rivals]))),
             gain_over_highest=_quotient(ours, max(means, default=0.0)),
             score_difference=estimate(self._score_difference(made, rivals)),
             effect_size=estimate(cohens_d(showings, best_showings, self._random("effect size"))),
@@ -124,7 +125,7 @@ class Comparing:
         self, site: str, column: int, made: Sequence[ImageSample], rivals: Sequence[ImageSample]
     ) -> SiteComparison:
         ours = mean_over([sample.at(column) for sample in made], self._random("evolved images"))
-        theirs = _average([sample.at(column) for sample in rivals])
+        theirs = average_of([sample.at(column) for sample in rivals])
         return SiteComparison(
             site=site,
             evolved=estimate(ours),
@@ -138,7 +139,7 @@ class Comparing:
         ours = mean_over(
             [self._sampled_score(each) for each in made], self._random("evolved images")
         )
-        theirs = _average([self._sampled_score(each) for each in rivals])
+        theirs = average_of([self._sampled_score(each) for each in rivals])
         if ours is None or theirs is None:
             return None
         return Sampled(ours.value - theirs.value, ours.resamples - theirs.resamples)
@@ -169,14 +170,6 @@ class Comparing:
 
     def _random(self, *path: str) -> np.random.Generator:
         return random_stream(self._seed, "report", self._thread.name, self._in, *path)
-
-
-def _average(folds: Sequence[Sampled]) -> Sampled | None:
-    """Of the same quantity in several folds."""
-    if not folds:
-        return None
-    resamples = np.mean([each.resamples for each in folds], axis=0)
-    return Sampled(float(np.mean([each.value for each in folds])), resamples)
 
 
 def _quotient(above: Sampled | None, below: float) -> float | None:

@@ -69,7 +69,7 @@ def results_of(
     """
     settings = record.started.settings
     evolved = [
-        (thread, record.threads[thread.name])
+        (record.course.threads[thread.name], record.threads[thread.name])
         for thread in settings.threads
         if thread.name in record.threads and record.threads[thread.name].measured
     ]

@@ -94,6 +94,14 @@ def highest_of(images: Sequence[Sampled]) -> Sampled | None:
     return Sampled(max(each.value for each in images), resamples.max(axis=0))
 
 
+def average_of(folds: Sequence[Sampled]) -> Sampled | None:
+    """Of one quantity that was measured in several folds."""
+    if not folds:
+        return None
+    resamples = np.mean([each.resamples for each in folds], axis=0)
+    return Sampled(float(np.mean([each.value for each in folds])), resamples)
+
+
 def ratio(above: Sampled | None, below: Sampled | None) -> Sampled | None:
     """`above / below`; None where one is unknown or nothing can be divided."""
     if above is None or below is None or below.value <= 0:

@@ -104,6 +104,10 @@ class CholeskyCMA:
         """The population to show, `(population, code_dim) float32`."""
         return self._turns.ask(self._population)
 
+    def adopt(self, codes: Codes) -> None:
+        """See `protocols.interfaces.AdoptingOptimizer`."""
+        self._turns.adopt(codes)
+
     def tell(self, codes: Codes, fitness: NDArray[np.float64]) -> None:
         """Adapt to `fitness` `(population,)`, NaN where not measured.
 

@@ -122,6 +122,10 @@ class GeneticAlgorithm:
         """The population to show, `(population, code_dim) float32`."""
         return self._turns.ask(self._population)
 
+    def adopt(self, codes: Codes) -> None:
+        """See `protocols.interfaces.AdoptingOptimizer`."""
+        self._turns.adopt(codes)
+
     def tell(self, codes: Codes, fitness: NDArray[np.float64]) -> None:
         """Breed the next population from `fitness` `(population,)`, NaN where not measured.
 

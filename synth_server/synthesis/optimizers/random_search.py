@@ -36,6 +36,10 @@ class RandomSearch:
         """The population to show, `(population, code_dim) float32`."""
         return self._turns.ask(self._population)
 
+    def adopt(self, codes: Codes) -> None:
+        """See `protocols.interfaces.AdoptingOptimizer`."""
+        self._turns.adopt(codes)
+
     def tell(self, codes: Codes, fitness: NDArray[np.float64]) -> None:
         """Draw anew all codes that were measured; those with NaN fitness are asked again first."""
         order = self._turns.tell(codes, fitness)

@@ -58,6 +58,10 @@ class SphereWalk(ABC):
         """The population to show, `(population, code_dim) float32`."""
         return self._turns.ask(self._population)
 
+    def adopt(self, codes: Codes) -> None:
+        """See `protocols.interfaces.AdoptingOptimizer`."""
+        self._turns.adopt(codes)
+
     def tell(self, codes: Codes, fitness: Floats) -> None:
         """Move the mean by what was measured, `fitness` `(population,)`, NaN where not.
 

@@ -30,6 +30,22 @@ class Turns:
         self._asked = np.array(codes, dtype=np.float32)
         return self._asked.copy()
 
+    def adopt(self, codes: Codes) -> None:
+        """Note that `codes` `(population, code_dim)` are measured in place of what was asked.
+
+        Raises:
+            StimloopError: If nothing was asked.
+            DataError: If the shape or type does not fit, or a number is not finite.
+        """
+        if self._asked is None:
+            raise StimloopError(
+                "adopt() was called before ask()", expected="ask, adopt, tell, ask …"
+            )
+        _check_shapes(codes, np.zeros(len(codes)), self._asked.shape)
+        if not np.isfinite(codes).all():
+            raise DataError("an adopted code is not finite", where="adopt(codes)")
+        self._asked = np.array(codes, dtype=np.float32)
+
     def tell(self, codes: Codes, fitness: NDArray[np.float64]) -> NDArray[np.intp]:
         """Note that `codes` were measured.
 

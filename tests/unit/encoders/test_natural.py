@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from encoders.natural import natural_moments, natural_statistics
+from encoders.natural import natural_means, natural_moments, natural_statistics
 from protocols.errors import DataError
 
 
@@ -33,3 +33,14 @@ def test_each_site_has_its_own_scale_and_a_flat_one_can_still_be_compared(natura
 def test_images_of_another_type_are_refused(natural):
     with pytest.raises(DataError):
         natural_moments(natural / 255)
+
+
+def test_natural_means_are_those_of_nearly_all_images_and_allow_their_contrast(natural):
+    means = natural.reshape(9, -1).mean(axis=1) / 255
+    least, largest = natural_means(natural)
+    assert means.min() < least < np.median(means) < largest < means.max()
+    stark = np.zeros((40, 16, 16, 3), np.uint8)
+    stark[:, 8:] = 255
+    stark[0] = 3
+    stark[1] = 252
+    assert natural_means(stark) == pytest.approx((0.5, 0.5), abs=0.2)

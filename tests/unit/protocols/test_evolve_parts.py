@@ -21,7 +21,8 @@ from protocols.experiments.final_test import (
 from protocols.experiments.warm_start import among
 from protocols.interfaces import PhotographSet
 from protocols.vocabulary import Outcome, Role, Timing
-from synth_server.session.build import Equipment, build_plans, new_session, resolved
+from synth_server.session.build import build_plans, new_session, resolved
+from synth_server.session.equipment import Equipment
 from synth_server.synthesis.generators.pixels import PixelGenerator, PixelSettings
 from tests.playing import attach, made_up_responses, play
 

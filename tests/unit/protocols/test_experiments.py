@@ -8,7 +8,8 @@ import pytest
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import SettingsError
 from protocols.vocabulary import BlockResponses, Outcome, Role
-from synth_server.session.build import Equipment, build_plans, resolved
+from synth_server.session.build import build_plans, resolved
+from synth_server.session.equipment import Equipment
 from tests.playing import made_up_responses
 
 

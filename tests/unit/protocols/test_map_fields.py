@@ -12,7 +12,8 @@ from protocols.errors import SettingsError
 from protocols.experiments.textures import textures
 from protocols.fields import FieldMap, FieldPlace, SiteField
 from protocols.vocabulary import BlockResponses, Outcome, Placement
-from synth_server.session.build import Equipment, build_plans, resolved
+from synth_server.session.build import build_plans, resolved
+from synth_server.session.equipment import Equipment
 from synth_server.session.products import Products
 
 SITES = ("left", "near", "flat", "off")

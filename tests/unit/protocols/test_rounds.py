@@ -115,14 +115,35 @@ def test_images_climb_from_the_best_so_far(learned):
         assert highest[-1] > highest[0]
 
 
-def test_the_test_shows_new_images_made_after_the_last_round(learned):
-    apparatus, blocks = learned
+def of_test(blocks):
+    """The made images of the test, and those of the rounds, by id."""
     test = stimuli([b for b in blocks if b.label.startswith("test")])
-    made = [each for each in test.values() if each.role is Role.STRETCH]
-    assert [each.targets for each in made].count(("left",)) == 2
-    assert len(apparatus.starts) == 4
-    earlier = stimuli([b for b in blocks if round_of(b.label)])
-    assert not {each.id for each in made} & set(earlier)
+    made = {each.id: each for each in test.values() if each.role is Role.STRETCH}
+    return made, stimuli([b for b in blocks if round_of(b.label)])
+
+
+def test_the_test_shows_the_images_of_the_rounds_that_did_best(learned):
+    apparatus, blocks = learned
+    made, earlier = of_test(blocks)
+    assert set(made) <= set(earlier)
+    assert len(apparatus.starts) == 3, "nothing new was made for it"
+    images = {id_: b.images[i] for b in blocks for i, id_ in enumerate(b.stimulus_ids)}
+    for column, target in enumerate(SITES[:2]):
+        own = [id_ for id_, each in earlier.items() if each.targets == (target,)]
+        shown = [id_ for id_, each in made.items() if each.targets == (target,)]
+        true = {id_: rates_of(images[id_][None])[0, column] for id_ in own}
+        assert len(shown) == 2
+        assert min(true[id_] for id_ in shown) >= np.median(list(true.values()))
+
+
+@pytest.mark.parametrize("changes", [{"test": "new"}, {"rounds": 1, "n_images": 1, "explore": 0}])
+def test_new_images_are_tested_where_asked_for_or_where_too_few_were_made(changes):
+    apparatus = LearningApparatus()
+    blocks = blocks_of(apparatus, learning={**SETTINGS["learning"], **changes})
+    made, earlier = of_test(blocks)
+    assert len(apparatus.starts) == (2 if "rounds" in changes else 4)
+    assert [each.targets for each in made.values()].count(("left",)) == 2
+    assert not set(made) & set(earlier)
 
 
 def test_an_image_without_counts_is_no_obstacle():

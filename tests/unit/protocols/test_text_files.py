@@ -95,3 +95,12 @@ def test_a_gamma_table_with_a_mark_is_whole(tmp_path: Path, delimiter: str) -> N
     table = read_gamma_table(tmp_path / "g.csv")
     assert table.shape == (3, 256)
     assert table[:, 0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-16-le", "utf-16-be", "utf-16", "utf-8", "utf-8-sig", "cp1252"]
+)
+def test_every_encoding_of_an_editor_is_read(tmp_path, encoding):
+    text = 'seed = 7  # für "später"\nname = "é"\n'
+    (tmp_path / "s.toml").write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    assert read_text(tmp_path / "s.toml") == text

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from protocols.documents import SessionSettings, ThreadSettings
-from protocols.errors import DataError
+from protocols.errors import DataError, SettingsError
+from synth_server.commands.recording_options import RecordingOptions
 from synth_server.recordings.days import compared, joined_days
 from synth_server.session.build import new_session
 from tests.playing import SITES, attach, play
@@ -89,6 +90,15 @@ def test_two_sessions_are_one_recording(tmp_path):
     assert "24 images shared; 2 sites joined, gains 1.00–1.00" in days.lines[0]
 
 
+def test_a_fit_takes_several_sessions(tmp_path):
+    paths = [session(tmp_path / "a.sqlite"), session(tmp_path / "b.sqlite", n_images=30)]
+    recording = RecordingOptions(None, None, paths, 16).read()
+    assert recording.n_images == 30
+    assert recording.site_ids == SITES
+    with pytest.raises(SettingsError, match="their own images and sites"):
+        RecordingOptions(None, None, paths, 16, site_names="a,b").read()
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -100,6 +110,9 @@ def test_days_that_are_not_alike_are_refused(tmp_path, settings, said):
     paths = [session(tmp_path / "a.sqlite", **settings), session(tmp_path / "b.sqlite")]
     with pytest.raises(DataError, match=said):
         joined_days(paths)
+    with pytest.raises(DataError, match="another window today"):
+        joined_days(paths[1:], today_s=(0.05, 0.15))
+    assert joined_days(paths[1:], today_s=(0.07, 0.17)).days == ()
     if "timing" in settings:
         assert joined_days(paths, mixed=True).responses.shape[2] == 4
 

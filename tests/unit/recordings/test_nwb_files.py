@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pynwb import NWBHDF5IO, NWBFile
+from pynwb.base import ImageReferences, Images
 from pynwb.epoch import TimeIntervals
+from pynwb.image import IndexSeries, RGBImage
 from pynwb.misc import Units
 
 from protocols.documents import SessionSettings, ThreadSettings
@@ -243,3 +245,57 @@ def test_an_image_at_another_place_is_no_repetition() -> None:
     assert kept.tolist() == [True, True, False, True, False]
     assert said == "2 presentations left out: shown at 2 other places"
     assert at_main_place({"outcome": np.array(["completed"])})[0].tolist() == [True]
+
+
+def trials_of(known: Known, file: NWBFile, columns: dict[str, float], more: bool = False) -> None:
+    """A row a trial that begins 0.3 s before its image; columns: name → s after the image's onset."""
+    image, onset, spikes = showings(known)
+    for name in (*columns, "external_image_file", "response_value"):
+        file.add_trial_column(name, name)
+    rows = [(known.images.names[place], t) for place, t in zip(image, onset, strict=True)]
+    for name, t in rows + [(known.images.names[0], 5000.0), (known.images.names[0], np.nan)] * more:
+        start = 5000.0 if np.isnan(t) else t - 0.3
+        moments = {column: t + after for column, after in columns.items()}
+        path = f"C:\\Stimuli\\{name}"
+        file.add_trial(start, start + 1, external_image_file=path, response_value=31.0, **moments)
+    for times in spikes:
+        file.add_unit(spike_times=times)
+    file.add_unit(spike_times=[])
+
+
+def test_the_image_comes_later_than_its_trial(known: Known, out: Path) -> None:
+    """Human single units (dandiset 000004) say stim_on_time; answers of the subject are no sites."""
+    moments = {"stim_on_time": 0.0, "stim_off_time": 0.2, "fixation_onset": -0.2}
+    path = written(out / "human.nwb", lambda file: trials_of(known, file, moments, more=True))
+    path.rename(out / "human.h5")
+    found = read(known, out / "human.h5", window_s=WINDOW_S)
+    assert found.recording.means == pytest.approx(known.means / 0.2)
+    assert found.left_out == {"3": "always answers 0"}
+    assert "after stim_on_time" in found.line
+    assert "1 presentations left out: no stim_on_time" in found.line
+    assert "1 presentations left out: after the last spike of all units" in found.line
+    two = {"stim_on_time": 0.0, "image_onset": 0.1}
+    path = written(out / "two.nwb", lambda file: trials_of(known, file, two))
+    with pytest.raises(DataError, match="several columns may be the onset"):
+        read(known, path, window_s=WINDOW_S)
+
+
+def test_a_series_of_indices_into_images(known: Known, out: Path) -> None:
+    def series(file: NWBFile) -> None:
+        image, onset, spikes = showings(known)
+        held = [RGBImage(name=n, data=i) for i, n in zip(*known.images[:2], strict=True)]
+        order = ImageReferences(name="order_of_images", data=held)
+        scenes = Images(name="scenes", description="d", images=held, order_of_images=order)
+        file.add_stimulus_template(scenes)
+        numbers = np.asarray(image, dtype=np.uint32)
+        file.add_stimulus(
+            IndexSeries(
+                name="shown", data=numbers, unit="N/A", indexed_images=scenes, timestamps=onset
+            )
+        )
+        for times in spikes:
+            file.add_unit(spike_times=times)
+
+    path = written(out / "series.nwb", series)
+    found = read(known, path, window_s=WINDOW_S).recording
+    assert found.means == pytest.approx(known.means / 0.2)

@@ -12,6 +12,10 @@ from typer.testing import CliRunner
 
 from protocols.documents import EventKind, SessionSettings, SessionStarted, ThreadSettings
 from protocols.errors import DataError
+from protocols.experiments.evolve import EvolveSettings
+from protocols.experiments.guide import GuideSettings
+from protocols.experiments.rounds import LearningSettings
+from protocols.experiments.stretch import StretchSettings
 from protocols.vocabulary import Block, BlockResponses, Outcome, RecorderClock, Role, Timing
 from synth_server.cli import app
 from synth_server.readers.evolution.categories import category_of, category_responses
@@ -105,6 +109,36 @@ def test_a_thread_without_timing_does_not_hide_that_of_the_next():
     timed = ThreadSettings(name="b", protocol="own", settings={"timing": Timing().model_dump()})
     said = methods_of(started(untimed, timed))
     assert [p.split(":")[0] for p in said if p.startswith("Timing")] == ["Timing"]
+
+
+@pytest.mark.parametrize(
+    ("learning", "said"),
+    [
+        ({}, "the 5 stretch images for every site that did best in the rounds"),
+        ({"test": "new"}, "5 stretch images for every site climbed from the best in the same way"),
+        ({"rounds": 1, "n_images": 2}, "climbed from the best in the same way"),
+    ],
+)
+def test_methods_tell_where_the_images_of_a_test_come_from(learning, said):
+    settings = StretchSettings(learning=LearningSettings(**learning)).model_dump(mode="json")
+    thread = ThreadSettings(name="s", protocol="stretch", settings=settings)
+    assert said in " ".join(methods_of(started(thread)))
+    del settings["learning"]["test"]
+    old = ThreadSettings(name="s", protocol="stretch", settings=settings)
+    assert "climbed from the best in the same way" in " ".join(methods_of(started(old)))
+
+
+@pytest.mark.parametrize(
+    ("guide", "said"),
+    [
+        ({"every": 4}, "fitted to the evolution's own counts every 4 generations, from 200 images"),
+        ({"encoder": "v4.encoder"}, "given (v4.encoder), guided 50% of a generation"),
+    ],
+)
+def test_methods_tell_that_an_evolution_was_guided(guide, said):
+    settings = EvolveSettings(guide=GuideSettings(**guide)).model_dump(mode="json")
+    thread = ThreadSettings(name="e", protocol="evolve", settings=settings)
+    assert said in " ".join(methods_of(started(thread)))
 
 
 def mapped(tmp_path, n_blocks=None, **changes):

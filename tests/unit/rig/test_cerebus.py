@@ -276,7 +276,7 @@ def test_through_pycbsdk_a_gemini_is_two_devices(lab, monkeypatch):
     for n in range(10):
         hub.say(EPOCH_NS + n * 10**7, 0x8000, 1, struct.pack("<II", 1, n + 1), 0)
     lab.wait_for(lambda: recorder.trouble() == "")
-    begin = EPOCH_NS + 10**8
+    begin = EPOCH_NS + 2 * 10**8
     cue = Cue(block_index=0, stimulus_index=0, stimulus_id="0" * 64, repetition=0, attempt=0,
               trial=0)  # fmt: skip
     recorder.mark(cue, time.perf_counter(), 21)

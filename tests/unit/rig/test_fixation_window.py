@@ -76,6 +76,14 @@ def test_gaze_must_stay_before_the_trial_begins(display, cue):
     assert 1.2 <= display.now_s() < 1.25
 
 
+def test_the_wait_ends_at_once_for_what_is_asked_at_the_rig(display, cue):
+    fixation = watching(display, (0, AWAY), acquire_s=60)
+    asked = iter([False, False, True])
+    fixation.heed_while_waiting(lambda: next(asked))
+    assert not fixation.acquire(cue)
+    assert display.now_s() < 1, "keys were heard only between tries"
+
+
 def test_a_glance_is_no_fixation(display, cue):
     fixation = watching(display, (0, CENTRE), (0.15, AWAY), hold_ms=200, acquire_s=1)
     assert not fixation.acquire(cue)

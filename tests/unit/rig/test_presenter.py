@@ -255,6 +255,55 @@ def test_a_miss_shows_nothing_and_uses_nothing_up(images, tmp_path):
     assert kinds[25:27] == ["miss", "rest_over"]
 
 
+class Pump(Juice):
+    """Gives 0.1 ml a trial, from nothing at each start of the rig."""
+
+    def give(self, trial):
+        self.given_ml = round(self.given_ml + 0.1, 6)
+        return super().give(trial)
+
+
+def test_what_was_drunk_goes_on_where_the_rig_was_restarted(images, tmp_path):
+    told = []
+    for _ in range(2):
+        apparatus = Apparatus(
+            HeadlessDisplay(HeadlessDisplay.Settings(), SESSION), Recorder(), Eye(), Line(), Pump()
+        )
+        with contextlib.closing(Spool(tmp_path, "s")) as spool:
+            presenter = Presenter(
+                apparatus, before_ml=spool.given_ml(), keep_ml=spool.keep_given_ml
+            )
+            block = _block(images[:2]).at(len(told), "t")
+            presenter.present(block, spool.journal(block), lambda: False)
+        told.append(presenter.given_ml)
+    assert told == pytest.approx([0.2, 0.4])
+
+
+class Interrupted(Eye):
+    """Its wait ends twice for what is asked at the rig, before anything is reached."""
+
+    def heed_while_waiting(self, is_interrupted):
+        self.is_interrupted = is_interrupted
+
+    def acquire(self, cue):
+        return super().acquire(cue) and not self.is_interrupted()
+
+
+def test_a_wait_that_ends_for_a_pause_is_no_miss(images, tmp_path):
+    eye, asked, paused = Interrupted(), iter([True, True, True, True]), []
+    display = HeadlessDisplay(HeadlessDisplay.Settings(), SESSION)
+    apparatus = Apparatus(display, Recorder(), eye, Line(), Juice())
+    presenter = Presenter(
+        apparatus, TrialSettings(), word_bits=2, is_interrupted=lambda: next(asked, False)
+    )
+    with contextlib.closing(Spool(tmp_path, "s")) as spool:
+        block = _block(images)
+        responses = presenter.present(block, spool.journal(block), lambda: paused.append(1))
+    assert len(responses.presentations) == len(images)
+    assert [event.kind for event in responses.events].count("miss") == 0
+    assert len(eye.tries_s) == len(images) + 2
+
+
 def test_while_it_rests_the_spot_is_off_and_a_try_comes_now_and_then(images, tmp_path):
     display = Seen(HeadlessDisplay.Settings(), SESSION)
     eye = Eye(asleep=5, now_s=display.now_s)

@@ -38,7 +38,7 @@ class Interface(OpenEphysZmq):
     """As above."""
 
     def start(self):
-        self._data_sample = None
+        self._block = None
 
     def take(self, *frames):
         self._take(open_ephys_zmq.understood(list(frames)))
@@ -107,7 +107,7 @@ def test_zmq_interface_a_later_block_s_begin_completes_the_window_without_a_wait
     recorder.mark(CUE, 1.0, 1)
     messages = [
         interface_ttl(1, 10_000, 0, 1, 1),
-        interface_data(2, 9_728, 1024),
+        interface_data(2, 13_312, 1024),
         interface_spike(3, 14_600, "E1"),
         interface_spike(4, 14_520, "E2"),
         interface_data(5, 14_336, 1024),

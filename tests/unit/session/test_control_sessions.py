@@ -12,8 +12,9 @@ from protocols.errors import DataError, Refusal, SettingsError
 from protocols.settings import PluginChoice
 from protocols.vocabulary import BlockResponses, Role
 from synth_server.session import encoders
-from synth_server.session.build import Equipment, new_session
+from synth_server.session.build import new_session
 from synth_server.session.encoders import SessionFit, SessionSynthesis
+from synth_server.session.equipment import Equipment
 from synth_server.session.products import Products, products_folder
 from synth_server.session.recovery import resumed_session, verify_replay
 from tests.encoder_files import CLIMB, FIT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -11,17 +12,20 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from protocols.documents import SessionSettings, ThreadSettings
+from protocols.documents import EventKind, SessionSettings, ThreadSettings
 from protocols.errors import PluginError, Refusal, SettingsError
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Role
 from synth_server.session import inversions
-from synth_server.session.build import Equipment, new_session
+from synth_server.session.build import new_session
+from synth_server.session.equipment import Equipment
 from synth_server.session.inversions import SessionInversion
+from synth_server.session.log import SessionLog
 from synth_server.session.products import Products, products_folder
 from synth_server.session.recovery import resumed_session, verify_replay
 from synth_server.synthesis.inversion import InversionSettings
-from tests.playing import attach, made_up_responses, play
+from tests.encoder_files import FIT, write_small_encoder
+from tests.playing import SITES, attach, made_up_responses, play
 
 GENERATORS = {
     "pixels": {"name": "pixels", "options": {"size_px": 16, "grid": 4}},
@@ -258,3 +262,45 @@ def test_the_example_of_the_how_to_runs(tmp_path):
     assert [labels.count((name, "test")) for name in names] == [1, 1, 1]
     assert [labels.count((name, "start")) for name in names] == [2, 0, 0]
     assert verify_replay(path).end == "finished"
+
+
+GUIDE = {"least_images": 8, "every": 1, "n_steps": 2, "fit": {"name": "two_stage", "options": FIT}}
+GUIDED = {"generator": "fourier", "start": None, "guide": GUIDE, "n_generations": 4}
+
+
+def test_a_guided_evolution_killed_anywhere_goes_on_and_verifies(tmp_path):
+    whole = tmp_path / "whole.sqlite"
+    digest = begun(whole, None, **GUIDED).digest
+    assert verify_replay(whole).n_blocks == 5
+    assert verify_replay(whole, products=False).images_within_tolerance == 0
+    with closing(SessionLog(whole)) as log:
+        blocks = [log.block(event) for event in log.events(EventKind.BLOCK_PROPOSED)]
+    n_guided = [sum(each.label == "guided" for each in block.stimuli) for block in blocks]
+    assert n_guided[:2] == [0, 0], "nine images are too few for a fit"
+    assert n_guided[2] == 3, "half of the population"
+    for n_blocks in (1, 3):
+        path = tmp_path / f"{n_blocks}.sqlite"
+        begun(path, n_blocks, **GUIDED)
+        for product in products_folder(path).iterdir() if n_blocks == 3 else ():
+            product.unlink()
+        assert resumed_to_end(path) == digest
+
+
+def test_a_given_encoder_guides_from_the_start_and_must_know_the_objective(tmp_path):
+    encoder = str(write_small_encoder(tmp_path / "e.encoder", SITES))
+    guide = {"encoder": encoder, "n_steps": 2}
+    objective = {"name": "site", "options": {"site": SITES[1]}}
+    session = begun(tmp_path / "s.sqlite", 1, **{**GUIDED, "guide": guide, "objective": objective})
+    with closing(SessionLog(session.log.path)) as log:
+        block = log.block(next(iter(log.events(EventKind.BLOCK_PROPOSED))))
+    assert sum(each.label == "guided" for each in block.stimuli) == 3
+    stranger = {"name": "site", "options": {"site": "nobody"}}
+    with pytest.raises(SettingsError, match="not recorded"):
+        new_session(
+            settings(**{**GUIDED, "guide": guide, "objective": stranger}), tmp_path / "t.sqlite"
+        )
+
+
+def test_a_generator_that_cannot_be_climbed_cannot_be_guided(tmp_path):
+    with pytest.raises(SettingsError, match="cannot guide this generator"):
+        new_session(settings(**{**GUIDED, "generator": "pixels"}), tmp_path / "s.sqlite")

@@ -35,6 +35,24 @@ def test_responses_and_what_is_not_known():
     assert text.endswith("besides replay, which cannot be said beforehand")
 
 
+def test_variants_are_counted_for_all_sites():
+    """The mapping; then, passes over bases, and over changes for each radius and site."""
+    changes = {"n_images": 10, "n_bases": 2, "repetitions": 5, "mapping": {"repetitions": 3}}
+    found = expected(thread("perturb", radii=(1.0, 2.0), **changes), 4)
+    assert found.presentations == 3 * 10 + 5 * 2 * (1 + 2 * (1 + 2 * 4))
+    found = expected(thread("reduction", shares=(0.1, 0.2), **changes, encoder="file"), 4)
+    assert found.presentations == 5 * 4 * 2 * (1 + 4 * 2)
+
+
+def test_a_check_counts():
+    known = {"encoder": "file", "candidates": {"a": ["im"]}, "targets": ["a"]}
+    alone, checked = (
+        expected(thread("stretch", **known, **more), 9).presentations
+        for more in ({}, {"check": {"n_images": 40, "repetitions": 3}})
+    )
+    assert checked == alone + 120
+
+
 def test_an_evolution_is_generations_and_test():
     evolution = thread(
         "evolve", n_generations=3, n_references=4, test_repetitions=2, n_test_images=3,

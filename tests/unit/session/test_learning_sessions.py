@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
 from encoders.backbones.one_thread import one_thread
 from encoders.checkpoint import read_checkpoint
+from protocols.documents import EventKind
 from protocols.errors import SettingsError
+from protocols.experiments.rounds import round_of
 from protocols.settings import PluginChoice
+from protocols.vocabulary import Role
 from synth_server.readers.log.session_record import read_record
 from synth_server.readers.summary.session_summary import summarize
 from synth_server.session import encoders
 from synth_server.session.build import new_session
 from synth_server.session.encoders import SessionFit, SessionSynthesis
+from synth_server.session.log import SessionLog
 from synth_server.session.products import Products, products_folder
 from synth_server.session.recovery import verify_replay
 from tests.encoder_files import FIT
@@ -103,6 +109,22 @@ def test_the_summary_tells_the_rounds_apart_from_the_test(undisturbed):
             assert site.n_images == 2
             assert site.measured == pytest.approx((site.from_best + site.from_scratch) / 2)
             assert site.predicted is not None
+
+
+@pytest.mark.parametrize("test", ["measured", "new"])
+def test_the_test_shows_the_best_of_the_rounds_or_new_images(tmp_path, undisturbed, test):
+    path = undisturbed[1]
+    if test == "new":
+        path = tmp_path / "s.sqlite"
+        begun(path, None, test="new")
+    with closing(SessionLog(path)) as log:
+        blocks = [log.block(event) for event in log.events(EventKind.BLOCK_PROPOSED)]
+    made: dict[bool, set[str]] = {True: set(), False: set()}
+    for block in blocks:
+        in_round = round_of(block.label) is not None
+        made[in_round] |= {each.id for each in block.stimuli if each.role is Role.STRETCH}
+    assert len(made[False]) == 2 * len(SITES)
+    assert made[False] <= made[True] if test == "measured" else not made[False] & made[True]
 
 
 def test_one_hot_population_learns_and_verifies(tmp_path):

@@ -8,7 +8,8 @@ from benchmarks.placed_evolution import TRUE, story
 from protocols.conformance import check_population
 from protocols.errors import DataError
 from protocols.experiments.textures import textures
-from protocols.interfaces import PlacedPopulation, SessionInfo
+from protocols.interfaces import SessionInfo
+from protocols.placed_population import PlacedPopulation
 from protocols.plugins import create
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Placement, Role

@@ -196,6 +196,12 @@ def test_a_recipe_takes_natural_moments_and_then_the_settings_that_were_asked_fo
     assert (settings.n_steps, settings.constraints.mean) == (7, 0.31)
     assert settings.constraints.rms_contrast == 0.1
     assert recipe_of("npc", SIZE, moments=(0.31, 0.17)).settings.constraints.mean is None
+    within = recipe_of("short", SIZE, moments=(0.31, 0.17), means=(0.1, 0.6)).settings.constraints
+    assert (within.mean, within.mean_within, within.rms_contrast) == (None, (0.1, 0.6), 0.17)
+    fixed = recipe_of("short", SIZE, changes={"constraints": {"mean": 0.4}}).settings.constraints
+    assert (fixed.mean, fixed.mean_within) == (0.4, None)
+    free = recipe_of("fourier", SIZE, changes={"constraints": {"mean_within": [0.2, 0.3]}})
+    assert free.settings.constraints.mean is None
     with pytest.raises(SettingsError, match="no such recipe"):
         recipe_of("lucid", SIZE)
     with pytest.raises(SettingsError, match="n_stepz"):

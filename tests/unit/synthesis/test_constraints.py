@@ -80,6 +80,23 @@ def test_what_is_not_asked_stays(noise, free):
     assert moments(levels)[1 - place] == pytest.approx(next(iter(asked.values())), rel=0.01)
 
 
+def test_a_mean_is_free_within_its_range_and_is_brought_back_to_it(noise):
+    settings = ConstraintSettings(mean_within=(0.3, 0.6), rms_contrast=0.15)
+    for own, wanted in ((-0.2, 0.3), (0.4, 0.4), (0.9, 0.6)):
+        centred = noise - noise.mean((1, 2, 3), keepdim=True) + own
+        means, contrasts = moments(Constraints(settings, SIZE).levels(centred).numpy())
+        assert means == pytest.approx(wanted, rel=0.02)
+        assert contrasts == pytest.approx(0.15, rel=0.02)
+
+
+@pytest.mark.parametrize("own", [0.2, 0.5])
+def test_an_image_beyond_the_range_of_means_finds_back(noise, own):
+    images = (noise[3:4] - noise[3:4].mean() + own).requires_grad_()
+    settings = ConstraintSettings(mean_within=(0.3, 0.6), rms_contrast=0.1)
+    Constraints(settings, SIZE)(images).mean().backward()
+    assert images.grad.sum().item() == pytest.approx(1, rel=0.05)
+
+
 def test_no_constraint_only_clips(noise):
     levels = Constraints(ConstraintSettings(), SIZE).levels(noise)
     expected = (noise.clamp(0, 1) * 255).round().permute(0, 2, 3, 1)
@@ -118,6 +135,14 @@ def test_blank_images_stay_finite():
     result.sum().backward()
     assert torch.isfinite(result).all()
     assert torch.isfinite(blank.grad).all()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"mean": 0.4}, {"mean_within": (0.6, 0.3)}, {"rms_contrast": 0.45}]
+)
+def test_impossible_ranges_of_means_are_refused(wrong):
+    with pytest.raises(ValueError, match="mean"):
+        ConstraintSettings(**{"mean_within": (0.3, 0.6), **wrong})
 
 
 def test_impossible_constraints_are_refused():

@@ -1,9 +1,12 @@
 import io
+import struct
+import warnings
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from protocols.errors import DataError, SettingsError
 from synth_server.synthesis.photographs import EMBEDDED_CROPS, MAX_EMBEDDED, load_photographs
@@ -177,8 +180,6 @@ def test_print_colours_are_refused(tmp_path):
 
 def test_another_profile_is_brought_to_srgb(tmp_path):
     """Display P3's red, as an sRGB screen can show it: the reds of the two differ."""
-    from PIL import ImageCms
-
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture = Image.new("RGB", (8, 8), (200, 30, 60))
     picture.save(tmp_path / "a.png", icc_profile=srgb)
@@ -206,3 +207,99 @@ def test_what_is_not_read_is_named(folder, caplog):
     with caplog.at_level("WARNING"):
         load_photographs(folder, None, 8)
     assert "2 files are no images that can be read: notes.txt, scene4.jp2" in caplog.text
+
+
+def test_links_are_followed_once_and_broken_ones_are_named(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "set", tmp_path / "outside"
+    for place, name in ((folder, "im1.png"), (outside, "im2.png")):
+        place.mkdir()
+        Image.new("RGB", (8, 8), (9, 9, 9)).save(place / name)
+    (folder / "more").symlink_to(outside)
+    (folder / "self").symlink_to(folder)
+    assert load_photographs(folder, None, 8).names == ("im1.png", "more/im2.png")
+    (folder / "im3.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(DataError, match="cannot be read") as refused:
+        load_photographs(folder, None, 8)
+    assert "im3.png" in refused.value.where
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        (Image.new("RGB", (16, 8)), "not square: only the central square is used: x.png"),
+        (Image.new("RGB", (4, 4)), "smaller than 8 px: enlarged: x.png"),
+        (Image.new("RGBA", (8, 8), (0, 0, 0, 99)), "partly transparent: shown on mid-gray: x.png"),
+        (Image.new("RGBA", (8, 8), (0, 0, 0, 255)), ""),
+        (Image.new("L", (8, 8)), ""),
+    ],
+)
+def test_what_is_lost_of_an_image_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, picture: Image.Image, says: str
+) -> None:
+    picture.save(tmp_path / "x.png")
+    load_photographs(tmp_path, None, 8)
+    assert says in caplog.text
+    assert bool(caplog.text) == bool(says)
+
+
+def test_a_zip_with_two_files_of_one_name_is_refused(tmp_path: Path) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "PNG")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            archive.writestr("im1.png", content.getvalue())
+    with pytest.raises(DataError, match="several files of one name"):
+        load_photographs(tmp_path / "set.zip", None, 8)
+
+
+def test_what_is_no_set_says_what_would_be(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "one.png")
+    (tmp_path / "set.tar.gz").write_bytes(b"\x1f\x8b")
+    for name, says in (("one.png", "name its folder"), ("set.tar.gz", "pack the images as .zip")):
+        with pytest.raises(SettingsError, match="no set of photographs") as refused:
+            load_photographs(tmp_path / name, None, 8)
+        assert says in refused.value.remedy
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
+def test_an_animation_is_refused_in_every_format(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (9, 200)]
+    frames[0].save(tmp_path / f"x{suffix}", save_all=True, append_images=frames[1:])
+    with pytest.raises(DataError, match="2 pages"):
+        load_photographs(tmp_path, None, 8)
+
+
+def _linear_gray_profile():
+    """The least that ICC.1 asks of a gray profile: white point, tone curve (gamma 1), name, copyright."""
+    white = b"XYZ \0\0\0\0" + struct.pack(">3i", 63190, 65536, 54061)
+    curve = b"curv\0\0\0\0" + struct.pack(">I", 0)
+    text = b"desc\0\0\0\0" + struct.pack(">I", 7) + b"linear\0" + bytes(4 + 4 + 2 + 1 + 67)
+    parts = {b"wtpt": white, b"kTRC": curve, b"desc": text, b"cprt": b"text\0\0\0\0none\0"}
+    table, body, start = struct.pack(">I", len(parts)), b"", 128 + 4 + 12 * len(parts)
+    for tag, content in parts.items():
+        padded = content + bytes(-len(content) % 4)
+        table += tag + struct.pack(">II", start + len(body), len(content))
+        body += padded
+    illuminant = struct.pack(">3i", 63190, 65536, 54061)
+    head = struct.pack(
+        ">I4sI4s4s4s", start + len(body), b"lcms", 0x02100000, b"mntr", b"GRAY", b"XYZ "
+    )
+    head += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + illuminant
+    return head.ljust(128, b"\0") + table + body
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_a_gray_profile_is_brought_to_srgb(tmp_path, mode):
+    """Linear light 64/255 is 137 in sRGB; taken as it stands it would be shown far too dark."""
+    gray = Image.new(mode, (8, 8), 64 if mode == "L" else (64, 255))
+    gray.save(tmp_path / "a.png", icc_profile=_linear_gray_profile())
+    assert abs(int(load_photographs(tmp_path, None, 8).images[0, 0, 0, 0]) - 137) <= 1
+
+
+def test_a_palette_with_a_profile_is_brought_to_srgb(tmp_path):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture = Image.new("RGB", (8, 8), (200, 10, 10)).quantize(4)
+    picture.save(tmp_path / "a.png", icc_profile=_with_swapped_primaries(srgb))
+    red, green, _ = load_photographs(tmp_path, None, 8).images[0, 0, 0]
+    assert green > 150 > 120 > red
