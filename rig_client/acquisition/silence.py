@@ -16,6 +16,8 @@ N_EXPECTED = 40.0
 SHORTEST_S = 0.1
 """Nothing shorter is doubted."""
 BIN_S, N_BINS = 0.5, 4
+FEWEST_BINS = 2
+"""Before so many are known, silence is believed."""
 N_USUAL = 3
 """So many silences that were doubted, and the stream is one that is silent at times."""
 MARGIN = 1.25
@@ -54,7 +56,7 @@ class Silence:
 
     def is_doubtful(self, silent_s: float) -> bool:
         """Whether the stream cannot have been silent for so long."""
-        if silent_s < SHORTEST_S or len(self._bins) < N_BINS:
+        if silent_s < SHORTEST_S or len(self._bins) < FEWEST_BINS:
             return False
         if silent_s * min(self._bins) / BIN_S < N_EXPECTED:
             return False

@@ -102,10 +102,11 @@ def test_a_stream_that_never_is_silent_is_not_believed_to_be():
     assert gap.value.fault == "silent_stream"
 
 
-def test_a_moment_without_acquisition_is_a_hole_in_the_stream():
-    """The clock goes on, what happened meanwhile was never detected."""
+@pytest.mark.parametrize("before_s", [1.6, 5])
+def test_a_moment_without_acquisition_is_a_hole_in_the_stream(before_s):
+    """The clock goes on, what happened meanwhile was never detected; in the first seconds too."""
     stream = Stream()
-    stream.fire(5)
+    stream.fire(before_s)
     shown = stream.show()
     stream.fire(0.1)
     stream.now_s += 0.4
