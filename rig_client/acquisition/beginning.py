@@ -31,11 +31,13 @@ class Beginning:
         """A message of `sample`; if it is the first: all before that may not have come.
 
         Whatever came later than the connection is known, and the stream may be in disorder by the wait.
+        A word that is missing later than that is missing for another reason.
         """
         if not self._fault:
             return None
-        known = sample - 1
+        known, until_s = sample - 1, now_s
         if self._opened_s <= now_s:
             known += wait_ticks - int((now_s - self._opened_s) * self._rate_hz)
+            until_s = self._opened_s
         fault, self._fault = self._fault, ""
-        return Gap(fault, -FAR, known, now_s)
+        return Gap(fault, -FAR, known, until_s)

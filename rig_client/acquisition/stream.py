@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 READ_S = 0.01
 """How long one reading waits for something to arrive."""
 RETRY_S = 0.25
+BEFORE_S = 0.2
+"""A first trial's kept span may begin so long before its onset, and has to lie within the connection."""
 JOIN_S = 5.0
 
 
@@ -260,15 +262,15 @@ class StreamAcquisition(ABC):
             self._stop.wait(RETRY_S)
 
     def _follow(self) -> None:
-        heard_s = time.perf_counter()
-        ready_s = heard_s + self.recording.wait_s
+        heard_s = opened_s = time.perf_counter()
         speaks = self._may_be_quiet and not self._is_misfit
         while not self._stop.is_set():
             has_read = self._read(READ_S)
             now_s = time.perf_counter()
             if has_read:
                 heard_s, self._is_misfit, speaks = now_s, False, True
-            if self._trouble and speaks and now_s >= ready_s:
+            is_known = now_s - opened_s >= BEFORE_S + self.recording.wait_s
+            if self._trouble and speaks and is_known:
                 self._trouble = ""
             if has_read:
                 continue

@@ -33,6 +33,7 @@ class TextSource:
     def accept(self):
         self._client, _ = self._server.accept()
         self._say(f"time {self._now}")
+        self._now += 60_000
 
     def stage(self, block):
         pass

@@ -19,14 +19,10 @@ from protocols.documents import SessionSettings, ThreadSettings
 from protocols.errors import DataError, SettingsError
 from synth_server.cli import app
 from synth_server.readers.evolution import comparison_documents as comparison
+from synth_server.readers.evolution import network_features, similarity, thread_result
 from synth_server.readers.evolution import results_document as results
 from synth_server.readers.evolution.gains import FINAL_GENERATIONS
-from synth_server.readers.log.session_record import (
-    network_features,
-    read_record,
-    similarity,
-    thread_result,
-)
+from synth_server.readers.log.session_record import read_record
 from synth_server.readers.results.folder import write_result_set
 from synth_server.readers.results.tables import TABLES
 from synth_server.readers.statistics.bootstrap import N_RESAMPLES
