@@ -57,6 +57,15 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 NAMED = 6
+UNREADABLE = (
+    zipfile.BadZipFile,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    zlib.error,
+)
+"""What reading a damaged, locked or vanished zip raises."""
 """Files in a message."""
 
 
@@ -127,7 +136,7 @@ def load_photographs(source: str | Path, n: int | None, size_px: int) -> Photogr
         loaded = _embedded(n)
     elif Path(source).is_dir():
         loaded = _from_folder(Path(source), n)
-    elif zipfile.is_zipfile(source) or Path(source).suffix.lower() == ".zip":
+    elif Path(source).is_file() and _is_zip(Path(source)):
         loaded = _from_zip(Path(source), n)
     elif Path(source).is_file():
         raise SettingsError(
@@ -214,6 +223,10 @@ def _files_below(folder: Path) -> Iterator[str]:
             yield from (Path(place, name).relative_to(folder).as_posix() for name in files)
 
 
+def _is_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip" or zipfile.is_zipfile(path)
+
+
 def _from_zip(path: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
     try:
         with zipfile.ZipFile(path) as archive:
@@ -222,7 +235,7 @@ def _from_zip(path: Path, n: int | None) -> Iterator[tuple[str, Image.Image]]:
             names = _image_names(members, str(path))
             for name in names[: _how_many(n, len(names), str(path))]:
                 yield name, _opened(archive.read(name), f"{path}: {name}")
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error) as error:
+    except UNREADABLE as error:
         raise DataError(
             "the zip of photographs cannot be read",
             where=str(path),

@@ -312,7 +312,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(
         rings.append(ring)
         if name == "notes":
             break
-    assert reached == ["theme", "help", "tab", "site", "strip", "live", "slider", "notes"]
+    assert reached == ["theme", "help", "tab", "view", "site", "strip", "live", "slider", "notes"]
     assert set(rings) == {"solid"}
     unnamed = viewer.page.evaluate(
         "[...document.querySelectorAll('button, input, select, img')].filter((e) => "

@@ -77,7 +77,7 @@ def test_the_first_session_does_what_the_page_says(tmp_path):
 
 @pytest.mark.slow
 def test_a_day_of_experiments_does_what_the_page_says(tmp_path, monkeypatch):
-    """Its session.toml is built with the fields that were found; NWB inspector finds nothing wrong."""
+    """Its session.toml is built with the fields that were found; NWB inspector misses nothing but the animal."""
     said = run("a-day-of-experiments", tmp_path)
     assert "counted in 70–170 ms" in said[1]
     page = (tmp_path / "fields" / "report" / "report.html").read_text("utf-8")
@@ -93,7 +93,8 @@ def test_a_day_of_experiments_does_what_the_page_says(tmp_path, monkeypatch):
     found_wrong = inspector.inspect_nwbfile(
         nwbfile_path="fields/session.nwb", importance_threshold=grave
     )
-    assert [message.message for message in found_wrong] == []
+    assert [message.message for message in found_wrong] == ["Subject is missing."]
+    assert "--subject" in said[4]
 
 
 @pytest.mark.parametrize("page", sorted(MADE))
