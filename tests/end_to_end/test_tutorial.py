@@ -77,7 +77,7 @@ def test_the_first_session_does_what_the_page_says(tmp_path):
 
 @pytest.mark.slow
 def test_a_day_of_experiments_does_what_the_page_says(tmp_path, monkeypatch):
-    """Its session.toml is built with the fields that were found; NWB inspector misses nothing but the animal."""
+    """Its session.toml is built with the fields found; NWB inspector misses nothing but the animal."""
     said = run("a-day-of-experiments", tmp_path)
     assert "counted in 70–170 ms" in said[1]
     page = (tmp_path / "fields" / "report" / "report.html").read_text("utf-8")
