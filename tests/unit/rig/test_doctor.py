@@ -26,6 +26,8 @@ from tests.emulation import rehearsal
 SIMULATED = {"name": "simulated", "options": {"subject": {"name": "gabor_energy"}}}
 HEADLESS = {"name": "headless"}
 WAIT_S = 20
+SKIPPED = ("server", "stragglers")
+"""No server here, and not spikes enough to measure stragglers: that waits for WAIT_S."""
 
 
 class Server:
@@ -171,7 +173,7 @@ def emulated(tmp_path, lab_parts, **values):
 def test_words_go_round_through_an_emulated_recorder(tmp_path):
     with rehearsal("cerebus", fires) as lab:
         lab.recorder.close()
-        findings = found(emulated(tmp_path, lab.emulator.announcement()), skip=("server",))
+        findings = found(emulated(tmp_path, lab.emulator.announcement()), skip=SKIPPED)
     assert findings["recorder"].status == "pass"
     assert findings["words arrive"].detail == "20 of 20 came back"
     assert "line of 20 words" in findings["clock"].detail
@@ -184,7 +186,7 @@ def test_words_that_do_not_arrive(tmp_path):
 
     with rehearsal("cerebus", silent) as lab:
         lab.recorder.close()
-        words = found(emulated(tmp_path, lab.emulator.announcement()), skip=("server",))[
+        words = found(emulated(tmp_path, lab.emulator.announcement()), skip=SKIPPED)[
             "words arrive"
         ]
     assert words.status == "fail"
@@ -198,7 +200,7 @@ def test_a_recorder_without_a_trigger(tmp_path):
         acquisition = lab.emulator.announcement()["acquisition"]
         acquisition["options"]["word_wait_ms"] = 20
         parts = {"acquisition": acquisition}
-        words = found(emulated(tmp_path, parts), skip=("server",))["words arrive"]
+        words = found(emulated(tmp_path, parts), skip=SKIPPED)["words arrive"]
     assert words.status == "fail"
     assert words.remedy == "choose a trigger in rig.toml"
 
@@ -209,7 +211,7 @@ def test_a_virtual_clock_and_a_real_recorder_do_not_go_together(tmp_path):
         settings = emulated(
             tmp_path, lab.emulator.announcement(), display=PluginChoice(name="headless")
         )
-        findings = found(settings, skip=("server",))
+        findings = found(settings, skip=SKIPPED)
     assert findings["window"].status == "fail"
     assert "a real recorder cannot stand before a display that shows nothing" in (
         findings["window"].detail
