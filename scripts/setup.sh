@@ -82,8 +82,8 @@ install_stimloop() { # a line every ten seconds: how long, and how much is there
 
 install_window_packages
 echo "installing stimloop with all extras into $venv: about 8 GB, some minutes the first time"
-if ! install_stimloop server,rig,lsl,cerebus,shared-folder,nwb,monitor,docs,test; then
+if ! install_stimloop server,rig,lsl,cerebus,shared-folder,nwb,campaign,monitor,docs,test; then
     echo "PsychoPy cannot be installed here; going on without: tests of its window are skipped" >&2
-    install_stimloop server,lsl,cerebus,shared-folder,nwb,monitor,docs,test
+    install_stimloop server,lsl,cerebus,shared-folder,nwb,campaign,monitor,docs,test
 fi
 rm -f "$venv"/.ready-*

@@ -10,8 +10,8 @@ from typing import Any
 from protocols.errors import DataError, StimloopError
 from synth_server.report.figures import Figure, last_encoders
 from synth_server.report.tables import Table
-from synth_server.variants.documents import Interval, Variants
-from synth_server.variants.writing import PROTOCOLS, write_variants
+from synth_server.variants.documents import PROTOCOLS, Interval, Variants
+from synth_server.variants.writing import write_variants
 
 logger = logging.getLogger(__name__)
 CAPTIONS: Mapping[str, tuple[str, str]] = {

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from protocols.settings import Frozen
 
+PROTOCOLS = ("perturb", "reduction")
+"""Plans whose sessions show variants."""
+
 
 class Interval(Frozen):
     """A mean over bases with its 95 % bootstrap interval; None where it cannot be said."""

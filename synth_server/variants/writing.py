@@ -9,9 +9,6 @@ from synth_server.variants.figure import draw_variants
 from synth_server.variants.reading import read_variants
 from synth_server.variants.summary import summarised
 
-PROTOCOLS = ("perturb", "reduction")
-"""Plans whose sessions show variants."""
-
 
 def write_variants(log_path: Path, folder: Path) -> tuple[Variants, list[Path]]:
     """Write into `folder`, which is made if it is not there; return the numbers and the figures.

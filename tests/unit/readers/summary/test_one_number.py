@@ -12,7 +12,7 @@ from rich.console import Console
 
 from protocols.documents import SessionSettings, ThreadSettings
 from protocols.experiments.evolve import EvolveSettings
-from synth_server.cli import _tell_gains
+from synth_server.commands.dry_run import _tell_gains
 from synth_server.readers.evolution.results_document import Results, results_of
 from synth_server.readers.log.session_record import read_record
 from synth_server.readers.summary.session_list import listed_sessions
