@@ -17,7 +17,11 @@ import pytest
 from protocols.documents import EventKind
 from protocols.errors import LogCorrupted, LogError
 from protocols.vocabulary import BlockResponses
+from synth_server.campaign.cell_run import run_cell, task_of
+from synth_server.campaign.cells import cell_of
+from synth_server.dry_run_settings import DryRunSettings
 from synth_server.readers.summary.session_summary import Summary
+from synth_server.session.log import SessionLog
 from synth_server.session.recovery import verify_replay
 from tests.end_to_end.processes import (
     Lab,
@@ -83,6 +87,29 @@ def test_its_files(finished: Run) -> None:
     assert (finished.folder / "evolution.png").read_bytes().startswith(b"\x89PNG")
     assert not {name for name in left if name.endswith(("-wal", "-shm", "-journal"))}
     assert not list(finished.folder.glob("spool/*/*")), "everything was acknowledged"
+
+
+def test_a_campaigns_cell_is_the_same_session(finished: Run, tmp_path: Path) -> None:
+    """Without sockets: same digest; and the log has the same events, but for clocks and the rig's run."""
+    settings = DryRunSettings(
+        seed=SEED, generations=3, population=12, sites=2, subject="gabor_energy", generator="pixels"
+    )
+    kept = tmp_path / "cell.sqlite"
+    row = run_cell(task_of(cell_of(settings), str(kept)))
+    assert row["error"] == ""
+    assert row["measures"]["session_digest"] == finished.summary.session_digest
+    logs = [SessionLog(path) for path in (finished.log, kept)]
+    events = [[(event.kind, event.document) for event in log.events()] for log in logs]
+    for log in logs:
+        log.close()
+    assert [kind for kind, _ in events[0]] == [kind for kind, _ in events[1]]
+    for (kind, there), (_, here) in zip(*events, strict=True):
+        if kind is EventKind.RIG_ATTACHED:
+            for name in ("server", "spool"):
+                there["rig"]["settings"].pop(name)
+                here["rig"]["settings"].pop(name)
+            there, here = there["rig"], here["rig"]
+        assert there == here, kind
 
 
 def test_one_seed_one_session(finished: Run, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ from protocols.wire import encoder_messages
 from protocols.wire import messages as msg
 from protocols.wire.codec import decode
 from rig_client.settings import RigSettings
+from synth_server.campaign.document import CampaignSettings, Compare
 from synth_server.readers.control import gains, learning
 from synth_server.readers.evolution import stability
 from synth_server.readers.export.nwb_subject import SubjectSettings
@@ -79,6 +80,7 @@ GROUP_HEADINGS = {
     "stimloop.fixations": "Fixations",
     "stimloop.triggers": "Triggers",
     "stimloop.rewards": "Rewards",
+    "stimloop.rigs": "Rigs",
 }
 OUR_PLUGINS = [
     (group, point.name)
@@ -278,6 +280,8 @@ def test_every_field_of_the_summary_is_named(model):
         ("comparison", 3, ComparisonSettings),
         ("learning", 3, LearningSettings),
         ("rig.toml", 2, RigSettings),
+        ("Campaigns", 3, CampaignSettings),
+        ("compare", 3, Compare),
     ],
 )
 def test_settings_and_their_defaults_are_listed(heading, level, model):
@@ -388,6 +392,9 @@ def test_toml_examples_are_valid(example):
                 _check_choice(f"stimloop.{name}s", getattr(rig, name))
             subject = rig.acquisition.options.get("subject")
             _check_choice("stimloop.subjects", subject)
+        case "# campaign.toml":
+            settings = validated(CampaignSettings, values, where="docs")
+            assert len(list(settings.dry_runs())) == settings.n_asked
         case "# subject.toml":
             validated(SubjectSettings, values, where="docs")
         case "# pyproject.toml":

@@ -41,6 +41,7 @@ COMMANDS = [
     ("synth_server", ["backbones"], "server"),
     ("synth_server", ["export-nwb", "s.sqlite", "s.nwb"], "nwb"),
     ("synth_server", ["monitor"], "monitor"),
+    ("synth_server", ["campaign", "c.toml"], "campaign"),
     ("synth_server", ["host-encoders", "a=b"], "server"),
     ("rig_client", ["emulate", "lsl"], "server"),
 ]
