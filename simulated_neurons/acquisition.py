@@ -18,6 +18,7 @@ from protocols.settings import Frozen, PluginChoice
 from protocols.vocabulary import Block, Cue, Placement
 from simulated_neurons.spiking import (
     TICK_HZ,
+    WITHOUT_SPIKES,
     Drive,
     Noise,
     drawn_counts,
@@ -37,6 +38,7 @@ class SimulatedAcquisitionSettings(Frozen):
     subject: PluginChoice = PluginChoice(name="v4_like")
     noise: Noise = "poisson"
     fano: float = Field(default=1.5, ge=1, le=20, description="variance / mean if overdispersed")
+    sigma: float = Field(default=0.2, ge=0, le=5, description="of the factor if multiplicative")
     latency_ms: Latencies = Field(
         default=(50, 110), description="onset to response, of all; or range"
     )
@@ -106,8 +108,8 @@ class SimulatedAcquisition:
 
     @property
     def tick_hz(self) -> float:
-        """Ticks of spike times in a second; 0 without noise: expected counts have no times."""
-        return 0.0 if self._settings.noise == "none" else TICK_HZ
+        """Ticks of spike times in a second; 0 where counts are no whole numbers: they have no times."""
+        return 0.0 if self._settings.noise in WITHOUT_SPIKES else TICK_HZ
 
     def spike_counts(
         self,
@@ -144,6 +146,7 @@ class SimulatedAcquisition:
             drive.expected(window_s),
             settings.noise,
             fano=settings.fano,
+            sigma=settings.sigma,
             random=self._stream("spikes", cue),
         )
         if kept_s is None or not self.tick_hz:

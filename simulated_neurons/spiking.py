@@ -13,7 +13,9 @@ from protocols.spike_times import Ticks, ticks_after
 from protocols.vocabulary import Counts
 
 Floats: TypeAlias = NDArray[np.float64]
-Noise: TypeAlias = Literal["none", "poisson", "overdispersed"]
+Noise: TypeAlias = Literal["none", "poisson", "overdispersed", "multiplicative"]
+WITHOUT_SPIKES = ("none", "multiplicative")
+"""Kinds of noise whose counts are no whole numbers: nothing spikes, and there are no spike times."""
 
 TRANSIENT_S = 0.04
 """How long a response is above its mean, if it has a transient."""
@@ -128,16 +130,25 @@ def _spread(
 
 
 def drawn_counts(
-    expected: Counts, noise: Noise, *, fano: float, random: np.random.Generator
+    expected: Counts,
+    noise: Noise,
+    *,
+    fano: float = 1.0,
+    sigma: float = 0.0,
+    random: np.random.Generator,
 ) -> Counts:
     """`(n_sites,)` expected spikes → one draw.
 
     `none` gives the expectation itself. `poisson` has variance = mean. `overdispersed` is a Poisson
     count whose mean is Gamma distributed (Goris, Movshon & Simoncelli 2014, Nat Neurosci 17:858),
     hence a negative binomial one, with variance = `fano` x mean; `fano` = 1 is Poisson.
+    `multiplicative` is the expectation times max(0, 1 + `sigma` z), z standard normal, of each site
+    its own: no whole number (Wang & Ponce 2022, GECCO '22, their noise in silico).
     """
     if noise == "none":
         return expected.copy()
+    if noise == "multiplicative":
+        return expected * np.maximum(0, 1 + sigma * random.standard_normal(expected.shape))
     if noise == "overdispersed" and fano > 1:
         expected = random.gamma(expected / (fano - 1), fano - 1)
     return random.poisson(expected).astype(np.float64)

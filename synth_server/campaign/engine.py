@@ -112,7 +112,7 @@ def _ahead(client: Any) -> int:
         n_threads = sum(client.nthreads().values())
     except Exception as error:
         raise SchedulerLost("the scheduler does not answer", got=error) from error
-    return min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD * n_threads))
+    return int(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD * n_threads)))
 
 
 def _submitted(client: Any, task: Task) -> Any:

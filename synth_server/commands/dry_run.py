@@ -22,6 +22,7 @@ class Noise(StrEnum):
     none = "none"
     poisson = "poisson"
     overdispersed = "overdispersed"
+    multiplicative = "multiplicative"
 
 
 def dry_run(

@@ -136,3 +136,16 @@ def test_spike_times_give_the_count_and_follow_the_rate():
             in_time[place] += counts_in(ticks, span, TICK_HZ)[0]
     np.testing.assert_allclose(in_time[:3] / 400, [1.5, 20, 1.5], rtol=0.1)
     assert in_time[3] == in_time[:3].sum()
+
+
+def test_multiplicative_noise_scales_with_the_count_and_is_never_negative():
+    expected = np.repeat([2.0, 8.0], 20_000)
+    counts = drawn_counts(
+        expected, "multiplicative", sigma=0.2, random=random_stream(0, "test")
+    ).reshape(2, -1)
+    assert counts.mean(axis=1) == pytest.approx([2, 8], rel=0.01)
+    assert counts.std(axis=1) == pytest.approx([0.4, 1.6], rel=0.02)
+    wide = drawn_counts(expected, "multiplicative", sigma=2, random=random_stream(0, "test"))
+    assert wide.min() == 0
+    exact = drawn_counts(expected, "multiplicative", random=random_stream(0, "test"))
+    assert np.array_equal(exact, expected)
