@@ -148,7 +148,8 @@ def drawn_counts(
     if noise == "none":
         return expected.copy()
     if noise == "multiplicative":
-        return expected * np.maximum(0, 1 + sigma * random.standard_normal(expected.shape))
+        factors = np.maximum(0, 1 + sigma * random.standard_normal(expected.shape))
+        return np.asarray(expected * factors, np.float64)
     if noise == "overdispersed" and fano > 1:
         expected = random.gamma(expected / (fano - 1), fano - 1)
     return random.poisson(expected).astype(np.float64)

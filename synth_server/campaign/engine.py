@@ -108,11 +108,19 @@ def _ahead(client: Any) -> int:
     Raises:
         SchedulerLost: If it does not say how many workers it has.
     """
+    return min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD * n_workers(client)))
+
+
+def n_workers(client: Any) -> int:
+    """Cells that can be computed at a time now; 0: workers are still to come.
+
+    Raises:
+        SchedulerLost: If the scheduler does not answer.
+    """
     try:
-        n_threads = sum(client.nthreads().values())
+        return int(sum(client.nthreads().values()))
     except Exception as error:
         raise SchedulerLost("the scheduler does not answer", got=error) from error
-    return int(min(MOST_AHEAD, max(LEAST_AHEAD, AHEAD * n_threads)))
 
 
 def _submitted(client: Any, task: Task) -> Any:

@@ -13,7 +13,7 @@ from protocols.replacing import replace_file
 from synth_server.campaign.cell_run import Row, Task, task_of
 from synth_server.campaign.cells import Cell, distinct_cells
 from synth_server.campaign.document import CampaignSettings
-from synth_server.campaign.engine import SchedulerLost, compute
+from synth_server.campaign.engine import SchedulerLost, compute, n_workers
 from synth_server.campaign.figure import draw_campaign
 from synth_server.campaign.rows import Rows, only_writer
 from synth_server.campaign.summary import CampaignSummary, check_compare, summarise
@@ -26,12 +26,13 @@ Connect: TypeAlias = Callable[[], AbstractContextManager[Any]]
 
 
 class Progress(NamedTuple):
-    """How far a campaign is."""
+    """How far a campaign is; `workers` when it began, or began again."""
 
     n_cells: int
     n_done: int
     n_failed: int
     dashboard: str = ""
+    workers: int = 0
 
 
 Tell: TypeAlias = Callable[[Progress], None]
@@ -85,7 +86,7 @@ class Campaign:
                 return
             try:
                 with connect() as client:
-                    state = _Noting(rows, done, failed, len(names), client.dashboard_link, tell)
+                    state = _Noting(rows, done, failed, len(names), client, tell)
                     compute(client, self._tasks(left), state.note)
             except (SchedulerLost, SettingsError) as error:
                 lost = isinstance(error, SchedulerLost) or attempt > 0
@@ -133,11 +134,12 @@ class _Noting:
         done: set[str],
         failed: set[str],
         n_cells: int,
-        dashboard: str,
+        client: Any,
         tell: Tell,
     ) -> None:
         self._rows, self._done, self._failed = rows, done, failed
-        self._n, self._dashboard, self._tell = n_cells, dashboard or "", tell
+        self._n, self._tell = n_cells, tell
+        self._dashboard, self._workers = client.dashboard_link or "", n_workers(client)
         self._say()
 
     def note(self, row: Row) -> None:
@@ -147,4 +149,5 @@ class _Noting:
         self._say()
 
     def _say(self) -> None:
-        self._tell(Progress(self._n, len(self._done), len(self._failed), self._dashboard))
+        so_far = len(self._done), len(self._failed)
+        self._tell(Progress(self._n, *so_far, self._dashboard, self._workers))

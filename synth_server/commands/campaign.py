@@ -91,7 +91,8 @@ class _Teller:
             stderr.print(f"{progress.n_cells} cells, {over} of them known", highlight=False)
         if progress.dashboard not in ("", self._dashboard):
             self._dashboard = progress.dashboard
-            stderr.print(f"dashboard: {self._dashboard}", highlight=False)
+            workers = f"{progress.workers} at work" if progress.workers else "waiting for workers"
+            stderr.print(f"dashboard: {self._dashboard}; {workers}", highlight=False)
         failed = f", {progress.n_failed} failed" if progress.n_failed else ""
         doing = f"{over} of {progress.n_cells}{failed}"
         self._step(over, progress.n_cells, doing)  # type: ignore[operator]
