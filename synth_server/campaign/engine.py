@@ -32,8 +32,8 @@ class SchedulerLost(LinkLost):
 
 
 @contextmanager
-def connected(workers: int, scheduler: str = "") -> Iterator[Any]:
-    """A Dask client: of `scheduler`, or of a local cluster of `workers` processes.
+def connected(workers: int | None, scheduler: str = "") -> Iterator[Any]:
+    """A Dask client: of `scheduler`, or of a local cluster of `workers` processes; None: one a core.
 
     Workers have one thread each, and so have torch and BLAS in them: a worker is a core.
 
@@ -50,7 +50,7 @@ def connected(workers: int, scheduler: str = "") -> Iterator[Any]:
             return
         stack.enter_context(dask.config.set(LOCAL))
         cluster = distributed.LocalCluster(
-            n_workers=workers,
+            n_workers=workers or import_module("dask.system").CPU_COUNT,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",

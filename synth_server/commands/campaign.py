@@ -59,7 +59,6 @@ def campaign(
     """
     import distributed  # noqa: F401  (the extra is missed before cells are made)
 
-    from encoders.parallel import n_cores
     from synth_server.campaign.document import read_campaign
     from synth_server.campaign.engine import connected
     from synth_server.campaign.run import Campaign
@@ -71,7 +70,7 @@ def campaign(
         stderr.print(f"{asked - len(made.cells)} cells were asked for twice", highlight=False)
     with progress_bar("campaign") as step:
         teller = _Teller(step)
-        summary = made.run(lambda: connected(workers or n_cores(), scheduler), teller.tell)
+        summary = made.run(lambda: connected(workers, scheduler), teller.tell)
     if json:
         sys.stdout.write(summary.model_dump_json(indent=2) + "\n")
     else:
