@@ -72,17 +72,23 @@ def speed_up(n: int, generations: int, rounds: int) -> list[float]:
     with connected(1) as one, connected(2) as two:
         for client, n_workers in ((one, 1), (two, 2)):
             client.wait_for_workers(n_workers)
-            timed(client, cells(4 * n_workers, 10_000_000))  # imports
+            _warm(client)
         for number in range(rounds):
             some = cells(n, 1000 * (number + 1), generations=generations, population=20)
             found.append(timed(one, some)[0] / timed(two, some)[0])
     return found
 
 
+def _warm(client: Any) -> None:
+    """Every worker has imported what it needs."""
+    (cell,) = cells(1, 10_000_000)
+    client.run(run_cell, task_of(cell))
+
+
 def overhead_s(n: int) -> float:
     """Seconds a cell that are not the worker's."""
     with connected(1) as client:
-        timed(client, cells(4, 10_000_000))
+        _warm(client)
         took, worked = timed(client, cells(n, 0))
     return (took - worked) / n
 

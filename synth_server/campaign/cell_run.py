@@ -21,8 +21,9 @@ from protocols.errors import InstallationError, SettingsError, StimloopError
 from protocols.interfaces import SimulatedPopulation
 from protocols.replacing import replace_file
 from protocols.settings import Frozen, PluginChoice
-from synth_server.campaign.cells import Cell, deciding_versions, digest_of
+from synth_server.campaign.cells import Cell, digest_of
 from synth_server.campaign.measures import Measures, measure
+from synth_server.campaign.versions import deciding_versions
 from synth_server.dry_run_settings import DryRunSettings, rig_settings, session_settings
 from synth_server.session.in_process import play_session
 

@@ -14,13 +14,12 @@ from protocols.documents import LOG_VERSION
 from protocols.errors import StimloopError
 from protocols.settings import PluginChoice, merged
 from synth_server.campaign.document import Values, columns_of
+from synth_server.campaign.versions import deciding_versions, plugin_versions
 from synth_server.dry_run_settings import DryRunSettings, rig_settings, session_settings
-from synth_server.session.build import installed_versions, resolved
+from synth_server.session.build import resolved
 
 MEASURES_VERSION = 1
 """Of what is measured in a cell: raised when a result's meaning changes."""
-WITHOUT_EFFECT = ("python", "pydantic", "pyzmq")
-"""Versions that decide nothing in a session without sockets."""
 FOLDERS_HAVE_AT_MOST = 100_000
 
 
@@ -71,16 +70,11 @@ def cell_of(settings: DryRunSettings) -> Cell:
     made_of = {
         **_with_digests(document, files),
         "versions": deciding_versions(),
+        "plug-ins": plugin_versions(document),
         "log_version": LOG_VERSION,
         "measures_version": MEASURES_VERSION,
     }
     return Cell(document_digest(made_of)[:32], settings, files)
-
-
-@cache
-def deciding_versions() -> dict[str, str]:
-    """Versions of what decides a session's course and its measures."""
-    return {k: v for k, v in installed_versions().items() if k not in WITHOUT_EFFECT}
 
 
 def _resolved_rig(rig: Mapping[str, Any]) -> Values:

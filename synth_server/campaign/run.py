@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,7 +20,8 @@ from synth_server.campaign.rows import Rows, only_writer
 from synth_server.campaign.summary import CampaignSummary, check_compare, summarise
 from synth_server.campaign.table import Table
 
-SUMMARY, SETTINGS, LOGS = "campaign.json", "campaign.toml", "logs"
+logger = logging.getLogger(__name__)
+SUMMARY, LOGS = "campaign.json", "logs"
 RESTARTS = 20
 """How often a lost scheduler is looked for again, each time for half a minute."""
 Connect: TypeAlias = Callable[[], AbstractContextManager[Any]]
@@ -92,6 +94,7 @@ class Campaign:
                 lost = isinstance(error, SchedulerLost) or attempt > 0
                 if attempt == RESTARTS or not lost:
                     raise
+                logger.warning("the scheduler is gone, and is looked for again: %s", error.what)
 
     def _tasks(self, cells: list[Cell]) -> Iterator[Task]:
         logs = (self.folder / LOGS).absolute()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from protocols import plugins
 from protocols.errors import SettingsError, StimloopError
 from synth_server.campaign.cells import Cell, cell_of, distinct_cells
 from synth_server.campaign.document import CampaignSettings, label, read_campaign
@@ -100,6 +101,32 @@ def test_other_versions_are_other_cells(monkeypatch):
     before = cell().name
     monkeypatch.setattr(cells, "deciding_versions", lambda: {"stimloop": "9"})
     assert cell().name != before
+
+
+def test_a_laboratorys_plugin_counts_by_its_version_and_its_module(tmp_path, monkeypatch):
+    """One that is installed as any other, from files."""
+    package = tmp_path / "our_lab.py"
+    source = "from simulated_neurons.gabor_energy import GaborEnergyPopulation as Ours\n"
+    package.write_text(source, "utf-8")
+    info = tmp_path / "our_lab-1.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[stimloop.subjects]\nours = our_lab:Ours\n", "utf-8")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: our-lab\nVersion: 1\n", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plugins._all_installed.cache_clear()
+    try:
+        before = cell(subject="ours").name
+        assert cell(subject="ours").name == before
+        package.write_text(source + "# mended\n", "utf-8")
+        mended = cell(subject="ours").name
+        assert mended != before
+        (info / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: our-lab\nVersion: 2\n", "utf-8"
+        )
+        assert cell(subject="ours").name != mended
+    finally:
+        monkeypatch.undo()
+        plugins._all_installed.cache_clear()
 
 
 def test_the_neurons_of_a_dry_run_can_be_chosen():
