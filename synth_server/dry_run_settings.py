@@ -32,7 +32,7 @@ REHEARSAL_LEARNING: dict[str, Any] = {
 }
 REHEARSAL_STEPS = {"n_steps": 70, "refinement": {"n_steps": 50}}
 Noise: TypeAlias = Literal["none", "poisson", "overdispersed", "multiplicative"]
-UNPLACED = ("v4_like", "vone", "gabor_energy", "torch")
+UNPLACED = ("v4_like", "vone", "gabor_energy", "torch", "units")
 """Subjects of ours that see images without a place; known, so that none need be imported to ask it."""
 DISPLAYS: dict[str, dict[str, Any]] = {
     "headless": {"clock": "virtual"},

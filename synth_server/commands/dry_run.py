@@ -41,7 +41,9 @@ def dry_run(
     noise: Annotated[Noise, typer.Option(help="Of the spike counts.")] = Noise.poisson,
     subject: Annotated[
         str,
-        typer.Option(help="v4_like, vone, gabor_energy, or torch:FILE for a model of your own."),
+        typer.Option(
+            help="v4_like, units, vone, gabor_energy, or torch:FILE for a model of your own."
+        ),
     ] = "v4_like",
     generator: Annotated[
         str, typer.Option(help="deep, fourier, pixels, or an image generator of your own.")

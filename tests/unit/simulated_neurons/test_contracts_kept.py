@@ -9,7 +9,7 @@ from protocols.settings import PluginChoice
 from protocols.vocabulary import Block, Role
 from simulated_neurons.photographs import natural_patches
 
-SUBJECTS = ["v4_like", "gabor_energy"]
+SUBJECTS = ["v4_like", "gabor_energy", "units"]
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
