@@ -24,6 +24,8 @@ LOCAL = {
     "distributed.scheduler.allowed-failures": DEATHS_ALLOWED,
     "distributed.worker.memory.terminate": 0.98,
     "distributed.worker.daemon": False,
+    "distributed.admin.low-level-log-length": 100,
+    "distributed.scheduler.dashboard.tasks.task-stream-length": 1000,
 }
 
 
