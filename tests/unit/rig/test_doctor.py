@@ -186,9 +186,7 @@ def test_words_that_do_not_arrive(tmp_path):
 
     with rehearsal("cerebus", silent) as lab:
         lab.recorder.close()
-        words = found(emulated(tmp_path, lab.emulator.announcement()), skip=SKIPPED)[
-            "words arrive"
-        ]
+        words = found(emulated(tmp_path, lab.emulator.announcement()), skip=SKIPPED)["words arrive"]
     assert words.status == "fail"
     assert words.detail == "18 of 20 came back; 2 × missing_word"
     assert "cable" in words.remedy
