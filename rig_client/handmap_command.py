@@ -76,7 +76,7 @@ def _print_place(path: Path, found: FieldMap) -> None:
     sys.stdout.write(
         "\n# session.toml, in a [[threads]]: the place that covers all kept points\n"
         f'place = {{ fields = "{name}" }}\n'
-        f"# or, the same in numbers:\n"
+        "# or, the same in numbers, such as for a server on another computer:\n"
         f"# place = {{ x_deg = {place.x_deg:g}, y_deg = {place.y_deg:g}, "
         f"size_deg = {place.size_deg:g} }}\n"
     )

@@ -65,7 +65,7 @@ class Points:
                 remedy="name another one: --out FOLDER",
             ) from None
         self._waiting: list[str] = []
-        self._add({"kind": "begin", "version": 1, "site_ids": list(site_ids), **about})
+        self._add({"event": "begin", "version": 1, "site_ids": list(site_ids), **about})
 
     def keep(self, kept: Kept, reading: Reading, at: str) -> None:
         """A point, with what all sites did when it was kept.
@@ -79,12 +79,12 @@ class Points:
             "number": kept.number,
             "at": at,
             "for_site": kept.site,
-            **kept.stimulus._asdict(),
+            **_rounded(kept.stimulus),
             "trouble": reading.trouble,
-            "window_s": reading.window_s,
+            "window_s": round(reading.window_s, 4),
             "lag_s": _finite(reading.lag_s),
             "age_s": _finite(reading.age_s),
-            "baseline_s": reading.baseline_s,
+            "baseline_s": round(reading.baseline_s, 4),
             "never_fired": [
                 site
                 for site, fired in zip(self._site_ids, reading.has_fired, strict=False)
@@ -96,14 +96,14 @@ class Points:
         }
         self.kept = (*self.kept, kept)
         self._rows.append(row)
-        self._add({"kind": "point", **row})
+        self._add({"event": "point", **row})
         self._rewrite()
 
     def take_back(self, number: int, at: str) -> None:
         """That point was a slip: it stays in `handmap.jsonl`, and goes from the rest."""
         self.kept = tuple(kept for kept in self.kept if kept.number != number)
         self._rows = [row for row in self._rows if row["number"] != number]
-        self._add({"kind": "taken_back", "number": number, "at": at})
+        self._add({"event": "taken_back", "number": number, "at": at})
         self._rewrite()
 
     def fields(self) -> FieldMap:
@@ -217,6 +217,14 @@ def _csv(rows: list[dict[str, Any]], site_ids: Sequence[str]) -> str:
             values = ["" if row[name] is None else row[name] for name in names]
             writer.writerow([*values, site, *numbers])
     return out.getvalue()
+
+
+def _rounded(stimulus: Stimulus) -> dict[str, Any]:
+    values = {name: value for name, value in stimulus._asdict().items() if name != "is_shown"}
+    return {
+        name: round(value, 4) if isinstance(value, float) else value
+        for name, value in values.items()
+    }
 
 
 def _finite(number: float) -> float | None:

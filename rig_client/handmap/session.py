@@ -163,9 +163,8 @@ class HandMap:
     def _table(self) -> Any:
         notes = [f"SIMULATED: {', '.join(self.simulated)}" if self.simulated else ""]
         notes += [self.points.trouble, *self._notes]
-        return table(
-            self.hand, self.reading(), self.site_ids, notes, self._juice_key, self._console.height
-        )
+        size = self._console.width, self._console.height
+        return table(self.hand, self.reading(), self.site_ids, notes, self._juice_key, size)
 
     @contextlib.contextmanager
     def _shown_live(self) -> Iterator[Live | None]:

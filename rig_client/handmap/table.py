@@ -11,12 +11,11 @@ from rich.text import Text
 from rig_client.handmap.rates import Reading
 from rig_client.handmap.state import Hand, Stimulus
 
-HELP = (
-    "mouse moves, wheel sizes, Shift or right button + wheel turns, Ctrl + wheel: bar's width, "
-    "grating's frequency; click keeps the point, Backspace takes it back\n"
-    "1 bar  2 grating  3 photograph (N next)  ←→ turn  ↑↓ finer, coarser  X light/dark  [ ] contrast  "
-    "F flicker  D drift  Space hide (baseline)  Tab site  {juice} juice  Q end"
-)
+HELP = """\
+mouse moves, wheel sizes; Shift or right button + wheel turns; Ctrl + wheel: bar's width, grating's frequency
+click keeps the point, Backspace takes it back; Tab: whose field; Space hides (for the baseline); Q ends
+1 bar  2 grating  3 photograph (N next)  ←→ turn  ↑↓ finer, coarser  X light/dark  [ ] contrast
+F flicker  D drift  {juice} juice"""
 AROUND_LINES = 12
 """Lines of the terminal that are not rates."""
 UNKNOWN = "no data"
@@ -64,7 +63,7 @@ def table(
     site_ids: Sequence[str],
     notes: Sequence[str],
     juice_key: str,
-    height: int,
+    size: tuple[int, int],
 ) -> RenderableType:
     """All of it.
 
@@ -74,8 +73,9 @@ def table(
         site_ids: Their names.
         notes: Further lines, such as what is simulated.
         juice_key: For the help.
-        height: Lines of the terminal: more sites stand beside each other.
+        size: Columns and lines of the terminal: more sites stand beside each other.
     """
+    width, height = size
     lines = [in_words(hand.stimulus), f"next click: the field of {hand.site or 'all sites'}"]
     if hand.kept:
         last = hand.kept[-1]
@@ -88,32 +88,43 @@ def table(
         *map(Text, lines),
         heard,
         *(Text(note, style="bold") for note in (*notes, hand.said) if note),
-        _rates(hand, reading, site_ids, max(4, height - AROUND_LINES)),
+        _rates(hand, reading, site_ids, max(4, height - AROUND_LINES), width),
         Text(HELP.format(juice=juice_key.upper()), style="dim"),
     )
 
 
-def _rates(hand: Hand, reading: Reading, site_ids: Sequence[str], n_rows: int) -> Table:
-    """Site, rate now, slower average, baseline; in as many groups of columns as it takes."""
-    n_rows = min(n_rows, max(1, len(site_ids)))
-    n_groups = -(-len(site_ids) // n_rows)
-    found = Table(box=None, pad_edge=False)
+def _rates(hand: Hand, reading: Reading, site_ids: Sequence[str], n_rows: int, width: int) -> Table:
+    """Site, rate now, slower average, baseline; in as many groups of columns as it takes.
+
+    Where that is too wide, only the rates now; where that is too wide, only of the highest.
+    """
+    places = list(range(len(site_ids)))
+    n_rows = min(n_rows, max(1, len(places)))
+    name_width = max((len(site) for site in site_ids), default=4) + 3
+    is_full = -(-len(places) // n_rows) * (name_width + 28) <= width
+    n_room = n_rows * max(1, width // (name_width + 9))
+    if not is_full and len(places) > n_room:
+        rates = reading.rates
+        places.sort(key=lambda place: 0 if rates is None else -rates[place])
+        places = places[:n_room]
+    n_groups = -(-len(places) // n_rows)
+    found = Table(box=None, pad_edge=False, padding=(0, 1))
+    columns = ("now", "2 s", "baseline") if is_full else ("now",)
     for _ in range(n_groups):
-        found.add_column("site")
-        for name in ("now", "2 s", "baseline"):
-            found.add_column(name, justify="right")
+        found.add_column("site", no_wrap=True)
+        for name in columns:
+            found.add_column(name, justify="right", no_wrap=True)
     for row in range(n_rows):
         cells: list[Text] = []
-        for place in range(row, n_groups * n_rows, n_rows):
-            cells += _cells(hand, reading, site_ids, place)
+        for place in places[row::n_rows]:
+            cells += _cells(hand, reading, site_ids[place], place)[: 1 + len(columns)]
         found.add_row(*cells)
+    if len(places) < len(site_ids):
+        found.title = f"{len(places)} of {len(site_ids)} sites: the highest"
     return found
 
 
-def _cells(hand: Hand, reading: Reading, site_ids: Sequence[str], place: int) -> list[Text]:
-    if place >= len(site_ids):
-        return [Text("")] * 4
-    site = site_ids[place]
+def _cells(hand: Hand, reading: Reading, site: str, place: int) -> list[Text]:
     name = Text(f"> {site}" if site == hand.site else f"  {site}")
     if reading.rates is None:
         return [name, Text(UNKNOWN, style="red"), Text("–"), _number(reading.baseline, place)]
