@@ -16,15 +16,16 @@ class Experimenter:
     Args:
         screen: The screen's name, such as `:3`.
         title: The window's.
+        window: The window itself, if it is this process's own.
     """
 
-    def __init__(self, screen: str, title: str = "stimloop") -> None:
+    def __init__(self, screen: str, title: str = "stimloop", window: int = 0) -> None:
         from pyglet.libs.x11 import xlib
 
         self._x = xlib
         self._display = xlib.XOpenDisplay(screen.encode())
         assert self._display, f"no screen {screen}"
-        self._title = title.encode()
+        self._title, self._window = title.encode(), window
 
     def close(self) -> None:
         self._x.XCloseDisplay(self._display)
@@ -32,7 +33,7 @@ class Experimenter:
     def window(self) -> int:
         """The window, 0 if it is not there."""
         root = self._x.XDefaultRootWindow(self._display)
-        return next(self._windows_below(root), 0)
+        return self._window or next(self._windows_below(root), 0)
 
     def press(self, key: str) -> None:
         """A key, by the name that X gives it."""
@@ -139,8 +140,8 @@ class Experimenter:
 
 
 @contextlib.contextmanager
-def experimenter(screen: str) -> Iterator[Experimenter]:
-    person = Experimenter(screen)
+def experimenter(screen: str, window: int = 0) -> Iterator[Experimenter]:
+    person = Experimenter(screen, window=window)
     try:
         yield person
     finally:
