@@ -209,7 +209,9 @@ class StreamAcquisition(ABC):
         """Spikes of what is complete since this was last asked, without any words."""
         trouble = self.trouble()
         fresh = self.recording.fresh()
-        return fresh._replace(duration_s=0.0, fault=trouble) if trouble else fresh
+        if not trouble:
+            return fresh
+        return fresh._replace(duration_s=0.0, counts=0 * fresh.counts, fault=trouble)
 
     def late(self) -> tuple[Cue, ...]:
         """Showings whose counts were given, and for which something came since this was last asked."""

@@ -15,14 +15,18 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from protocols import plugins
 from protocols.errors import SettingsError
 from protocols.fields import FieldMap, FieldPlace
 from protocols.interfaces import SessionInfo
 from protocols.rig_interfaces import LiveAcquisition
+from protocols.settings import PluginChoice
 from protocols.vocabulary import Placement
+from rig_client import emulators
 from rig_client.acquisition.python_source import Heard, PythonStream, Spike
 from rig_client.cli import app
 from rig_client.display.geometry import Geometry
+from rig_client.emulators.emulator import Spike as EmulatedSpike
 from rig_client.handmap.picture import N_PHASES, Look, look_at, picture
 from rig_client.handmap.points import Points, hand_map
 from rig_client.handmap.rates import LiveRates, Reading
@@ -258,6 +262,41 @@ def test_a_recorder_that_streams_gives_its_rates_without_a_word():
         Metronome.stopped.set()
         silent = until(lambda one: "has been silent" in one.trouble)
         assert silent.rates is None
+
+
+@pytest.mark.parametrize("kind", ["open-ephys-events", "open-ephys-zmq"])
+def test_an_emulated_recorder_s_spikes_are_counted_between_trials(kind):
+    """Through its sockets, 40 and 10 spikes/s: of the time that is told of, none is missing or twice."""
+    population = {"name": "gabor_energy", "options": {"n_sites": 3}}
+    options = {"neurons": {"name": "simulated", "options": {"subject": population}}}
+    settings = emulators.loaded(kind).Settings(**options, any_port=True)
+    emulator, stop = emulators.made(kind, settings), threading.Event()
+    began = emulator._sample_at(time.perf_counter())
+    for number in range(1, 1500):
+        sample = began + number * 750
+        emulator._later(EmulatedSpike(sample, 0), jitters=True)
+        if number % 4 == 0:
+            emulator._later(EmulatedSpike(sample + 3, 1), jitters=True)
+    running = threading.Thread(target=emulator.run, args=(stop,))
+    running.start()
+    choice = PluginChoice.model_validate(emulator.announcement()["acquisition"])
+    try:
+        with contextlib.closing(
+            plugins.create("stimloop.acquisitions", choice, SESSION)
+        ) as recorder:
+            told_s, counts, until_s = 0.0, np.zeros(3), time.perf_counter() + 30
+            while told_s < 1.5 and time.perf_counter() < until_s:
+                fresh = recorder.fresh()
+                told_s, counts = told_s + fresh.duration_s, counts + fresh.counts
+                stop.wait(0.02)
+    finally:
+        stop.set()
+        running.join()
+        emulator.close()
+    assert told_s >= 1.5, fresh
+    assert abs(counts[0] - 40 * told_s) <= 2
+    assert abs(counts[1] - 10 * told_s) <= 2
+    assert counts[2] == 0
 
 
 def test_simulated_rates_are_those_of_the_whole_screen_a_latency_ago():
