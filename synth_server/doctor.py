@@ -110,7 +110,8 @@ def device() -> Finding:
     if float((ones @ ones).sum()) != 64.0**3:
         return Finding(name="device", status="fail", detail="the accelerator computes wrongly")
     free, total = torch.cuda.mem_get_info()
-    detail = f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
+    detail = f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free; "
+    detail += "stimloop is untested on GPUs: scripts/gpu_check.sh compares yours with the processor"
     if free < LITTLE_BYTES:
         remedy = "end other programs that use it (nvidia-smi names them)"
         return Finding(name="device", status="warn", detail=detail, remedy=remedy)

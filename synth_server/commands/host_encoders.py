@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,9 @@ import typer
 
 NICENESS = 19
 """The lowest: beside a busy session, a processor gives it one hundredth of its time."""
+NICENESS_LOADING = 10
+"""While encoders are loaded: at the lowest, a busy computer would take minutes for it."""
+LINUX_THREADS = Path("/proc/self/task")
 LINUX_OOM = Path("/proc/self/oom_score_adj")
 
 
@@ -36,13 +40,16 @@ def host_encoders(
     end_with_stdin: Annotated[
         bool, typer.Option("--end-with-stdin", help="End when standard input is closed.")
     ] = False,
+    loading_niceness: Annotated[int, typer.Option(min=0, max=NICENESS, hidden=True)] = (
+        NICENESS_LOADING
+    ),
 ) -> None:
     """Answer predictions and syntheses for any client, at the lowest priority.
 
     Prints its address as one line of JSON when it can be reached. With a session, use
     `synth-server serve --encoder NAME=FILE`, which starts this process, and again if it dies.
     """
-    _be_modest()
+    _be_modest(loading_niceness)
     if end_with_stdin:
         _end_with_stdin()
     from protocols.wire.security import check_interface, load_server_keys
@@ -59,6 +66,7 @@ def host_encoders(
         load_all(files), host=host, port=port, keys=server_keys, n_threads=n_threads
     )
     _stop_on_signals(endpoint.close)
+    _be_modest(NICENESS)
     sys.stdout.write(json.dumps({"encoders": endpoint.address}) + "\n")
     sys.stdout.flush()
     endpoint.run()
@@ -69,13 +77,16 @@ def register(app: typer.Typer) -> None:
     app.command("host-encoders")(host_encoders)
 
 
-def _be_modest() -> None:
+def _be_modest(niceness: int) -> None:
     """Sessions on this computer come first: for the processor, and when memory runs out.
 
-    Threads inherit it, and so this comes before all of them.
+    On Linux each thread has a niceness of its own, which those that it starts inherit.
     """
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
+    if hasattr(os, "setpriority"):
+        threads = [int(entry.name) for entry in LINUX_THREADS.glob("*")] or [0]
+        for thread in threads:
+            with contextlib.suppress(OSError):  # ended meanwhile, or more modest already
+                os.setpriority(os.PRIO_PROCESS, thread, niceness)
     if LINUX_OOM.exists():
         LINUX_OOM.write_text("1000")
 

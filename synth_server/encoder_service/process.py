@@ -65,7 +65,7 @@ class EncoderProcess:
             StimloopError: If it ends instead; it has told why on standard error.
         """
         named_files(self._encoders)
-        process = self._launch()
+        process = self._launch("--loading-niceness", "0")  # no session runs yet
         if not self._is_ready(process):
             self.close()
             raise StimloopError(
@@ -91,13 +91,13 @@ class EncoderProcess:
             process.kill()
             process.wait()
 
-    def _launch(self) -> subprocess.Popen[bytes]:
+    def _launch(self, *more: str) -> subprocess.Popen[bytes]:
         options = ["--host", self._host, "--port", str(self._port), "--end-with-stdin"]
         if self._keys is not None:
             options += ["--keys", str(self._keys)]
         command = [sys.executable, "-m", "synth_server.cli", "host-encoders"]
         process = subprocess.Popen(
-            [*command, *self._encoders, *options],
+            [*command, *self._encoders, *options, *more],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
