@@ -40,9 +40,9 @@ def host_encoders(
     end_with_stdin: Annotated[
         bool, typer.Option("--end-with-stdin", help="End when standard input is closed.")
     ] = False,
-    loading_niceness: Annotated[int, typer.Option(min=0, max=NICENESS, hidden=True)] = (
-        NICENESS_LOADING
-    ),
+    loading_niceness: Annotated[
+        int, typer.Option(min=0, max=NICENESS, help="Priority while encoders are loaded.")
+    ] = (NICENESS_LOADING),
 ) -> None:
     """Answer predictions and syntheses for any client, at the lowest priority.
 
