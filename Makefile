@@ -5,14 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell sha256sum pyproject.toml | cut -c1-12)
 DEMO := demo
-# Most end-to-end tests wait for other processes, so that two at a time take little more than one.
-WORKERS ?= 2
+# Most end-to-end tests wait for other processes, so that three at a time keep two cores busy.
+WORKERS ?= 3
 
 .PHONY: help demo test lint types platforms docs benchmarks clean
 
 help:
 	@echo "make demo        a whole session on this computer: evolve images for six simulated V4 sites"
 	@echo "make test        everything that must hold: style, types, import contracts, tests"
+	@echo "                 STIMLOOP_THOROUGH=1 make test: kills, restarts, bad messages many more times"
 	@echo "make platforms   what can be checked of Windows and macOS from here: types, wheels"
 	@echo "make docs        the documentation as a site, in site/; warnings are errors"
 	@echo "make benchmarks  measure, and write benchmarks/RESULTS.md"
@@ -21,8 +22,8 @@ demo: $(READY)
 	@rm -rf $(DEMO)
 	@$(BIN)/synth-server dry-run --seed 1 --sites 6 --generations 30 --population 30 --out $(DEMO)
 
-test: $(READY) lint types
-	@$(BIN)/pytest -n $(WORKERS) --dist loadfile -rs
+test: $(READY) lint
+	@scripts/test.sh $(BIN) $(WORKERS)
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

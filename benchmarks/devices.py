@@ -108,7 +108,9 @@ class Problem:
     def drawn(self, device: str) -> Images:
         """By the bundled generator."""
         generator = _generator(device)
-        return generator(generator.sample_codes(POPULATION, np.random.default_rng(1)))
+        codes = generator.sample_codes(POPULATION, np.random.default_rng(1))
+        images: Images = generator(codes)
+        return images
 
     def evolved(self, device: str) -> Floats:
         """Mean score of the last generation; the scores come from the encoder on the CPU."""

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,7 +159,7 @@ class SiteField(Frozen):
     def why_not(self) -> str:
         """In words, why it is not usable."""
         if self.p is None:
-            return "too few showings"
+            return "too few showings, or no point kept by hand"
         return "its centre is at the grid's edge" if self.at_edge else f"no field (p = {self.p:g})"
 
 
@@ -168,13 +168,18 @@ class FieldMap(Frozen):
 
     Attributes:
         version: Of this document.
-        alpha: A site has a field if its p is below.
-        count_window_s: In which spikes were counted, after onset.
-        grid_deg: Left, bottom, right and top of the outermost patches' centres.
+        estimator: `counts`: fitted to counted showings. `hand`: points that somebody kept in a hand
+            map; p, reliability, amplitude and intervals are null, `n` is the number of points, and 2 σ
+            is how far the points reach.
+        alpha: A site has a field if its p is below; 0 in a hand map, which tests nothing.
+        count_window_s: In which spikes were counted, after onset; in a hand map, before a click.
+        grid_deg: Left, bottom, right and top of the outermost patches' centres; in a hand map, of the
+            screen.
         fields: One a site, as the recorder orders them.
     """
 
     version: int = 1
+    estimator: Literal["counts", "hand"] = "counts"
     alpha: float
     count_window_s: tuple[float, float]
     grid_deg: tuple[float, float, float, float]
@@ -277,6 +282,7 @@ class FieldPlace(Frozen):
         raise SettingsError(
             "mapped fields cannot be read",
             where=str(path),
-            expected="the fields.json of a session with map_fields; it lies in session.sqlite.products",
+            expected="the fields.json of a session with map_fields (it lies in session.sqlite.products) "
+            "or of rig-client handmap",
             got=reason,
         )

@@ -9,7 +9,7 @@ import typer
 
 from protocols import command_line
 from protocols.command_line import stderr
-from rig_client import calibrate_command, doctor_command, emulate_command
+from rig_client import calibrate_command, doctor_command, emulate_command, handmap_command
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -83,6 +83,7 @@ def example(
 
 
 app.command()(doctor_command.doctor)
+app.command()(handmap_command.handmap)
 app.add_typer(calibrate_command.app, name="calibrate")
 
 app.command()(emulate_command.emulate)

@@ -23,6 +23,7 @@ from protocols.wire.security import load_client_keys
 from rig_client.apparatus import GROUPS_OF_PARTS, Apparatus, apparatus_of
 from rig_client.experimenter import Experimenter
 from rig_client.link import Link
+from rig_client.lock import check_no_hand_map
 from rig_client.presenter import Presenter
 from rig_client.settings import RigSettings
 from rig_client.spool import Spool
@@ -84,6 +85,7 @@ class RigClient:
             session = SessionInfo(session_id=welcome.session_id, seed=welcome.seed)
             self._link.name_session(session.session_id)
             with contextlib.closing(Spool(self._settings.spool, session.session_id)) as self._spool:
+                check_no_hand_map(self._settings.spool)
                 return self._serve(session)
         finally:
             self._link.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 import numpy as np
@@ -9,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from protocols import plugins
-from protocols.errors import PluginError, RecorderGap, RigError
+from protocols.errors import PluginError, RecorderGap, RigError, SettingsError
 from protocols.interfaces import SessionInfo, SimulatedPopulation
 from protocols.placed_population import PlacedPopulation
-from protocols.rig_interfaces import Display, Measurement
+from protocols.rig_interfaces import Display, Fresh, Measurement
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
 from protocols.vocabulary import Block, Cue, Placement
@@ -26,6 +28,7 @@ from simulated_neurons.spiking import (
     drift_gain,
     latencies,
 )
+from simulated_neurons.watching import Watching
 
 Ms = Annotated[float, Field(ge=0, le=1000)]
 Latencies: TypeAlias = Ms | tuple[Ms, Ms]
@@ -75,6 +78,8 @@ class SimulatedAcquisition:
         self._known: dict[str, NDArray[np.float64]] = {}
         self._marked: set[Cue] = set()
         self._usual_place = Placement(size_deg=4)
+        self._now_s: Callable[[], float] = time.perf_counter
+        self._watching: Watching | None = None
 
     @property
     def site_ids(self) -> tuple[str, ...]:
@@ -84,6 +89,7 @@ class SimulatedAcquisition:
     def watch_on(self, display: Display) -> None:
         """Where images appear that have no place of their own; a subject that is placed sees it."""
         self._usual_place = display.describe().place
+        self._now_s = display.now_s
 
     def stage(self, block: Block) -> None:
         """All rates of the block at once, so that nothing is computed while it is shown.
@@ -153,6 +159,44 @@ class SimulatedAcquisition:
             return Measurement(counts)
         random = self._stream("spike times", cue)
         return Measurement(counts, None, drawn_ticks(drive, counts, window_s, kept_s, random))
+
+    def see(self, screen: NDArray[np.uint8], place: Placement) -> None:
+        """The whole screen from now on, for `fresh`: `(n, n, 3) uint8`, centred and large as `place`.
+
+        Raises:
+            SettingsError: If the subject does not see a screen, but only images.
+        """
+        self._watched().see(screen, place)
+
+    def fresh(self) -> Fresh:
+        """Spikes since this was last asked, until the screen was last seen.
+
+        Raises:
+            SettingsError: If the subject does not see a screen, but only images.
+        """
+        return self._watched().fresh()
+
+    def _watched(self) -> Watching:
+        if self._watching is None:
+            if not isinstance(self._subject, PlacedPopulation):
+                raise SettingsError(
+                    "this simulated subject has no fields on the screen: nothing could be mapped",
+                    where="rig.toml: acquisition.options.subject",
+                    expected='subject = { name = "placed" }',
+                    got=self._settings.subject.name,
+                    remedy='subject = { name = "placed", options = { population = { name = "'
+                    f'{self._settings.subject.name}" }} }} }}',
+                )
+            settings, random = self._settings, random_stream(self._session.seed, "watched spikes")
+            self._watching = Watching(
+                self._subject,
+                self._latency_s,
+                settings.noise,
+                settings.fano,
+                random,
+                lambda: self._now_s(),
+            )
+        return self._watching
 
     def trouble(self) -> str:
         """None, ever."""

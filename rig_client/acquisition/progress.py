@@ -20,6 +20,8 @@ from rig_client.acquisition.silence import Silence
 from rig_client.acquisition.words import Limits
 
 LONGEST_QUIET_S = 2.0
+BACKWARDS_S = 1.0
+"""A recorder whose clock goes back by more was restarted."""
 
 
 class Progress:
@@ -86,6 +88,34 @@ class Progress:
         """Everything that had arrived was read."""
         self._drained_s = now_s
 
+    @property
+    def edge(self) -> int | None:
+        """Everything before this sample has arrived, by now; None: nothing was heard yet.
+
+        While a stream that may be quiet is so, its time is taken to go on as this computer's does.
+        """
+        if self.latest is None:
+            return None
+        known = self.latest - self.disorder.wait_ticks
+        if self._quiet_s is not None:
+            quiet_s = self._drained_s - self._heard_s - self._silence_s
+            known = max(known, self.latest + int(max(quiet_s, -self._silence_s) * self._rate_hz))
+        return known if (completed := self.completed) is None else max(known, completed)
+
+    def silent_s(self, now_s: float) -> float:
+        """Since anything was heard; infinite before the first."""
+        return now_s - self._heard_s
+
+    @property
+    def is_silence_doubtful(self) -> bool:
+        """Whether the stream has been silent for longer than it is, where all is well."""
+        silent_s = self._drained_s - self._heard_s - self.disorder.wait_s
+        return self._silence.is_doubtful(silent_s)
+
+    def is_before(self, sample: int) -> bool:
+        """Whether the clock went back, by more than disorder can explain."""
+        return self.latest is not None and sample < self.latest - BACKWARDS_S * self._rate_hz
+
     def is_past(self, sample: int) -> bool:
         """Whether the stream is past `sample` by the wait."""
         return self.latest is not None and self.latest >= sample + self.disorder.wait_ticks
@@ -97,9 +127,7 @@ class Progress:
         return self.is_past(stop) or (
             self._quiet_s is not None
             and self._drained_s >= over_s + self._silence_s
-            and not self._silence.is_doubtful(
-                self._drained_s - self._heard_s - self.disorder.wait_s
-            )
+            and not self.is_silence_doubtful
         )
 
     def is_given_up(self, over_s: float, now_s: float) -> bool:

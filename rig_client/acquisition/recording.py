@@ -29,13 +29,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from protocols.rig_interfaces import Measurement
+from protocols.rig_interfaces import Fresh, Measurement
 from protocols.spike_times import counts_in, ticks_after, union_s
 from protocols.vocabulary import Cue, RecorderClock
 from rig_client.acquisition.beginning import FAR, Beginning
 from rig_client.acquisition.gaps import Gap, Gaps
 from rig_client.acquisition.given import Given
 from rig_client.acquisition.kept_spikes import KeptSpikes
+from rig_client.acquisition.live import Live
 from rig_client.acquisition.progress import Progress
 from rig_client.acquisition.words import EARLY_S, Limits, Mark, Word, Words, lacking
 
@@ -43,8 +44,6 @@ __all__ = ["Gap", "Limits", "Recording"]
 
 logger = logging.getLogger(__name__)
 
-BACKWARDS_S = 1.0
-"""A recorder whose clock goes back by more was restarted."""
 HORIZON_S = 2.0
 """Spikes are kept for so long, and for as long as a trial may still ask for them."""
 GLANCE_S = 0.05
@@ -81,6 +80,7 @@ class Recording:
         self._beginning = Beginning(rate_hz)
         self._gaps = Gaps()
         self._given = Given()
+        self._live = Live(rate_hz, len(site_ids), HORIZON_S, now_s)
         self._n_late = 0
         self._notes: list[str] = []
 
@@ -220,6 +220,11 @@ class Recording:
             self._notice_gaps()
             return self._given.late()
 
+    def fresh(self) -> Fresh:
+        """Spikes of what is complete since this was last asked; needs no words."""
+        with self._changed:
+            return self._live.fresh(self._epoch, self._progress, self._spikes, self._gaps)
+
     def notes(self) -> tuple[str, ...]:
         """What was measured and decided since this was last asked; one sentence each."""
         with self._changed:
@@ -333,7 +338,7 @@ class Recording:
     # --- the stream ----------------------------------------------------------------------------
 
     def _hear(self, sample: int, *, is_measured: bool = False, says_time: bool = True) -> None:
-        if self._is_before(sample):
+        if self._progress.is_before(sample):
             if says_time:
                 self._begin_epoch("recorder_restarted")
         elif is_measured:
@@ -345,11 +350,6 @@ class Recording:
             self._gaps.add(Gap("silent_stream", *hole, self._now_s()))
         if not self._words.marks and len(self._spikes) > 1:
             self._prune()
-
-    def _is_before(self, sample: int) -> bool:
-        """Whether the clock went back, by more than disorder can explain."""
-        latest = self._progress.latest
-        return latest is not None and sample < latest - BACKWARDS_S * self._rate_hz
 
     def _begin_epoch(self, fault: str) -> None:
         self._ended = {self._epoch: fault}

@@ -16,7 +16,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from protocols.errors import RigError, SettingsError
-from protocols.rig_interfaces import Measurement
+from protocols.rig_interfaces import Fresh, Measurement
 from protocols.settings import Frozen
 from protocols.vocabulary import Block, Cue, RecorderClock
 from rig_client.acquisition.disorder import FIRST_S
@@ -204,6 +204,14 @@ class StreamAcquisition(ABC):
         """
         self.names.shown()
         return self.recording.measurement(cue, window_s, kept_s)
+
+    def fresh(self) -> Fresh:
+        """Spikes of what is complete since this was last asked, without any words."""
+        trouble = self.trouble()
+        fresh = self.recording.fresh()
+        if not trouble:
+            return fresh
+        return fresh._replace(duration_s=0.0, counts=0 * fresh.counts, fault=trouble)
 
     def late(self) -> tuple[Cue, ...]:
         """Showings whose counts were given, and for which something came since this was last asked."""

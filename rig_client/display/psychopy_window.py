@@ -241,6 +241,25 @@ class PsychoPyDisplay:
         """
         return self._wishes.interrupted(self._pressed())
 
+    def draw_frame(
+        self,
+        draw: Callable[[], object],
+        *,
+        lit: bool,
+        look: Callable[[NDArray[np.uint8]], object] | None = None,
+    ) -> None:
+        """One frame of something that moves, then a flip.
+
+        `draw` draws into the back buffer, spot and patch (white if `lit`) come over it; `look` is given
+        the pixels, `(height, width, 3)`, before they are shown.
+        """
+        draw()
+        self._furniture.draw(lit=lit)
+        if look is not None:
+            look(self.pixels())
+        self._frames.next()
+        self._gray_frames = 0
+
     def message(self, text: str) -> None:
         """Gray, and `text` for the experimenter until another text, or an empty one, is given.
 

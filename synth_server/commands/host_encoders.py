@@ -17,7 +17,7 @@ import typer
 
 NICENESS = 19
 """The lowest: beside a busy session, a processor gives it one hundredth of its time."""
-NICENESS_LOADING = 10
+NICENESS_LOADING = 5
 """While encoders are loaded: at the lowest, a busy computer would take minutes for it."""
 LINUX_THREADS = Path("/proc/self/task")
 LINUX_OOM = Path("/proc/self/oom_score_adj")
@@ -40,9 +40,9 @@ def host_encoders(
     end_with_stdin: Annotated[
         bool, typer.Option("--end-with-stdin", help="End when standard input is closed.")
     ] = False,
-    loading_niceness: Annotated[int, typer.Option(min=0, max=NICENESS, hidden=True)] = (
-        NICENESS_LOADING
-    ),
+    loading_niceness: Annotated[
+        int, typer.Option(min=0, max=NICENESS, help="Priority while encoders are loaded.")
+    ] = (NICENESS_LOADING),
 ) -> None:
     """Answer predictions and syntheses for any client, at the lowest priority.
 
@@ -82,7 +82,7 @@ def _be_modest(niceness: int) -> None:
 
     On Linux each thread has a niceness of its own, which those that it starts inherit.
     """
-    if hasattr(os, "setpriority"):
+    if sys.platform != "win32":
         threads = [int(entry.name) for entry in LINUX_THREADS.glob("*")] or [0]
         for thread in threads:
             with contextlib.suppress(OSError):  # ended meanwhile, or more modest already

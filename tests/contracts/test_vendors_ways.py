@@ -17,6 +17,7 @@ from tests.edges import (
     number,
 )
 from tests.emulation import rehearsal
+from tests.thorough import times
 
 PROTOCOLS = ["3.11", "4.0", "4.1", "gemini"]
 
@@ -139,9 +140,9 @@ def test_lsl_ids_of_every_kind(ids, block):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["cerebus", "intan"])
-def test_twenty_restarts_and_no_wrong_count(kind, block):
+def test_many_restarts_and_no_wrong_count(kind, block):
     with rehearsal(kind, at_the_edges, away_s=0.1) as lab:
-        for n in range(20):
+        for n in range(times(20, 6)):
             first = 8 * n % 120 + 1
             assert check_recorder(lab.recorder, lab.trigger, block, known, first_word=first) == {}
             cue = next(block.cues())

@@ -16,15 +16,16 @@ class Experimenter:
     Args:
         screen: The screen's name, such as `:3`.
         title: The window's.
+        window: The window itself, if it is this process's own.
     """
 
-    def __init__(self, screen: str, title: str = "stimloop") -> None:
+    def __init__(self, screen: str, title: str = "stimloop", window: int = 0) -> None:
         from pyglet.libs.x11 import xlib
 
         self._x = xlib
         self._display = xlib.XOpenDisplay(screen.encode())
         assert self._display, f"no screen {screen}"
-        self._title = title.encode()
+        self._title, self._window = title.encode(), window
 
     def close(self) -> None:
         self._x.XCloseDisplay(self._display)
@@ -32,7 +33,7 @@ class Experimenter:
     def window(self) -> int:
         """The window, 0 if it is not there."""
         root = self._x.XDefaultRootWindow(self._display)
-        return next(self._windows_below(root), 0)
+        return self._window or next(self._windows_below(root), 0)
 
     def press(self, key: str) -> None:
         """A key, by the name that X gives it."""
@@ -47,6 +48,42 @@ class Experimenter:
             symbol = x.XStringToKeysym(key.encode())
             event.xkey.keycode = x.XKeysymToKeycode(self._display, symbol)
             self._send(event, x.KeyPressMask)
+
+    def move(self, x_px: int, y_px: int) -> None:
+        """The pointer is on this pixel of the window, from its left and its top."""
+        self._mouse(self._x.MotionNotify, "xmotion", self._x.PointerMotionMask, x_px, y_px)
+
+    def click(self, x_px: int, y_px: int, button: int = 1) -> None:
+        """A button there; 4 and 5 are the wheel, up and down."""
+        for kind, mask in (
+            (self._x.ButtonPress, self._x.ButtonPressMask),
+            (self._x.ButtonRelease, self._x.ButtonReleaseMask),
+        ):
+            self._mouse(kind, "xbutton", mask, x_px, y_px, button)
+
+    def _mouse(
+        self, kind: int, part: str, mask: int, x_px: int, y_px: int, button: int = 0
+    ) -> None:
+        event = self._x.XEvent()
+        event.type = kind
+        one = getattr(event, part)
+        one.type = kind
+        one.display = self._display
+        one.window = self._view()
+        one.root = self._x.XDefaultRootWindow(self._display)
+        one.x, one.y = x_px, y_px
+        one.same_screen = True
+        if button:
+            one.button = button
+        self._x.XSendEvent(self._display, one.window, False, mask, ctypes.byref(event))
+        self._x.XSync(self._display, False)
+
+    def _view(self) -> int:
+        """Within the window, what pyglet draws in: it hears the mouse."""
+        window = self.window()
+        assert window, "the rig has no window"
+        children = self._children(window)
+        return children[0] if children else window
 
     def close_window(self) -> None:
         """What a click on the window's cross does."""
@@ -87,6 +124,11 @@ class Experimenter:
         name = ctypes.c_char_p()
         if x.XFetchName(self._display, window, ctypes.byref(name)) and name.value == self._title:
             yield window
+        for child in self._children(window):
+            yield from self._windows_below(child)
+
+    def _children(self, window: int) -> list[int]:
+        x = self._x
         root, parent = x.Window(), x.Window()
         children, n_children = ctypes.POINTER(x.Window)(), ctypes.c_uint()
         x.XQueryTree(
@@ -94,13 +136,12 @@ class Experimenter:
             window,
             *map(ctypes.byref, (root, parent, children, n_children)),
         )
-        for number in range(n_children.value):
-            yield from self._windows_below(children[number])
+        return [children[number] for number in range(n_children.value)]
 
 
 @contextlib.contextmanager
-def experimenter(screen: str) -> Iterator[Experimenter]:
-    person = Experimenter(screen)
+def experimenter(screen: str, window: int = 0) -> Iterator[Experimenter]:
+    person = Experimenter(screen, window=window)
     try:
         yield person
     finally:

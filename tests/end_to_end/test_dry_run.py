@@ -33,9 +33,10 @@ from tests.end_to_end.processes import (
     opened,
     synth_server,
 )
+from tests.thorough import times
 
 SEED = 7
-N_ALTERATIONS = 15
+N_ALTERATIONS = times(15, 5)
 """Of each kind; every one on a fresh copy of the log."""
 
 

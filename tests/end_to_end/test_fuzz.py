@@ -24,12 +24,13 @@ from protocols.wire import messages as msg
 from protocols.wire.codec import MAX_FRAME_BYTES, MAX_HEADER_BYTES, decode, encode
 from tests.end_to_end.processes import DEADLINE_S, Lab, Process, Recipe, check_finished, eventually
 from tests.end_to_end.proxies import Direction, Frames, Proxy
+from tests.thorough import times
 
 RECIPE = Recipe(seed=31, generations=8)
 MEMORY_MB = 150
 """How much more than at the start of the attack the server may hold; an attack sends gigabytes."""
-N_MESSAGES = 3000
-N_CONNECTIONS = 60
+N_MESSAGES = times(3000, 1000)
+N_CONNECTIONS = times(60, 30)
 ZMTP_GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + bytes(32)
 HARMLESS = (msg.Hello, msg.NextBlock, msg.Status)
 """What may be sent though it is well formed: a watcher could send the same."""

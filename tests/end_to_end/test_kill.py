@@ -23,8 +23,9 @@ from tests.end_to_end.processes import (
     eventually,
     opened,
 )
+from tests.thorough import times
 
-N_KILLS = 20
+N_KILLS = times(20, 7)
 RECIPE = Recipe(seed=5, generations=10)
 SHORT = Recipe(seed=6, generations=3)
 N_PROGRESS = 2 * RECIPE.n_blocks - 8
@@ -48,7 +49,7 @@ def finish(lab: Lab, server: Process, rig: Process, digest: str) -> None:
 
 
 @pytest.mark.slow
-def test_server_killed_at_20_moments(
+def test_server_killed_at_many_moments(
     new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]
 ) -> None:
     dice = random.Random(1)
@@ -65,7 +66,7 @@ def test_server_killed_at_20_moments(
 
 
 @pytest.mark.slow
-def test_rig_killed_at_20_moments(
+def test_rig_killed_at_many_moments(
     new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]
 ) -> None:
     """Two thirds of the kills wait until a random number of the block's trials are in the journal."""

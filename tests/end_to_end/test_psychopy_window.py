@@ -158,20 +158,28 @@ def test_one_key_pauses_and_it_takes_two_to_quit(
     check_finished(lab, undisturbed(RECIPE))
 
 
+DRY_RUN = ("--seed", "4", "--generations", "2", "--population", "8", "--sites", "2", "--json",
+           "--subject", "gabor_energy", "--generator", "pixels")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A dry run without a window."""
+    folder = tmp_path_factory.mktemp("plain")
+    return synth_server("dry-run", *DRY_RUN, "--out", "plain", folder=folder)
+
+
 @pytest.mark.parametrize("has_screen", [True, False])
 def test_a_dry_run_through_the_window_has_the_digest_of_one_without(
-    screen: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, has_screen: bool
+    screen: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, has_screen: bool, plain: Any
 ) -> None:
     """Without a screen, it makes one in memory; with Xvfb, that is."""
-    options = ["--seed", "4", "--generations", "2", "--population", "8", "--sites", "2", "--json"]
-    options += ["--subject", "gabor_energy", "--generator", "pixels"]
-    plain = synth_server("dry-run", *options, "--out", "plain", folder=tmp_path)
     if not has_screen:
         if shutil.which("Xvfb") is None:
             pytest.skip("no Xvfb here")
         monkeypatch.delenv("DISPLAY")
     seen = synth_server(
-        "dry-run", *options, "--display", "psychopy", "--out", "seen", folder=tmp_path
+        "dry-run", *DRY_RUN, "--display", "psychopy", "--out", "seen", folder=tmp_path
     )
     assert seen.returncode == plain.returncode == 0, seen.stderr
     digests = [json.loads(done.stdout)["session_digest"] for done in (seen, plain)]

@@ -88,10 +88,11 @@ class Distillation(StoppableTraining[float]):
         seen = photographs.batch(N_SPREAD, N_SPREAD, random_stream(settings.seed, "spread"))
         self._spread = self._teacher.spread(resized(seen, SPREAD_PX))
 
-    def damages(self, photographs: Photographs) -> Damages:
-        """Of photographs at 96 px, mean over them and over the layers; a share of features' variance."""
+    def damages(self, photographs: Photographs, n_images: int = N_SPREAD) -> Damages:
+        """Of `n_images` photographs at 96 px, mean over them and over the layers; a share of features'
+        variance."""
         random = random_stream(self._settings.seed, "damages")
-        images = resized(photographs.batch(N_SPREAD, N_SPREAD, random), SPREAD_PX)
+        images = resized(photographs.batch(n_images, n_images, random), SPREAD_PX)
         patient = {"n_steps": 10, "step": 0.25}
         with torch.no_grad():
             wanted = self._teacher(images)

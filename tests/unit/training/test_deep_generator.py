@@ -15,13 +15,13 @@ from synth_server.training.deep_generator.training import Training, TrainingSett
 from synth_server.training.features import FeatureStack
 
 SETTINGS = TrainingSettings(
-    n_steps=4, n_sharp=1, n_small=1, n_prior=1, code_dim=24, n_whitening=64, n_without_adversary=1
+    n_steps=3, n_sharp=1, n_small=1, n_prior=1, code_dim=24, n_whitening=64, n_without_adversary=1
 )
 
 
 @pytest.fixture(scope="module")
 def trained(photographs, tmp_path_factory):
-    """A training of four steps, and where it was saved after two."""
+    """A training of three steps, and where it was saved after two."""
     path = tmp_path_factory.mktemp("training") / "checkpoint.pt"
     training = Training(SETTINGS, photographs)
     training.prepare()
@@ -39,7 +39,7 @@ def trained(photographs, tmp_path_factory):
 
 def test_it_learns_all_losses_finite_and_weights_moved(trained):
     training, _, losses = trained
-    assert len(losses) == 4
+    assert len(losses) == 3
     assert all(np.isfinite(list(each.values())).all() for each in losses)
     start = Training(SETTINGS, training._photographs).decoder
     moved = [

@@ -32,7 +32,7 @@ def trained(photographs, tmp_path_factory):
 
 
 def test_the_worst_disturbance_does_less_than_before(trained, photographs):
-    found = trained[0].damages(photographs)
+    found = trained[0].damages(photographs, 8)
     assert 0 < found.undisturbed < found.worst < 0.9 * found.worst_before_training
 
 
@@ -50,7 +50,7 @@ def test_taken_up_again_it_ends_at_the_same_weights(trained, photographs):
 
 
 def test_before_training_an_undisturbed_image_is_not_damaged(photographs):
-    found = Distillation(SETTINGS, photographs).damages(photographs)
+    found = Distillation(SETTINGS, photographs).damages(photographs, 8)
     assert found.undisturbed == 0
     assert found.worst == pytest.approx(found.worst_before_training, rel=0.2)
 
