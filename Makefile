@@ -8,12 +8,12 @@ DEMO := demo
 # Most end-to-end tests wait for other processes, so that three at a time keep two cores busy.
 WORKERS ?= 3
 
-.PHONY: help demo test lint types platforms docs benchmarks clean
+.PHONY: help demo test thorough lint types platforms docs benchmarks clean
 
 help:
 	@echo "make demo        a whole session on this computer: evolve images for six simulated V4 sites"
 	@echo "make test        everything that must hold: style, types, import contracts, tests"
-	@echo "                 STIMLOOP_THOROUGH=1 make test: kills, restarts, bad messages many more times"
+	@echo "make thorough    the same with the longest tests, and kills and restarts many more times"
 	@echo "make platforms   what can be checked of Windows and macOS from here: types, wheels"
 	@echo "make docs        the documentation as a site, in site/; warnings are errors"
 	@echo "make benchmarks  measure, and write benchmarks/RESULTS.md"
@@ -24,6 +24,9 @@ demo: $(READY)
 
 test: $(READY) lint
 	@scripts/test.sh $(BIN) $(WORKERS)
+
+thorough: export STIMLOOP_THOROUGH = 1
+thorough: test
 
 lint: $(READY)
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

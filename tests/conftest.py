@@ -14,9 +14,20 @@ from hypothesis import settings
 
 from protocols.documents import SessionSettings, ThreadSettings
 from rig_client.display.virtual_screen import VirtualScreen
+from tests.thorough import IS_THOROUGH
 
 settings.register_profile("stimloop", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("stimloop")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `STIMLOOP_THOROUGH`, the longest tests are left out, and counted as deselected."""
+    if IS_THOROUGH:
+        return
+    left_out = [item for item in items if item.get_closest_marker("thorough")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
 
 
 @pytest.fixture

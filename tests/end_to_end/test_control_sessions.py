@@ -99,6 +99,7 @@ def test_one_hot_population_leaves_gains(tmp_path: Path) -> None:
     check_left(tmp_path / "run", done.stdout, "one_hot_population")
 
 
+@pytest.mark.thorough
 def test_one_seed_one_session_another_seed_another(
     stretched: tuple[Path, str], tmp_path: Path
 ) -> None:

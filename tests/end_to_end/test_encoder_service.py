@@ -191,6 +191,7 @@ def test_killed_encoders_are_back_and_the_session_never_noticed(
     finish(lab, server, rig, digest)
 
 
+@pytest.mark.thorough
 def test_encoders_die_with_their_server(new_lab: Callable[..., Lab], encoder: Path) -> None:
     """However it ends."""
     lab = new_lab(RECIPE)

@@ -92,7 +92,7 @@ def test_rig_killed_at_many_moments(
     assert within_blocks > 0, "no kill landed within a block: this test tests less than it says"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_both_killed_at_once(
     new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]
 ) -> None:

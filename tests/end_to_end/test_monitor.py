@@ -441,7 +441,7 @@ def test_a_monitor_that_is_killed_is_started_again_and_the_page_goes_on(
     check_finished(lab, undisturbed(recipe))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(900)
 def test_ten_monitors_and_two_that_never_read_leave_the_session_as_it_is(
     new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]

@@ -169,7 +169,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return synth_server("dry-run", *DRY_RUN, "--out", "plain", folder=folder)
 
 
-@pytest.mark.parametrize("has_screen", [True, False])
+@pytest.mark.parametrize("has_screen", [True, pytest.param(False, marks=pytest.mark.thorough)])
 def test_a_dry_run_through_the_window_has_the_digest_of_one_without(
     screen: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, has_screen: bool, plain: Any
 ) -> None:

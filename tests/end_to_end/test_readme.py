@@ -87,7 +87,7 @@ def test_rehearsal(tmp_path: Path) -> None:
     assert (tmp_path / "rehearsal.nwb").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(1500)
 def test_a_model_of_a_recording(tmp_path: Path) -> None:
     said = [run(line, tmp_path) for line in BLOCKS[1]]
@@ -95,7 +95,7 @@ def test_a_model_of_a_recording(tmp_path: Path) -> None:
     assert len(list((tmp_path / "images").glob("site-00-seed*.png"))) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(1500)
 def test_a_session_with_an_emulated_recorder(tmp_path: Path) -> None:
     for port in PORTS:

@@ -68,14 +68,14 @@ def run(page: str, folder: Path) -> list[str]:
     return said
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_first_session_does_what_the_page_says(tmp_path):
     said = run("first-session", tmp_path)
     assert "evolved images drive" in said[0]
     assert "2 of 2 sites" in " ".join(said[0].split())
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_day_of_experiments_does_what_the_page_says(tmp_path, monkeypatch):
     """Its session.toml is built with the fields found; NWB inspector misses nothing but the animal."""
     said = run("a-day-of-experiments", tmp_path)
