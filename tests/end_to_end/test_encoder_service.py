@@ -148,7 +148,7 @@ def test_a_session_is_the_same_while_encoders_are_asked(
                 client.predict("v4", IMAGES[:, :, :40])
             assert caught.value.reason == "malformed"
         assert long.is_alive()
-        assert n_asked > 1
+        assert n_asked, "no prediction came within the session"
     long.stop()
     finish(lab, server, rig, digest)
 
