@@ -13,8 +13,9 @@ from pydantic import Field
 from protocols import plugins
 from protocols.errors import PluginError, RecorderGap, RigError, SettingsError
 from protocols.interfaces import SessionInfo, SimulatedPopulation
+from protocols.live_interfaces import Fresh
 from protocols.placed_population import PlacedPopulation
-from protocols.rig_interfaces import Display, Fresh, Measurement
+from protocols.rig_interfaces import Display, Measurement
 from protocols.seeds import random_stream
 from protocols.settings import Frozen, PluginChoice
 from protocols.vocabulary import Block, Cue, Placement

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.live_interfaces import Fresh
 from protocols.placed_population import PlacedPopulation
-from protocols.rig_interfaces import Fresh
 from protocols.vocabulary import Placement, Rates
 from simulated_neurons.spiking import Floats, Noise, drawn_counts
 

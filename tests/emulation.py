@@ -55,7 +55,8 @@ class Rehearsal:
         self._thread.start()
         parts = self.emulator.announcement()
         least = {"settle_ms": 40} if self.settings.ideal else {}
-        generous = {"options": {"tolerance_ms": 400, **least, **(options or {})}}
+        most = {"tolerance_ms": 400, "word_wait_ms": 4000}  # both sides are this one process's work
+        generous = {"options": {**most, **least, **(options or {})}}
         recorder = PluginChoice.model_validate(merged(parts["acquisition"], generous))
         trigger = PluginChoice.model_validate(parts["trigger"])
         self.recorder = plugins.create("stimloop.acquisitions", recorder, SESSION)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from protocols.rig_interfaces import Fresh
+from protocols.live_interfaces import Fresh
 from rig_client.acquisition.gaps import Gaps
 from rig_client.acquisition.kept_spikes import KeptSpikes
 from rig_client.acquisition.progress import Progress

@@ -29,7 +29,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from protocols.rig_interfaces import Fresh, Measurement
+from protocols.live_interfaces import Fresh
+from protocols.rig_interfaces import Measurement
 from protocols.spike_times import counts_in, ticks_after, union_s
 from protocols.vocabulary import Cue, RecorderClock
 from rig_client.acquisition.beginning import FAR, Beginning

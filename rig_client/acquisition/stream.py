@@ -16,7 +16,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from protocols.errors import RigError, SettingsError
-from protocols.rig_interfaces import Fresh, Measurement
+from protocols.live_interfaces import Fresh
+from protocols.rig_interfaces import Measurement
 from protocols.settings import Frozen
 from protocols.vocabulary import Block, Cue, RecorderClock
 from rig_client.acquisition.disorder import FIRST_S

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.rig_interfaces import Fresh
+from protocols.live_interfaces import Fresh
 
 Floats = NDArray[np.float64]
 WINDOW_S = 0.5

@@ -17,14 +17,8 @@ from protocols import plugins
 from protocols.errors import SettingsError
 from protocols.fields import FieldMap
 from protocols.interfaces import SessionInfo
-from protocols.rig_interfaces import (
-    Acquisition,
-    DisplayWatching,
-    LiveAcquisition,
-    NotingAcquisition,
-    Reward,
-    SeeingAcquisition,
-)
+from protocols.live_interfaces import LiveAcquisition, SeeingAcquisition
+from protocols.rig_interfaces import Acquisition, DisplayWatching, NotingAcquisition, Reward
 from protocols.settings import PluginChoice
 from rig_client.apparatus import check_is_seen
 from rig_client.display.psychopy_window import PsychoPyDisplay

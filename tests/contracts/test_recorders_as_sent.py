@@ -45,7 +45,7 @@ def test_counts_and_times_are_exact_whatever_the_gui_s_block(kind, block_ms, blo
     options = {"ideal": False, "block_ms": block_ms, "latency_ms": 15}
     if kind == "open-ephys-zmq":
         options["n_channels"] = 2  # all messages are this one process's work
-    with rehearsal(kind, script, **options) as lab:
+    with rehearsal(kind, script, {"word_wait_ms": 20_000}, **options) as lab:
         faults = check_recorder(
             lab.recorder,
             lab.trigger,

@@ -93,6 +93,7 @@ def test_stretch_leaves_gains_and_verifies(stretched: tuple[Path, str], tmp_path
     assert "was taken from" in verified.stdout
 
 
+@pytest.mark.thorough
 def test_one_hot_population_leaves_gains(tmp_path: Path) -> None:
     done = dry_run(tmp_path / "run", "one-hot-population")
     assert done.returncode == 0, done.stderr
@@ -170,6 +171,7 @@ class StretchRecipe(Recipe):
         return {"session_id": self.session_id, "seed": self.seed, "threads": [thread]}
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_killed_in_the_test_goes_on_with_the_same_images(
     new_lab: Callable[..., Lab], undisturbed: Callable[[Recipe], str]
 ) -> None:

@@ -96,6 +96,7 @@ def test_scores_of_held_out_images_and_weights_of_all(encoder: Path, recorded: P
     assert "fitted to 32 of the 32 images of this recording" in " ".join(done.stderr.split())
 
 
+@pytest.mark.thorough
 def test_the_networks_weights_can_be_chosen_and_the_file_knows_them(
     encoder: Path, recorded: Path
 ) -> None:
@@ -137,6 +138,7 @@ def test_the_figure_is_drawn_and_fields_are_told_in_degrees(
     assert "a figure needs held-out images" in refused.stderr
 
 
+@pytest.mark.thorough
 def test_other_objectives_and_settings(encoder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     made = ["synthesize", encoder, "--out", out, "--seeds", "1", "--size-px", "64", "--json"]

@@ -171,6 +171,7 @@ def test_images_are_made_as_here(serving: tuple[Lab, Process], encoder: Path) ->
     assert made.scores.min() > small_encoder().predict(IMAGES)[:, 1].max()
 
 
+@pytest.mark.thorough
 def test_killed_encoders_are_back_and_the_session_never_noticed(
     serving: tuple[Lab, Process], digest: str, rates: np.ndarray
 ) -> None:

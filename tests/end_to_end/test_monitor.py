@@ -37,7 +37,7 @@ from tests.unit.readers.logged import logged
 LONG = Recipe(generations=5000, image_ms=4)
 """Somebody will stop it."""
 VISIBLE_JUMP = 0.02
-SIZES = ((1280, 800), (1920, 1080))
+SIZES = ((1280, 800), pytest.param((1920, 1080), marks=pytest.mark.thorough))
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +148,7 @@ def test_curves_grow_and_buttons_work_while_a_session_runs(
     viewer.check_calm()
 
 
+@pytest.mark.thorough
 def test_a_dry_run_is_watched_by_its_log_alone(
     tmp_path: Path, new_lab: Callable[..., Lab], view: Callable[..., Viewer]
 ) -> None:
@@ -417,6 +418,7 @@ def never_reading(lab: Lab, url: str) -> Iterator[None]:
     context.term()
 
 
+@pytest.mark.thorough
 def test_a_monitor_that_is_killed_is_started_again_and_the_page_goes_on(
     new_lab: Callable[..., Lab], view: Callable[..., Viewer], undisturbed: Callable[[Recipe], str]
 ) -> None:

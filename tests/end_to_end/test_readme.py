@@ -77,7 +77,7 @@ def lasting(line: str, folder: Path) -> Iterator[None]:
         process.wait()
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.timeout(1500)
 def test_rehearsal(tmp_path: Path) -> None:
     said = [run(line, tmp_path) for line in BLOCKS[0]]

@@ -19,7 +19,7 @@ from protocols import plugins
 from protocols.errors import SettingsError
 from protocols.fields import FieldMap, FieldPlace
 from protocols.interfaces import SessionInfo
-from protocols.rig_interfaces import LiveAcquisition
+from protocols.live_interfaces import LiveAcquisition
 from protocols.settings import PluginChoice
 from protocols.vocabulary import Placement
 from rig_client import emulators

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from protocols.rig_interfaces import Fresh
+from protocols.live_interfaces import Fresh
 from rig_client.acquisition.recording import Limits, Recording
 from rig_client.handmap.rates import AVERAGE_S, STALE_S, LiveRates
 
