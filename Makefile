@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell sha256sum pyproject.toml | cut -c1-12)
 DEMO := demo
-# Most end-to-end tests wait for other processes, so that three at a time keep two cores busy.
-WORKERS ?= 3
+# Two at a time keep two cores busy, with the types beside them; more make each of them slower.
+WORKERS ?= 2
 
 .PHONY: help demo test thorough lint types platforms docs benchmarks clean
 
