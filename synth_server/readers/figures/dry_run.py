@@ -48,7 +48,7 @@ def draw_evolution(record: EvolutionRecord, summary: Summary, log_path: Path, ou
         return
     log = SessionLog(log_path)
     figure = plt.figure(figsize=(13, 0.4 + 1.8 * len(threads)), layout="constrained")
-    inner, _margin = figure.subfigures(1, 2, width_ratios=(1, MARGIN))
+    inner = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, MARGIN))[0, 0]
     rows = inner.subfigures(len(threads), 1, squeeze=False)[:, 0]
     gain_of = {gain.thread: gain for gain in summary.sites}
     told = {each.thread: _told(each.comparison) for each in summary.evolution}
