@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell sha256sum pyproject.toml | cut -c1-12)
 DEMO := demo
-# Two at a time keep two cores busy, with the types beside them; more make each of them slower.
+# Two at a time keep two cores busy, with the types beside them.
 WORKERS ?= 2
 
 .PHONY: help demo test thorough lint types platforms docs benchmarks clean
