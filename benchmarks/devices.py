@@ -85,10 +85,7 @@ class Problem:
 
     def features(self, device: str) -> Floats:
         """Of the photographs."""
-        return _floats(self._extractor(device).backbone.features(self.images))
-
-    def _extractor(self, device: str) -> FeatureExtractor:
-        return FeatureExtractor(TAP, device=device)
+        return _floats(FeatureExtractor(TAP, device=device).backbone.features(self.images))
 
     def fitted(self, device: str) -> TwoStageEncoder:
         """An encoder of one layer, fitted there."""

@@ -130,6 +130,17 @@ def check_is_seen(settings: RigSettings, display: Display, acquisition: Acquisit
         )
 
 
+def check_has_window(settings: RigSettings, what: str) -> None:
+    """For programs that draw into the rig's window themselves; `what` goes wrong without one."""
+    if settings.display.name != "psychopy":
+        raise SettingsError(
+            what,
+            where="rig.toml: display",
+            expected='name = "psychopy"',
+            got=settings.display.name,
+        )
+
+
 def _check_word_fits(settings: RigSettings, trigger: Trigger) -> None:
     """A trigger that knows how many lines it has must have enough of them."""
     bits = getattr(trigger, "word_bits", settings.word_bits)

@@ -128,16 +128,10 @@ def _settings(config: Path) -> RigSettings:
 def _display(settings: RigSettings) -> Any:
     """The window of rig.toml."""
     from protocols import plugins
-    from protocols.errors import SettingsError
     from protocols.interfaces import SessionInfo
+    from rig_client.apparatus import check_has_window
 
-    if settings.display.name != "psychopy":
-        raise SettingsError(
-            "there is no screen to calibrate",
-            where="rig.toml: display",
-            expected='name = "psychopy"',
-            got=settings.display.name,
-        )
+    check_has_window(settings, "there is no screen to calibrate")
     session = SessionInfo(session_id="calibration", seed=0)
     return plugins.create("stimloop.displays", settings.display, session)
 

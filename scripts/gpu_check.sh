@@ -5,10 +5,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
 [ -x "$venv/bin/python" ] || scripts/setup.sh "$venv"
-"$venv/bin/python" - <<'END'
-import torch
-if not torch.cuda.is_available():
-    raise SystemExit(f"torch {torch.__version__} sees no CUDA device here; nothing was checked")
-print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, CUDA {torch.version.cuda}")
-END
 exec "$venv/bin/python" -m benchmarks.devices --device cuda "$@"

@@ -20,7 +20,7 @@ from protocols.interfaces import SessionInfo
 from protocols.live_interfaces import LiveAcquisition, SeeingAcquisition
 from protocols.rig_interfaces import Acquisition, DisplayWatching, NotingAcquisition, Reward
 from protocols.settings import PluginChoice
-from rig_client.apparatus import check_is_seen
+from rig_client.apparatus import check_has_window, check_is_seen
 from rig_client.display.psychopy_window import PsychoPyDisplay
 from rig_client.handmap.mouse import Mouse
 from rig_client.handmap.points import Points
@@ -200,13 +200,7 @@ def _recorder(settings: RigSettings, parts: contextlib.ExitStack) -> LiveAcquisi
 
 
 def _display(settings: RigSettings, parts: contextlib.ExitStack) -> PsychoPyDisplay:
-    if settings.display.name != "psychopy":
-        raise SettingsError(
-            "a hand map needs a window that it can draw in",
-            where="rig.toml: display",
-            expected='name = "psychopy"',
-            got=settings.display.name,
-        )
+    check_has_window(settings, "a hand map needs a window that it can draw in")
     made: PsychoPyDisplay = _part(parts, "stimloop.displays", settings.display)
     return made
 

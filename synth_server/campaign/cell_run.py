@@ -171,9 +171,4 @@ def _keep(log: Path, path: Path) -> None:
 def _told(error: Exception) -> str:
     if isinstance(error, StimloopError):
         return f"{type(error).__name__}: {error}"
-    lines = traceback.format_exception(error)
-    return "".join(lines)[-2000:].strip() if len(lines) <= LAST_LINES else _end_of(lines)
-
-
-def _end_of(lines: list[str]) -> str:
-    return "".join(lines[-LAST_LINES:])[-2000:].strip()
+    return "".join(traceback.format_exception(error)[-LAST_LINES:])[-2000:].strip()

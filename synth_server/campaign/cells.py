@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,14 +61,16 @@ def cell_of(settings: DryRunSettings) -> Cell:
     Raises:
         StimloopError: If they are wrong, or a plug-in is not installed.
     """
-    settings = DryRunSettings.model_validate(_absolute(settings.model_dump(mode="json")))
+    settings = DryRunSettings.model_validate(_changed(settings.model_dump(mode="json"), _absolute))
     document = {
         "session": resolved(session_settings(settings)).model_dump(mode="json"),
         "rig": _resolved_rig(rig_settings(settings)),
     }
     files = {text: digest_of(text) for text in sorted(set(_paths(document)))}
+    # What a file holds stands for its place: a result survives a move.
+    by_content = _changed(document, lambda text: f"sha256:{files[text]}" if text in files else text)
     made_of = {
-        **_with_digests(document, files),
+        **by_content,
         "versions": deciding_versions(),
         "plug-ins": plugin_versions(document),
         "log_version": LOG_VERSION,
@@ -112,25 +114,21 @@ def _is_path(text: str) -> bool:
         return False
 
 
-def _absolute(value: Any) -> Any:
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """A document with `change` of every text in it."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {name: _changed(each, change) for name, each in value.items()}
+    return [_changed(each, change) for each in value] if isinstance(value, list | tuple) else value
+
+
+def _absolute(text: str) -> str:
     """Paths relative to this folder mean the same to a worker that was started elsewhere."""
-    if isinstance(value, str):
-        head, colon, tail = value.partition(":")
-        if head == "torch" and colon and _is_path(tail):
-            return f"torch:{Path(tail).resolve()}"
-        return str(Path(value).resolve()) if _is_path(value) else value
-    if isinstance(value, Mapping):
-        return {name: _absolute(each) for name, each in value.items()}
-    return [_absolute(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _with_digests(value: Any, files: Mapping[str, str]) -> Any:
-    """What a file holds stands for its place: a result survives a move."""
-    if isinstance(value, str):
-        return f"sha256:{files[value]}" if value in files else value
-    if isinstance(value, Mapping):
-        return {name: _with_digests(each, files) for name, each in value.items()}
-    return [_with_digests(e, files) for e in value] if isinstance(value, list | tuple) else value
+    head, colon, tail = text.partition(":")
+    if head == "torch" and colon and _is_path(tail):
+        return f"torch:{Path(tail).resolve()}"
+    return str(Path(text).resolve()) if _is_path(text) else text
 
 
 def digest_of(path: str) -> str:

@@ -26,6 +26,8 @@ MEANINGS: Mapping[str, str] = {
     "true_natural": "spikes/s without noise, of the best natural image shown; mean over sites",
 }
 """Column of results → what it says. Null where a session has none."""
+NUMBERS = tuple(name for name in MEANINGS if name != "session_digest")
+"""Columns of results that can be judged."""
 UNITS = {
     "gain": "×",
     "true_last": "spikes/s",

@@ -13,7 +13,7 @@ from protocols.errors import SettingsError
 from protocols.seeds import random_stream
 from protocols.settings import Frozen
 from synth_server.campaign.document import CampaignSettings, Compare, label
-from synth_server.campaign.measures import MEANINGS
+from synth_server.campaign.measures import NUMBERS
 from synth_server.campaign.table import Table
 from synth_server.readers.statistics.bootstrap import (
     N_RESAMPLES,
@@ -85,9 +85,8 @@ def check_compare(settings: CampaignSettings, table: Table) -> None:
     values = list(dict.fromkeys(label(v) for v in table.columns[compare.setting]))
     if label(compare.baseline) not in values:
         raise _unknown(f"baseline {compare.baseline!r}", values, compare.baseline)
-    numbers = [name for name in MEANINGS if name != "session_digest"]
-    if compare.measure not in numbers:
-        raise _unknown(f"measure {compare.measure!r}", numbers, compare.measure)
+    if compare.measure not in NUMBERS:
+        raise _unknown(f"measure {compare.measure!r}", NUMBERS, compare.measure)
 
 
 def _unknown(what: str, known: Sequence[str], got: object) -> SettingsError:

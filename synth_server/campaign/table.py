@@ -9,7 +9,7 @@ from typing import Any
 from synth_server.campaign.cell_run import Row
 from synth_server.campaign.cells import Cell
 from synth_server.campaign.document import label
-from synth_server.campaign.measures import MEANINGS
+from synth_server.campaign.measures import MEANINGS, NUMBERS
 from synth_server.readers.export.libraries import pyarrow
 from synth_server.readers.export.new_file import new_file
 
@@ -65,8 +65,7 @@ class Table:
         columns = {name: arrow.array(values) for name, values in self.columns.items()}
         for name, values in self.columns.items():
             if all(value is None for value in values):
-                is_number = name in MEANINGS and name != "session_digest"
-                kind = arrow.float64() if is_number else arrow.string()
+                kind = arrow.float64() if name in NUMBERS else arrow.string()
                 columns[name] = arrow.array(values, type=kind)
         meanings = {
             f"meaning of {name}".encode(): text.encode()

@@ -50,6 +50,7 @@ def host_encoders(
     `synth-server serve --encoder NAME=FILE`, which starts this process, and again if it dies.
     """
     _be_modest(loading_niceness)
+    _die_first()
     if end_with_stdin:
         _end_with_stdin()
     from protocols.wire.security import check_interface, load_server_keys
@@ -78,15 +79,20 @@ def register(app: typer.Typer) -> None:
 
 
 def _be_modest(niceness: int) -> None:
-    """Sessions on this computer come first: for the processor, and when memory runs out.
+    """Sessions on this computer come first; who is more modest already stays so.
 
     On Linux each thread has a niceness of its own, which those that it starts inherit.
     """
     if sys.platform != "win32":
         threads = [int(entry.name) for entry in LINUX_THREADS.glob("*")] or [0]
         for thread in threads:
-            with contextlib.suppress(OSError):  # ended meanwhile, or more modest already
-                os.setpriority(os.PRIO_PROCESS, thread, niceness)
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                now = os.getpriority(os.PRIO_PROCESS, thread)
+                os.setpriority(os.PRIO_PROCESS, thread, max(now, niceness))
+
+
+def _die_first() -> None:
+    """When memory runs out, before any session."""
     if LINUX_OOM.exists():
         LINUX_OOM.write_text("1000")
 

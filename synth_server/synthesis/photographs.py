@@ -57,6 +57,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".
 
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 NAMED = 6
+"""Files in a message."""
 UNREADABLE = (
     zipfile.BadZipFile,
     EOFError,
@@ -66,7 +67,6 @@ UNREADABLE = (
     zlib.error,
 )
 """What reading a damaged, locked or vanished zip raises."""
-"""Files in a message."""
 
 
 class Crop(NamedTuple):
