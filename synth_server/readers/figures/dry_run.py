@@ -29,8 +29,6 @@ from synth_server.readers.summary.session_summary import SiteGain, Summary
 from synth_server.session.log import SessionLog
 
 N_STRIP = 8
-MARGIN = 0.015
-"""At the right edge, for `mark_simulated`; a share of the rest."""
 
 
 def draw_evolution(record: EvolutionRecord, summary: Summary, log_path: Path, out: Path) -> None:
@@ -48,8 +46,7 @@ def draw_evolution(record: EvolutionRecord, summary: Summary, log_path: Path, ou
         return
     log = SessionLog(log_path)
     figure = plt.figure(figsize=(13, 0.4 + 1.8 * len(threads)), layout="constrained")
-    inner = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, MARGIN))[0, 0]
-    rows = inner.subfigures(len(threads), 1, squeeze=False)[:, 0]
+    rows = figure.subfigures(len(threads), 1, squeeze=False)[:, 0]
     gain_of = {gain.thread: gain for gain in summary.sites}
     told = {each.thread: _told(each.comparison) for each in summary.evolution}
     image_of = logged_images(log, record.images)

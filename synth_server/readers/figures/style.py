@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from synth_server.readers.log.rig_record import SIMULATED
 
@@ -14,6 +15,8 @@ EVOLVED, REFERENCE, INK = "#101418", "#2a9d6f", "#5b6470"
 WARNING = "#b4320c"
 MAX_THREADS = 12
 """Rows that a figure has at most."""
+MARGIN_IN = 0.2
+"""At the right edge, for the mark on simulated sessions."""
 
 
 def save(
@@ -43,3 +46,6 @@ def mark_simulated(figure: Any, simulated: bool) -> None:
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )
         mark.set_in_layout(False)
+        layout = figure.get_layout_engine()
+        if isinstance(layout, ConstrainedLayoutEngine):
+            layout.set(rect=(0, 0, 1 - MARGIN_IN / figure.get_figwidth(), 1))
